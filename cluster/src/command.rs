@@ -1,0 +1,58 @@
+//! The commands that change the state, and what they give back.
+
+use crate::state::{AccessKey, Bucket, Owner};
+use common::{AccessKeyId, BucketId, BucketName, OwnerId, Term};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Applied answer: `Bucket`. `BucketExists` when the name is taken.
+    CreateBucket {
+        name: BucketName,
+        owner: OwnerId,
+        region: String,
+        created_ms: u64,
+    },
+    /// Step 1 of DeleteBucket. Applied answer: `Bucket`, now `Deleting`. Repeating it is no error.
+    BeginDeleteBucket {
+        name: BucketName,
+    },
+    /// Step 4 of DeleteBucket: the bucket is gone. The id guards against a name that was created anew.
+    FinishDeleteBucket {
+        name: BucketName,
+        id: BucketId,
+    },
+    /// Step 4 of DeleteBucket when it was not empty: active again. Applied answer: `Bucket`.
+    CancelDeleteBucket {
+        name: BucketName,
+        id: BucketId,
+    },
+    /// Sets (`Some`) or removes (`None`) one configuration document. Applied answer: `Bucket`.
+    SetBucketDocument {
+        name: BucketName,
+        document: String,
+        content: Option<Vec<u8>>,
+    },
+    PutOwner {
+        owner: Owner,
+    },
+    /// `KeyExists` if the id is taken; the owner must exist.
+    CreateKey {
+        key: AccessKey,
+    },
+    DeleteKey {
+        id: AccessKeyId,
+    },
+    /// Applied answer: `Term`, greater than `above` and than every one given before.
+    NextTerm {
+        above: Term,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Applied {
+    Nothing,
+    Bucket(Arc<Bucket>),
+    Term(Term),
+}

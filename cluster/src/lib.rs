@@ -1,0 +1,28 @@
+//! The control plane: buckets and their configuration, owners and access keys, terms. Object metadata never goes
+//! through it. One node has the embedded form (`embedded.rs`); a Raft group comes behind the same trait.
+
+mod command;
+mod error;
+mod state;
+
+pub use command::{Applied, Command};
+pub use error::{Error, Result};
+pub use state::{AccessKey, Bucket, BucketState, Owner, State};
+
+use std::sync::Arc;
+
+/// A durable, versioned document that everybody reads and one log orders.
+#[async_trait::async_trait]
+pub trait ControlPlane: Send + Sync {
+    /// Decides and applies one command. When this returns `Ok`, the outcome is durable.
+    async fn propose(&self, command: Command) -> Result<Applied>;
+
+    /// The state with everything in it that was applied before this call (linearizable).
+    async fn read(&self) -> Result<Arc<State>>;
+
+    /// The state as this node last saw it, without waiting: for the path of every request.
+    fn current(&self) -> Arc<State>;
+
+    /// Waits until the state's version is greater than `version`.
+    async fn watch(&self, version: u64) -> Result<Arc<State>>;
+}

@@ -1,0 +1,68 @@
+//! The state that commands change: plain data.
+
+use common::{AccessKeyId, BucketId, BucketName, Epoch, OwnerId, Term};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Everything the control plane knows, as of one version. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// Counts applied commands.
+    pub version: u64,
+    pub epoch: Epoch,
+    pub next_bucket: BucketId,
+    /// The greatest term given so far.
+    pub last_term: Term,
+    pub buckets: Arc<BTreeMap<BucketName, Arc<Bucket>>>,
+    pub owners: Arc<BTreeMap<OwnerId, Arc<Owner>>>,
+    pub keys: Arc<BTreeMap<AccessKeyId, Arc<AccessKey>>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bucket {
+    pub id: BucketId,
+    pub name: BucketName,
+    pub owner: OwnerId,
+    pub created_ms: u64,
+    /// The state's version at which this document last changed.
+    pub version: u64,
+    pub state: BucketState,
+    pub region: String,
+    /// Configuration documents by the name of their sub-resource (`cors`, `lifecycle`, ...), as they were put.
+    pub documents: BTreeMap<String, Vec<u8>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BucketState {
+    Active,
+    /// Between the first and the last step of DeleteBucket (engine rule A13).
+    Deleting,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    pub id: OwnerId,
+    pub display_name: String,
+    pub email: Option<String>,
+}
+
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessKey {
+    pub id: AccessKeyId,
+    pub secret: String,
+    pub owner: OwnerId,
+    /// An administrator sees and changes everything.
+    pub admin: bool,
+    pub created_ms: u64,
+}
+
+impl std::fmt::Debug for AccessKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccessKey")
+            .field("id", &self.id)
+            .field("owner", &self.owner)
+            .field("admin", &self.admin)
+            .finish_non_exhaustive()
+    }
+}

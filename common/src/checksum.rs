@@ -1,0 +1,170 @@
+//! Checksums of S3 ("Checking object integrity in Amazon S3") and the digester that computes them in one pass.
+
+use md5::Md5;
+use serde::{Deserialize, Serialize};
+use sha1::{Digest, Sha1};
+use sha2::Sha256;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Algorithm {
+    Crc32,
+    Crc32c,
+    Crc64Nvme,
+    Sha1,
+    Sha256,
+}
+
+impl Algorithm {
+    pub const ALL: [Self; 5] = [Self::Crc32, Self::Crc32c, Self::Crc64Nvme, Self::Sha1, Self::Sha256];
+
+    /// The name in `x-amz-checksum-algorithm` and in XML.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crc32 => "CRC32",
+            Self::Crc32c => "CRC32C",
+            Self::Crc64Nvme => "CRC64NVME",
+            Self::Sha1 => "SHA1",
+            Self::Sha256 => "SHA256",
+        }
+    }
+
+    /// The header that carries the value, in base64.
+    pub fn header(self) -> &'static str {
+        match self {
+            Self::Crc32 => "x-amz-checksum-crc32",
+            Self::Crc32c => "x-amz-checksum-crc32c",
+            Self::Crc64Nvme => "x-amz-checksum-crc64nvme",
+            Self::Sha1 => "x-amz-checksum-sha1",
+            Self::Sha256 => "x-amz-checksum-sha256",
+        }
+    }
+
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+    }
+
+    pub fn length_bytes(self) -> usize {
+        match self {
+            Self::Crc32 | Self::Crc32c => 4,
+            Self::Crc64Nvme => 8,
+            Self::Sha1 => 20,
+            Self::Sha256 => 32,
+        }
+    }
+}
+
+/// A checksum's value in network byte order, as S3 writes it before base64.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Checksum {
+    pub algorithm: Algorithm,
+    pub value: Vec<u8>,
+}
+
+/// What one pass over a body gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Digests {
+    pub md5: [u8; 16],
+    /// CRC64NVME, which S3 computes for every object, and whatever else was asked for.
+    pub checksums: Vec<Checksum>,
+    pub length: u64,
+}
+
+impl Digests {
+    pub fn checksum(&self, algorithm: Algorithm) -> Option<&Checksum> {
+        self.checksums.iter().find(|checksum| checksum.algorithm == algorithm)
+    }
+}
+
+/// Hashes a body as it flows: MD5 and CRC64NVME always, other algorithms when the client named them.
+pub struct Digester {
+    md5: Md5,
+    crc64nvme: crc_fast::Digest,
+    crc32: Option<crc_fast::Digest>,
+    crc32c: Option<crc_fast::Digest>,
+    sha1: Option<Sha1>,
+    sha256: Option<Sha256>,
+    length: u64,
+}
+
+impl Digester {
+    pub fn new(algorithms: &[Algorithm]) -> Self {
+        let wants = |algorithm| algorithms.contains(&algorithm);
+        Self {
+            md5: Md5::new(),
+            crc64nvme: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme),
+            crc32: wants(Algorithm::Crc32).then(|| crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32IsoHdlc)),
+            crc32c: wants(Algorithm::Crc32c).then(|| crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi)),
+            sha1: wants(Algorithm::Sha1).then(Sha1::new),
+            sha256: wants(Algorithm::Sha256).then(Sha256::new),
+            length: 0,
+        }
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        self.md5.update(bytes);
+        self.crc64nvme.update(bytes);
+        for crc in [&mut self.crc32, &mut self.crc32c].into_iter().flatten() {
+            crc.update(bytes);
+        }
+        if let Some(sha1) = &mut self.sha1 {
+            sha1.update(bytes);
+        }
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
+    }
+
+    pub fn finish(self) -> Digests {
+        let mut checksums =
+            vec![Checksum { algorithm: Algorithm::Crc64Nvme, value: self.crc64nvme.finalize().to_be_bytes().to_vec() }];
+        let mut add = |algorithm, value| checksums.push(Checksum { algorithm, value });
+        let crc32 = |crc: crc_fast::Digest| (crc.finalize() as u32).to_be_bytes().to_vec();
+        if let Some(crc) = self.crc32 {
+            add(Algorithm::Crc32, crc32(crc));
+        }
+        if let Some(crc) = self.crc32c {
+            add(Algorithm::Crc32c, crc32(crc));
+        }
+        if let Some(sha1) = self.sha1 {
+            add(Algorithm::Sha1, sha1.finalize().to_vec());
+        }
+        if let Some(sha256) = self.sha256 {
+            add(Algorithm::Sha256, sha256.finalize().to_vec());
+        }
+        Digests { md5: self.md5.finalize().into(), checksums, length: self.length }
+    }
+}
+
+/// CRC32C of one block or record: Weir's own checksum on disk.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes)
+}
+
+/// CRC32C continued over further bytes.
+pub fn crc32c_append(crc: u32, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The check values of the CRC catalogue and of FIPS 180 for the string `123456789`.
+    #[test]
+    fn digests_have_their_published_check_values() {
+        let mut digester = Digester::new(&Algorithm::ALL);
+        digester.update(b"1234");
+        digester.update(b"56789");
+        let digests = digester.finish();
+        let value = |algorithm| hex::encode(&digests.checksum(algorithm).expect("asked for").value);
+        assert_eq!(value(Algorithm::Crc32), "cbf43926");
+        assert_eq!(value(Algorithm::Crc32c), "e3069283");
+        assert_eq!(value(Algorithm::Crc64Nvme), "ae8b14860a799888");
+        assert_eq!(value(Algorithm::Sha1), "f7c3bc1d808e04732adf679965ccc34ca7ae3441");
+        assert_eq!(value(Algorithm::Sha256), "15e2b0d3c33891ebb0f1ef609ec419420c20e320ce94c65fbc8c3312448eb225");
+        assert_eq!(hex::encode(digests.md5), "25f9e794323b453885f5181f1b624d0b");
+        assert_eq!(digests.length, 9);
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    }
+}

@@ -1,0 +1,17 @@
+//! The shared vocabulary: names that cannot be built wrong, ranges, ETags, checksums, and the doors through which
+//! time and randomness enter. Nothing here knows a runtime, a socket or a file.
+
+pub mod checksum;
+pub mod doors;
+pub mod etag;
+pub mod names;
+pub mod range;
+
+pub use checksum::{Algorithm, Checksum, Digester, Digests};
+pub use doors::{Clock, Random};
+pub use etag::ETag;
+pub use names::{
+    AccessKeyId, BucketId, BucketName, Epoch, NameError, ObjectKey, OwnerId, PartNumber, Stamp, Term, UploadId,
+    VersionId,
+};
+pub use range::{ByteRange, RangeError};

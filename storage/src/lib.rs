@@ -1,0 +1,9 @@
+//! The storage target: it owns disks and keeps objects on them. It knows no users, no HTTP and no XML.
+
+mod error;
+mod target;
+mod types;
+
+pub use error::{Error, Result};
+pub use target::{ObjectReader, ObjectWriter, Staged, Target, TargetConfig, TermSource};
+pub use types::*;
