@@ -1,6 +1,9 @@
 //! The storage target: it owns disks and keeps objects on them. It knows no users, no HTTP and no XML.
 
+pub mod disk;
 mod error;
+pub mod format;
+pub mod limits;
 mod target;
 mod types;
 

@@ -1,0 +1,66 @@
+//! Every bound of the engine, with its unit. Relations between them are checked when this compiles.
+
+/// Data files and inline payloads are verified in blocks of this size; the last one of a file is short.
+pub const BLOCK_BYTES: usize = 64 * 1024;
+
+/// How much of a body is hashed and written, or read and verified, in one step.
+pub const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Payloads up to this length are kept in the log unless configured otherwise; never above `INLINE_BYTES_LIMIT`.
+pub const INLINE_BYTES_DEFAULT: u64 = 64 * 1024;
+pub const INLINE_BYTES_LIMIT: u64 = 64 * 1024;
+
+/// An encoded record is never longer (engine rule A11).
+pub const RECORD_BYTES_MAX: usize = 192 * 1024;
+
+/// Block tables and chunk lists up to this size stay in the record; larger ones are files of their own (A11).
+pub const TABLE_IN_RECORD_BYTES_MAX: usize = 64 * 1024;
+
+/// Attributes that storage accepts for one object, names and values together. The edge allows less.
+pub const ATTRIBUTES_BYTES_MAX: usize = 32 * 1024;
+
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 * 1024 * 1024;
+pub const SEGMENT_BYTES_MIN: u64 = 1024 * 1024;
+pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// A compacted segment may grow to this many times the size of an ordinary one.
+pub const COMPACTED_SEGMENTS_MAX: u64 = 4;
+
+/// Most bytes of members and records in one batch, and most mutations in it.
+pub const BATCH_BYTES_MAX: u64 = 8 * 1024 * 1024;
+pub const BATCH_MUTATIONS_MAX: usize = 1024;
+
+/// Batches begin and end on multiples of this.
+pub const ALIGNMENT_BYTES: u64 = 4096;
+
+/// Mutations that may wait for the committer; more wait at its door.
+pub const QUEUE_MUTATIONS_MAX: usize = 4096;
+
+/// What the overlay may hold before the committer waits for the index (A8).
+pub const OVERLAY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A durable checkpoint of the index is made after this many bytes of log, or this much time (A8).
+pub const CHECKPOINT_LOG_BYTES: u64 = 256 * 1024 * 1024;
+pub const CHECKPOINT_INTERVAL_MS: u64 = 30_000;
+
+pub const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// The object of most bytes that S3 knows: 5 TiB; and the largest single PUT or part: 5 GiB.
+pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
+pub const PUT_BYTES_MAX: u64 = 5 << 30;
+
+/// Every part but the last has at least this many bytes.
+pub const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
+
+/// Prepared segments that only deletes, aborts and housekeeping may use (A18).
+pub const RESERVED_SEGMENTS: usize = 2;
+
+/// How often a reader looks a key up again when compaction or an overwrite moved it under its hands.
+pub const LOOKUPS_MAX: usize = 64;
+
+const _: () = assert!(CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(INLINE_BYTES_DEFAULT <= INLINE_BYTES_LIMIT && INLINE_BYTES_LIMIT as usize <= BLOCK_BYTES);
+const _: () = assert!(TABLE_IN_RECORD_BYTES_MAX + ATTRIBUTES_BYTES_MAX + 16 * 1024 < RECORD_BYTES_MAX);
+const _: () = assert!(SEGMENT_BYTES_MAX * COMPACTED_SEGMENTS_MAX <= u32::MAX as u64 + 1);
+// The largest mutation, framed, and its batch's commit member fit into the smallest segment with room for a footer.
+const _: () = assert!((2 * RECORD_BYTES_MAX as u64 + INLINE_BYTES_LIMIT) * 2 < SEGMENT_BYTES_MIN);
