@@ -60,6 +60,27 @@ pub struct Checksum {
     pub value: Vec<u8>,
 }
 
+impl Checksum {
+    /// The checksum of this followed by `next`, of which `next_length` bytes were summed; `None` for hashes, which cannot
+    /// be combined, and for two different algorithms.
+    pub fn combine(&self, next: &Self, next_length: u64) -> Option<Self> {
+        use crc_fast::CrcAlgorithm::{Crc32IsoHdlc, Crc32Iscsi, Crc64Nvme};
+        let parameters = match self.algorithm {
+            Algorithm::Crc32 => Crc32IsoHdlc,
+            Algorithm::Crc32c => Crc32Iscsi,
+            Algorithm::Crc64Nvme => Crc64Nvme,
+            Algorithm::Sha1 | Algorithm::Sha256 => return None,
+        };
+        let number = |checksum: &Self| checksum.value.iter().fold(0_u64, |number, &byte| number << 8 | u64::from(byte));
+        if self.algorithm != next.algorithm {
+            return None;
+        }
+        let combined = crc_fast::checksum_combine(parameters, number(self), number(next), next_length);
+        let value = combined.to_be_bytes()[8 - self.algorithm.length_bytes()..].to_vec();
+        Some(Self { algorithm: self.algorithm, value })
+    }
+}
+
 /// What one pass over a body gave.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digests {
@@ -166,5 +187,21 @@ mod tests {
         assert_eq!(hex::encode(digests.md5), "25f9e794323b453885f5181f1b624d0b");
         assert_eq!(digests.length, 9);
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn crcs_of_parts_combine_to_that_of_the_whole() {
+        let digests = |bytes: &[u8]| {
+            let mut digester = Digester::new(&Algorithm::ALL);
+            digester.update(bytes);
+            digester.finish()
+        };
+        let (first, second, whole) = (digests(b"1234"), digests(b"56789"), digests(b"123456789"));
+        for algorithm in Algorithm::ALL {
+            let of = |digests: &Digests| digests.checksum(algorithm).cloned().expect("asked for");
+            let combined = of(&first).combine(&of(&second), 5);
+            let can = !matches!(algorithm, Algorithm::Sha1 | Algorithm::Sha256);
+            assert_eq!(combined, can.then(|| of(&whole)), "{algorithm:?}");
+        }
     }
 }

@@ -3,7 +3,9 @@
 //! Paths are relative to the disk's root, with `/` between components. Every sync names the rule that it serves
 //! (`SyncPoint`), so that the crash tests can leave one out and must then see a loss.
 
+pub mod read;
 mod real;
+pub mod stage;
 pub mod twin;
 
 pub use real::RealDisk;
@@ -36,10 +38,13 @@ pub enum SyncPoint {
     IndexPages,
     /// `weir-disk.json`, `restore.py` and the directories of a new disk.
     Identity,
+    /// Of a spare segment: for speed alone, no rule rests on it.
+    Spare,
 }
 
 impl SyncPoint {
-    pub const ALL: [Self; 11] = [
+    /// Every sync that a rule asks for.
+    pub const REQUIRED: [Self; 11] = [
         Self::Batch,
         Self::SegmentNamed,
         Self::SegmentRecovered,

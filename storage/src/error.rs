@@ -12,6 +12,8 @@ pub enum Error {
     NoSuchKey,
     #[error("no such upload, or it was completed or aborted")]
     NoSuchUpload,
+    #[error("the upload's parts changed meanwhile: complete or abort it again")]
+    UploadChanged,
     #[error("no such bucket, or it is being deleted")]
     NoSuchBucket(BucketId),
     #[error("the condition {0} does not hold")]
@@ -44,6 +46,8 @@ pub enum Error {
     OutcomeUnknown(String),
     #[error("the index is being rebuilt")]
     IndexRebuilding,
+    #[error("the index is broken and will be rebuilt: {0}")]
+    IndexBroken(String),
     #[error("the target is stopping")]
     Stopping,
     #[error("{0}")]

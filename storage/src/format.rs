@@ -7,6 +7,7 @@ pub mod member;
 pub mod name;
 pub mod record;
 pub mod segment;
+pub mod table;
 
 /// The version of everything below a disk's root. A program refuses a disk of a newer one.
 pub const FORMAT_VERSION: u32 = 1;

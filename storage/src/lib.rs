@@ -1,12 +1,25 @@
 //! The storage target: it owns disks and keeps objects on them. It knows no users, no HTTP and no XML.
+//!
+//! Read `docs/on-disk-format.md` first, then `commit.rs`.
 
+pub mod commit;
+mod config;
 pub mod disk;
 mod error;
+pub mod files;
 pub mod format;
+pub mod health;
+pub mod index;
 pub mod limits;
+pub mod log;
+mod object;
+pub mod replay;
+pub mod store;
 mod target;
 mod types;
 
+pub use config::TargetConfig;
 pub use error::{Error, Result};
-pub use target::{ObjectReader, ObjectWriter, Staged, Target, TargetConfig, TermSource};
+pub use object::{ObjectReader, ObjectWriter, Staged};
+pub use target::{Target, TermSource};
 pub use types::*;

@@ -1,12 +1,15 @@
-//! The target's public operations.
+//! The target: its disks, and the public operations on them. Each operation's body is a file in `object/`.
 
+use crate::commit::Message;
+use crate::config::TargetConfig;
+use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Result};
-use crate::types::*;
-use bytes::Bytes;
-use common::{BucketId, Clock, Digests, Epoch, ObjectKey, Random, Term, UploadId};
-use futures::stream::{self, BoxStream};
-use std::ops::Range;
-use std::path::PathBuf;
+use crate::limits::{INLINE_BYTES_LIMIT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::store::{DiskOptions, DiskStore, Doors, accept_loss};
+use crate::types::{After, BucketView, ListRequest, ListUploadsRequest, UploadEntry};
+use common::{BucketId, Clock, Epoch, ObjectKey, Random, Term};
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Gives terms from the control store: each greater than `above` and than every one given before (engine rule A6).
@@ -15,31 +18,74 @@ pub trait TermSource: Send + Sync {
     fn next_term(&self, above: Term) -> std::result::Result<Term, String>;
 }
 
-#[derive(Debug, Clone)]
-pub struct TargetConfig {
-    /// One directory per disk.
-    pub disks: Vec<PathBuf>,
-    /// Payloads up to this length live in the log; longer ones are files.
-    pub inline_bytes_max: u64,
-    pub segment_bytes: u64,
+/// Everything this node stores.
+pub struct Target {
+    /// One for now. A key's home is the disk that its slot is assigned to.
+    disks: Vec<Arc<DiskStore>>,
 }
 
-pub struct Target {}
+fn open_real(path: &Path) -> Result<Arc<dyn Disk>> {
+    match RealDisk::open(path) {
+        Ok(disk) => Ok(Arc::new(disk)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(Error::Refused(format!("{} is in use by another process: stop it first", path.display())))
+        }
+        Err(error) => Err(Error::Io { what: path.display().to_string(), source: error }),
+    }
+}
 
 impl Target {
     /// Locks, recovers and opens the disks. Blocking; call it on a blocking thread.
     pub fn open(
-        _config: TargetConfig,
-        _clock: Arc<dyn Clock>,
-        _random: Arc<dyn Random>,
-        _terms: Arc<dyn TermSource>,
+        config: &TargetConfig,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+        terms: Arc<dyn TermSource>,
     ) -> Result<Arc<Self>> {
-        Err(Error::Stopping)
+        let [path] = config.disks.as_slice() else {
+            return Err(Error::Refused(format!("a target has one disk for now, and {} were named", config.disks.len())));
+        };
+        if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&config.segment_bytes) {
+            return Err(Error::Refused(format!("a segment has {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX} bytes")));
+        }
+        if config.inline_bytes_max > INLINE_BYTES_LIMIT {
+            return Err(Error::Refused(format!("at most {INLINE_BYTES_LIMIT} bytes of payload go into the log")));
+        }
+        let options = DiskOptions {
+            segment_bytes: config.segment_bytes,
+            inline_bytes_max: config.inline_bytes_max,
+            prewrite: true,
+            background_compaction: true,
+        };
+        Self::open_disk(open_real(path)?, options, &Doors { clock, random, terms })
+    }
+
+    /// A target on one disk behind any door.
+    pub fn open_disk(disk: Arc<dyn Disk>, options: DiskOptions, doors: &Doors) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self { disks: vec![DiskStore::open(disk, options, doors)?] }))
+    }
+
+    /// Records that what the disk at `path` lost without names is accepted as lost. Gives what that is.
+    pub fn accept_loss(path: &Path) -> Result<Vec<String>> {
+        accept_loss(&open_real(path)?)
+    }
+
+    pub fn disks(&self) -> &[Arc<DiskStore>] {
+        &self.disks
+    }
+
+    /// The disk that orders the writes of a key (engine rule A7).
+    pub(crate) fn home(&self, _bucket: BucketId, _key: &ObjectKey) -> &Arc<DiskStore> {
+        &self.disks[0]
     }
 
     /// Commits what is waiting, makes a checkpoint and seals the log. Later calls fail with `Stopping`.
     pub async fn shutdown(&self) -> Result<()> {
-        Err(Error::Stopping)
+        for disk in &self.disks {
+            let disk = Arc::clone(disk);
+            blocking(move || disk.shutdown()).await?;
+        }
+        Ok(())
     }
 
     /// The epoch that this target is at.
@@ -49,115 +95,57 @@ impl Target {
 
     /// Makes the disks know a bucket, or a newer state of it. When this returns, every later mutation is decided by it and
     /// every earlier one is applied (engine rule A13).
-    pub async fn apply_bucket(&self, _bucket: BucketView) -> Result<()> {
-        Err(Error::Stopping)
+    pub async fn apply_bucket(&self, bucket: BucketView) -> Result<()> {
+        for disk in &self.disks {
+            disk.tell_committer(|reply| Message::ApplyBucket(bucket.clone(), reply)).await?;
+        }
+        Ok(())
     }
 
-    /// Whether no object, version or upload of the bucket is left. Call it after `apply_bucket` with `Deleting`.
-    pub async fn is_bucket_empty(&self, _bucket: BucketId) -> Result<bool> {
-        Err(Error::Stopping)
+    /// Whether no object or version of the bucket is left; open uploads do not count. Call it after `apply_bucket` with
+    /// `Deleting`.
+    pub async fn is_bucket_empty(&self, bucket: BucketId) -> Result<bool> {
+        let request =
+            ListRequest { bucket, prefix: String::new(), delimiter: None, after: After::Beginning, limit: 1 };
+        Ok(self.list(request).await?.entries.is_empty())
     }
 
-    /// Forgets a bucket that the control store says was removed.
-    pub async fn remove_bucket(&self, _bucket: BucketId) -> Result<()> {
-        Err(Error::Stopping)
-    }
-
-    /// Starts a PUT: write the body, `finish`, compare the digests, `commit`. Dropping writer or staged object at any time
-    /// leaves nothing behind.
-    pub async fn put(&self, _request: PutRequest) -> Result<ObjectWriter> {
-        Err(Error::Stopping)
-    }
-
-    pub async fn put_part(&self, _request: PutPartRequest) -> Result<ObjectWriter> {
-        Err(Error::Stopping)
-    }
-
-    pub async fn head(&self, _bucket: BucketId, _key: &ObjectKey) -> Result<ObjectInfo> {
-        Err(Error::Stopping)
-    }
-
-    /// Opens the current object for reading. The bytes stay readable until the reader is dropped.
-    pub async fn get(&self, _bucket: BucketId, _key: &ObjectKey) -> Result<ObjectReader> {
-        Err(Error::Stopping)
-    }
-
-    pub async fn delete(&self, _request: DeleteRequest) -> Result<DeleteOutcome> {
-        Err(Error::Stopping)
-    }
-
-    pub async fn copy(&self, _request: CopyRequest) -> Result<PutOutcome> {
-        Err(Error::Stopping)
-    }
-
-    pub async fn list(&self, _request: ListRequest) -> Result<ListPage> {
-        Err(Error::Stopping)
-    }
-
-    pub async fn create_upload(&self, _request: CreateUploadRequest) -> Result<UploadInfo> {
-        Err(Error::Stopping)
-    }
-
-    pub async fn list_parts(&self, _request: ListPartsRequest) -> Result<PartsPage> {
-        Err(Error::Stopping)
-    }
-
-    pub async fn list_uploads(&self, _request: ListUploadsRequest) -> Result<UploadsPage> {
-        Err(Error::Stopping)
-    }
-
-    pub async fn complete_upload(&self, _request: CompleteUploadRequest) -> Result<PutOutcome> {
-        Err(Error::Stopping)
-    }
-
-    pub async fn abort_upload(
-        &self,
-        _epoch: Epoch,
-        _bucket: BucketId,
-        _key: ObjectKey,
-        _upload: UploadId,
-    ) -> Result<()> {
-        Err(Error::Stopping)
+    /// Forgets a bucket that the control store says was removed, and ends its open uploads.
+    pub async fn remove_bucket(&self, bucket: BucketId) -> Result<()> {
+        loop {
+            let request = ListUploadsRequest {
+                bucket,
+                prefix: String::new(),
+                delimiter: None,
+                after: None,
+                after_prefix: None,
+                limit: 1000,
+            };
+            let page = self.list_uploads(request).await?;
+            for entry in page.entries {
+                let UploadEntry::Upload(upload) = entry else { continue };
+                let key = ObjectKey::parse(&upload.key).map_err(|error| Error::Refused(error.to_string()))?;
+                match self.abort(self.epoch(), bucket, key, upload.upload, true).await {
+                    Ok(()) | Err(Error::NoSuchUpload) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            if !page.more {
+                break;
+            }
+        }
+        for disk in &self.disks {
+            disk.tell_committer(|reply| Message::RemoveBucket(bucket, reply)).await?;
+        }
+        Ok(())
     }
 }
 
-/// A body on its way to the disk.
-pub struct ObjectWriter {}
-
-impl ObjectWriter {
-    pub async fn write(&mut self, _bytes: Bytes) -> Result<()> {
-        Err(Error::Stopping)
-    }
-
-    /// Ends the body: its bytes are on the disk (large) or in memory (small), not yet visible.
-    pub async fn finish(self) -> Result<Staged> {
-        Err(Error::Stopping)
-    }
-}
-
-/// A whole body, hashed, waiting for the commit.
-pub struct Staged {}
-
-impl Staged {
-    pub fn digests(&self) -> &Digests {
-        unreachable!("no staged object can exist yet")
-    }
-
-    /// Durable and visible when this returns.
-    pub async fn commit(self) -> Result<PutOutcome> {
-        Err(Error::Stopping)
-    }
-}
-
-pub struct ObjectReader {}
-
-impl ObjectReader {
-    pub fn info(&self) -> &ObjectInfo {
-        unreachable!("no reader can exist yet")
-    }
-
-    /// Verified bytes of the range, in order. An error ends the stream: the connection must be broken, not completed.
-    pub fn stream(self, _range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
-        Box::pin(stream::empty())
+/// Runs what may wait for a disk on a thread that may wait.
+pub(crate) async fn blocking<T: Send + 'static>(run: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    match tokio::task::spawn_blocking(run).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(Error::Stopping),
     }
 }

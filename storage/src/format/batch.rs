@@ -96,6 +96,8 @@ pub struct Framed {
     pub subject: Subject,
     pub bytes: Vec<u8>,
     pub is_member: bool,
+    /// Known already for a record that is copied; a damaged one stays damaged that way.
+    pub crc32c: Option<u32>,
 }
 
 impl Framed {
@@ -112,6 +114,7 @@ impl Framed {
             subject: Subject::of(record),
             bytes,
             is_member: payload.is_some(),
+            crc32c: None,
         }
     }
 
@@ -149,7 +152,7 @@ pub fn seal(id: BatchId, framed: Vec<Framed>, modified_s: u64) -> SealedBatch {
             is_member: one.is_member,
             offset: offset.try_into().expect("segments are shorter than 4 GiB"),
             length: one.bytes.len().try_into().expect("records are shorter than 4 GiB"),
-            crc32c: crc32c(&one.bytes),
+            crc32c: one.crc32c.unwrap_or_else(|| crc32c(&one.bytes)),
         });
         if one.is_member {
             members_length += one.bytes.len() as u64;

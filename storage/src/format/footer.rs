@@ -24,9 +24,13 @@ pub const END_BYTES: u64 = 1024;
 pub struct Footer {
     pub nonce: u64,
     pub run: Term,
-    /// The number of the run's last batch in here.
+    /// The numbers of the run's first and last batch in here; 0 in a compacted segment, which has several runs' records.
+    pub first_batch: u64,
     pub last_batch: u64,
     pub buckets: Vec<(BucketId, Stamp, BucketRecord)>,
+    /// Stretches of acknowledged bytes that recovery found without names: the disk is incomplete until an administrator
+    /// accepts the loss (engine rule A10).
+    pub holes: Vec<(u64, u64)>,
     /// In the order of the log.
     pub entries: Vec<Entry>,
 }
@@ -90,7 +94,7 @@ mod tests {
 
     #[test]
     fn footers_survive_their_bytes() {
-        let footer = Footer { nonce: 1, run: Term(2), last_batch: 3, buckets: Vec::new(), entries: Vec::new() };
+        let footer = Footer { nonce: 1, run: Term(2), first_batch: 1, last_batch: 3, buckets: Vec::new(), holes: Vec::new(), entries: Vec::new() };
         let bytes = encode(&footer, 8192);
         assert_eq!(bytes.len() % 512, 0);
         let end = bytes.len() - END_BYTES as usize;

@@ -1,0 +1,424 @@
+//! The committer: one thread per disk, the one serialiser of every key on it (engine rules A4, A5, A7).
+//!
+//! It takes what is waiting, decides one request after the other against index, overlay and what this batch accepted
+//! already, appends the batch, calls fdatasync once, makes the batch visible and wakes the waiters. There is no timer: the
+//! next batch is what arrived during the last sync.
+
+pub mod changes;
+pub mod decide;
+
+use crate::disk::stage::StagedFile;
+use crate::disk::{Disk, SyncPoint, is_out_of_space};
+use crate::files::{Done, Files};
+use crate::format::batch::{Framed, SEAL_BYTES_MAX};
+use crate::format::name::FileId;
+use crate::format::record::{BucketRecord, Operation, Record, Versioning};
+use crate::health::Health;
+use crate::index::Index;
+use crate::index::keeper::{CommittedBatch, Message as KeeperMessage};
+use crate::index::rows::{Listed, Location, Row, RowKey, RowKind};
+use crate::index::store::Checkpoint;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_MUTATIONS_MAX, OVERLAY_BYTES_MAX};
+use crate::log::spares::Claim;
+use crate::log::writer::{BucketTable, LogWriter, Written};
+use crate::target::TermSource;
+use crate::types::{BucketState, BucketView};
+use crate::{Error, Result};
+use bytes::Bytes;
+use changes::changes_of;
+use common::{BucketId, Clock, Epoch, Stamp, Term};
+use decide::{Facts, Mutation, Request, decide};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use tokio::sync::{mpsc, oneshot};
+
+/// A request with everything that belongs to it.
+pub struct Ticket {
+    pub request: Request,
+    /// The bytes of an inline object.
+    pub payload: Option<Bytes>,
+    /// Files that the record names and that are durable already.
+    pub staged: Vec<StagedFile>,
+    pub reply: oneshot::Sender<Result<Option<Stamp>>>,
+}
+
+pub enum Message {
+    /// Answers with the stamp of the first record, or `None` if there was nothing to do.
+    Mutate(Box<Ticket>),
+    /// Answers when every earlier mutation is durable and every later one is decided by this view (A13).
+    ApplyBucket(BucketView, oneshot::Sender<Result<()>>),
+    RemoveBucket(BucketId, oneshot::Sender<Result<()>>),
+    /// Closes the active segment, so that everything before is in sealed ones.
+    Rotate(std::sync::mpsc::Sender<Result<()>>),
+    Stop,
+}
+
+pub struct Committer {
+    pub disk: Arc<dyn Disk>,
+    pub index: Arc<Index>,
+    pub files: Arc<Files>,
+    pub health: Arc<Health>,
+    pub clock: Arc<dyn Clock>,
+    pub terms: Arc<dyn TermSource>,
+    pub writer: LogWriter,
+    pub keeper: Sender<KeeperMessage>,
+    pub applier: Sender<(u64, Vec<Done>)>,
+    pub epoch: Epoch,
+    pub term: Term,
+    pub counter: u32,
+    /// What the gateway said of each bucket in this run.
+    pub views: HashMap<BucketId, BucketView>,
+    /// What the log says of each bucket.
+    pub buckets: BucketTable,
+    pub segment_bytes: u64,
+}
+
+/// One accepted record of the batch that is being made.
+struct Accepted {
+    record: Record,
+    frees: Vec<FileId>,
+}
+
+/// The batch that is being made.
+#[derive(Default)]
+struct Batch {
+    framed: Vec<Framed>,
+    accepted: Vec<Accepted>,
+    /// Who waits, with the stamp to answer and the files that are theirs.
+    waiting: Vec<(oneshot::Sender<Result<Option<Stamp>>>, Option<Stamp>, Vec<StagedFile>)>,
+    cost_bytes: u64,
+    footer_bytes: u64,
+    has_staged: bool,
+    is_privileged: bool,
+    /// Rows as they were before the batch, and as it leaves them (addresses are not known yet).
+    rows: HashMap<RowKey, Option<Row>>,
+    before: HashMap<RowKey, Option<Row>>,
+}
+
+impl Committer {
+    /// The thread's body.
+    pub fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let mut waiting: VecDeque<Message> = VecDeque::new();
+        loop {
+            if waiting.is_empty() {
+                match messages.blocking_recv() {
+                    Some(message) => waiting.push_back(message),
+                    None => break,
+                }
+            }
+            while waiting.len() < BATCH_MUTATIONS_MAX && let Ok(message) = messages.try_recv() {
+                waiting.push_back(message);
+            }
+            let mut batch = Batch { is_privileged: true, ..Batch::default() };
+            while batch.cost_bytes < self.batch_bytes_max() {
+                match waiting.pop_front() {
+                    Some(Message::Mutate(ticket)) => self.accept(&mut batch, *ticket),
+                    Some(other) => {
+                        self.commit(std::mem::take(&mut batch));
+                        batch.is_privileged = true;
+                        match other {
+                            Message::ApplyBucket(view, reply) => {
+                                reply.send(self.apply_bucket(view)).ok();
+                            }
+                            Message::RemoveBucket(id, reply) => {
+                                reply.send(self.remove_bucket(id)).ok();
+                            }
+                            Message::Rotate(reply) => {
+                                reply.send(self.writer.seal_active(&self.buckets)).ok();
+                            }
+                            Message::Stop => {
+                                if self.health.failure().is_none() && let Err(error) = self.writer.seal_active(&self.buckets) {
+                                    tracing::warn!(%error, "the log could not be sealed: the next start does it");
+                                }
+                                return;
+                            }
+                            Message::Mutate(_) => {}
+                        }
+                    }
+                    None => break,
+                }
+            }
+            self.commit(batch);
+        }
+    }
+
+    fn batch_bytes_max(&self) -> u64 {
+        BATCH_BYTES_MAX.min(self.segment_bytes / 4)
+    }
+
+    /// Decides one request; a refusal is answered at once, and its staged files go with it.
+    fn accept(&mut self, batch: &mut Batch, ticket: Ticket) {
+        let Ticket { request, payload, staged, reply } = ticket;
+        if let Some(reason) = self.health.failure() {
+            reply.send(Err(Error::DiskFailed(reason.to_owned()))).ok();
+            return;
+        }
+        // With the disk full the batch is one of deletes alone, so that it may use the reserve (A18).
+        if !is_privileged(&request.mutation) && !self.writer.has_ordinary_space() {
+            drop(staged);
+            reply.send(Err(Error::OutOfSpace)).ok();
+            return;
+        }
+        match self.try_accept(batch, request, payload) {
+            Ok(stamp) => {
+                batch.has_staged |= !staged.is_empty();
+                batch.waiting.push((reply, stamp, staged));
+            }
+            Err(error) => {
+                drop(staged);
+                reply.send(Err(error)).ok();
+            }
+        }
+    }
+
+    fn try_accept(&mut self, batch: &mut Batch, request: Request, payload: Option<Bytes>) -> Result<Option<Stamp>> {
+        let first = self.next_stamp()?;
+        let object_key = RowKey::object(request.bucket, &request.key);
+        let facts = Facts {
+            epoch: self.epoch,
+            bucket_is_active: self.views.get(&request.bucket).is_some_and(|view| view.state == BucketState::Active),
+            object: self.row(batch, &object_key)?.filter(Row::is_live),
+            upload: match upload_of(&request.mutation) {
+                Some(upload) => self.row(batch, &RowKey::upload(request.bucket, &request.key, upload))?.filter(Row::is_live),
+                None => None,
+            },
+        };
+        let records = decide(&facts, &request, first)?;
+        if records.is_empty() {
+            return Ok(None);
+        }
+        let bucket_name = match self.buckets.get(&request.bucket) {
+            Some((_, record)) => record.name.as_str().to_owned(),
+            None => return Err(Error::NoSuchBucket(request.bucket)),
+        };
+        let mut frees = match &request.mutation {
+            Mutation::CompleteUpload { frees, .. } | Mutation::AbortUpload { frees, .. } => frees.clone(),
+            _ => Vec::new(),
+        };
+        batch.is_privileged &= is_privileged(&request.mutation);
+        for record in records {
+            self.counter = record.stamp.counter();
+            let is_inline = record.is_inline();
+            let framed = Framed::new(&bucket_name, &record, payload.as_deref().filter(|_| is_inline));
+            batch.cost_bytes += framed.cost_bytes();
+            batch.footer_bytes += framed.key.len() as u64 + 80;
+            batch.framed.push(framed);
+            self.remember(batch, &record)?;
+            let frees = if matches!(record.operation, Operation::EndUpload { .. }) { std::mem::take(&mut frees) } else { Vec::new() };
+            batch.accepted.push(Accepted { record, frees });
+        }
+        Ok(Some(first))
+    }
+
+    /// A row as this place in the order sees it: this batch, then the overlay, then the store.
+    fn row(&self, batch: &mut Batch, key: &RowKey) -> Result<Option<Row>> {
+        if let Some(row) = batch.rows.get(key) {
+            return Ok(row.clone());
+        }
+        let row = self.index.lookup(key)?;
+        batch.before.insert(key.clone(), row.clone());
+        batch.rows.insert(key.clone(), row.clone());
+        Ok(row)
+    }
+
+    /// Lets later requests of the batch see a record, under an address that only the append will know.
+    fn remember(&self, batch: &mut Batch, record: &Record) -> Result<()> {
+        let nowhere =
+            Location { segment: crate::format::name::SegmentNumber(0), generation: 0, offset: 0, length: 0 };
+        let upload = self.upload_row_of(batch, record)?;
+        if let Operation::PutPart(part) = &record.operation {
+            self.row(batch, &RowKey::part(part.upload, part.part))?;
+        }
+        for change in changes_of(record, nowhere, upload) {
+            batch.rows.insert(change.key, Some(change.row));
+        }
+        Ok(())
+    }
+
+    /// The row of the upload that a part's record belongs to.
+    fn upload_row_of(&self, batch: &mut Batch, record: &Record) -> Result<Option<(RowKey, Row)>> {
+        let Operation::PutPart(part) = &record.operation else { return Ok(None) };
+        let key = RowKey::upload(record.bucket, &record.key, part.upload);
+        Ok(self.row(batch, &key)?.map(|row| (key, row)))
+    }
+
+    /// A term's counter is used up after four thousand million mutations; then comes a new term (A6).
+    fn next_stamp(&mut self) -> Result<Stamp> {
+        if self.counter >= u32::MAX - 8 {
+            self.term = self.terms.next_term(self.term).map_err(Error::Refused)?;
+            self.counter = 0;
+        }
+        Ok(Stamp::new(self.term, self.counter + 1))
+    }
+
+    /// Makes a batch durable and visible, and answers those who wait for it.
+    fn commit(&mut self, batch: Batch) {
+        if batch.waiting.is_empty() {
+            return;
+        }
+        let hopeless = || self.health.is_stopping_hard() || self.index.store().is_err();
+        self.index.overlay.wait_for_room(OVERLAY_BYTES_MAX, hopeless);
+        let Batch { framed, accepted, waiting, cost_bytes, footer_bytes, has_staged, is_privileged, mut before, .. } = batch;
+        if framed.is_empty() {
+            for (reply, stamp, _) in waiting {
+                reply.send(Ok(stamp)).ok();
+            }
+            return;
+        }
+        let claim = if is_privileged { Claim::Privileged } else { Claim::Ordinary };
+        match self.write(framed, cost_bytes, footer_bytes, has_staged, claim) {
+            Ok(written) => {
+                self.publish(&written, accepted, &mut before);
+                for (reply, stamp, staged) in waiting {
+                    staged.into_iter().for_each(StagedFile::committed);
+                    reply.send(Ok(stamp)).ok();
+                }
+            }
+            Err(Error::OutOfSpace) => {
+                for (reply, _, _) in waiting {
+                    reply.send(Err(Error::OutOfSpace)).ok();
+                }
+            }
+            Err(error) => {
+                // Whether the batch is on the disk nobody can say: it reaches neither overlay nor index, and nothing is
+                // unlinked (A19).
+                let reason = error.to_string();
+                self.health.fail(&reason);
+                for (reply, _, staged) in waiting {
+                    staged.into_iter().for_each(StagedFile::abandon);
+                    reply.send(Err(Error::OutcomeUnknown(reason.clone()))).ok();
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, framed: Vec<Framed>, cost_bytes: u64, footer_bytes: u64, has_staged: bool, claim: Claim) -> Result<Written> {
+        if has_staged {
+            let synced = self.disk.sync_dir("staging", SyncPoint::StagedNames);
+            synced.map_err(|error| Error::DiskFailed(format!("sync of staging/: {error}")))?;
+        }
+        let greatest = framed.last().map_or(Stamp::ZERO, |last| last.stamp);
+        self.writer.make_room(cost_bytes + SEAL_BYTES_MAX, footer_bytes, claim, &self.buckets)?;
+        // One holder: whatever is durable here is durable everywhere.
+        let stable = Stamp(greatest.0.saturating_sub(framed.len() as u64));
+        let modified_s = self.clock.now_ms() / 1000;
+        match self.writer.append(framed, stable, modified_s) {
+            Err(Error::Io { source, .. }) if is_out_of_space(&source) => Err(Error::OutOfSpace),
+            result => result,
+        }
+    }
+
+    fn publish(&mut self, written: &Written, accepted: Vec<Accepted>, rows: &mut HashMap<RowKey, Option<Row>>) {
+        let mut changes = Vec::with_capacity(accepted.len());
+        let mut done = Vec::with_capacity(accepted.len());
+        let mut buckets = Vec::new();
+        let mut greatest = Stamp::ZERO;
+        for (Accepted { record, frees }, entry) in accepted.into_iter().zip(&written.entries) {
+            assert_eq!(record.stamp, entry.stamp, "entries stand in the order of the records");
+            greatest = record.stamp;
+            let location = Location {
+                segment: written.name.first,
+                generation: written.name.generation,
+                offset: entry.offset,
+                length: entry.length,
+            };
+            let upload = match &record.operation {
+                Operation::PutPart(part) => {
+                    let key = RowKey::upload(record.bucket, &record.key, part.upload);
+                    rows.get(&key).cloned().flatten().map(|row| (key, row))
+                }
+                _ => None,
+            };
+            let mut replaced = None;
+            for (at, change) in changes_of(&record, location, upload).into_iter().enumerate() {
+                let before = rows.insert(change.key.clone(), Some(change.row.clone())).flatten();
+                if at == 0 {
+                    replaced = before;
+                }
+                changes.push(change);
+            }
+            match &record.operation {
+                Operation::PutBucket(bucket) => buckets.push((record.bucket, Some((record.stamp, bucket.clone())))),
+                Operation::RemoveBucket => buckets.push((record.bucket, None)),
+                _ => {}
+            }
+            done.push(Done { record, replaced, frees });
+        }
+        self.index.overlay.insert(written.number, &changes);
+        let end = Checkpoint {
+            segment: written.name.first,
+            offset: written.end.try_into().expect("segments are shorter than 4 GiB"),
+            stamp: greatest,
+        };
+        // The threads end after the committer: while it runs both take what it sends.
+        self.applier.send((written.number, done)).ok();
+        let batch = CommittedBatch { number: written.number, changes, buckets, end, log_bytes: written.end - written.start };
+        self.keeper.send(KeeperMessage::Batch(Arc::new(batch))).ok();
+    }
+
+    fn apply_bucket(&mut self, view: BucketView) -> Result<()> {
+        if self.views.get(&view.id).is_some_and(|known| known.version > view.version) {
+            return Ok(());
+        }
+        let record = BucketRecord { name: view.name.clone(), versioning: Versioning::Off, lock: false };
+        let known = self.buckets.get(&view.id).is_some_and(|(_, known)| *known == record);
+        if !known {
+            let stamp = self.commit_alone(view.id, Operation::PutBucket(record.clone()))?;
+            self.buckets.insert(view.id, (stamp, record));
+        }
+        let mut names = self.files.bucket_names.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        names.insert(view.id, view.name.as_str().to_owned());
+        drop(names);
+        self.views.insert(view.id, view);
+        Ok(())
+    }
+
+    fn remove_bucket(&mut self, id: BucketId) -> Result<()> {
+        if self.buckets.contains_key(&id) {
+            self.commit_alone(id, Operation::RemoveBucket)?;
+            self.buckets.remove(&id);
+        }
+        self.views.remove(&id);
+        Ok(())
+    }
+
+    /// A batch of one record about a bucket.
+    fn commit_alone(&mut self, bucket: BucketId, operation: Operation) -> Result<Stamp> {
+        if let Some(reason) = self.health.failure() {
+            return Err(Error::DiskFailed(reason.to_owned()));
+        }
+        let record = Record { stamp: self.next_stamp()?, bucket, key: String::new(), operation };
+        self.counter = record.stamp.counter();
+        let framed = Framed::new("", &record, None);
+        let stamp = record.stamp;
+        let claim = if matches!(record.operation, Operation::RemoveBucket) { Claim::Privileged } else { Claim::Ordinary };
+        let (cost, footer) = (framed.cost_bytes(), 80);
+        let written = self.write(vec![framed], cost, footer, false, claim).inspect_err(|error| {
+            if !matches!(error, Error::OutOfSpace) {
+                self.health.fail(&error.to_string());
+            }
+        })?;
+        self.publish(&written, vec![Accepted { record, frees: Vec::new() }], &mut HashMap::new());
+        Ok(stamp)
+    }
+}
+
+/// Whether it frees space in the end.
+fn is_privileged(mutation: &Mutation) -> bool {
+    matches!(mutation, Mutation::Delete { .. } | Mutation::AbortUpload { .. })
+}
+
+fn upload_of(mutation: &Mutation) -> Option<common::UploadId> {
+    match mutation {
+        Mutation::PutPart(part) => Some(part.upload),
+        Mutation::CompleteUpload { upload, .. } | Mutation::AbortUpload { upload, .. } => Some(*upload),
+        Mutation::Put { .. } | Mutation::Delete { .. } | Mutation::CreateUpload(_) => None,
+    }
+}
+
+/// A row for tests and for keys whose record is only known by name: listed, but without content.
+pub fn damaged_row(stamp: Stamp, location: Location) -> Row {
+    let listed = Listed { size: 0, etag: common::ETag::of_md5([0; 16]), modified_ms: 0 };
+    Row { stamp, location, damaged: true, kind: RowKind::Large(listed) }
+}

@@ -1,0 +1,46 @@
+//! The index: key to the place of its record and what a listing needs. Derived from the log, may be deleted at any time.
+//!
+//! A write is visible from the moment its batch is durable, through the overlay; the index's own thread moves it into
+//! the ordered store later (engine rule A8). Readers look into the overlay first and open the store's snapshot second, so
+//! that an entry on its way between them is never missed.
+
+pub mod keeper;
+pub mod list;
+pub mod overlay;
+pub mod rows;
+pub mod store;
+
+use crate::error::{Error, Result};
+use overlay::Overlay;
+use rows::{Row, RowKey};
+use std::sync::{Arc, PoisonError, RwLock};
+use store::Store;
+
+/// Both halves, as readers see them.
+pub struct Index {
+    pub overlay: Overlay,
+    /// `None` while it is being rebuilt.
+    store: RwLock<Option<Arc<Store>>>,
+}
+
+impl Index {
+    pub fn new(store: Option<Arc<Store>>) -> Self {
+        Self { overlay: Overlay::default(), store: RwLock::new(store) }
+    }
+
+    pub fn store(&self) -> Result<Arc<Store>> {
+        self.store.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Error::IndexRebuilding)
+    }
+
+    pub fn replace_store(&self, store: Option<Arc<Store>>) {
+        *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
+    }
+
+    /// The current row of a key, tombstones included where they are still in the overlay.
+    pub fn lookup(&self, key: &RowKey) -> Result<Option<Row>> {
+        match self.overlay.lookup(key) {
+            Some(row) => Ok(Some(row)),
+            None => self.store()?.lookup(key),
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The index's own thread: moves committed batches from the overlay into the store, and alone makes durable checkpoints
+//! (engine rule A8). It is never on the path of an acknowledgement.
+
+use super::Index;
+use super::overlay::Change;
+use super::rows::{Location, RowKey};
+use super::store::{Checkpoint, Store};
+use crate::files::Files;
+use crate::format::name::SegmentName;
+use crate::format::record::BucketRecord;
+use crate::health::Health;
+use crate::limits::{CHECKPOINT_INTERVAL_MS, CHECKPOINT_LOG_BYTES};
+use crate::{Error, Result};
+use common::{BucketId, Clock, Stamp, UploadId};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+/// Batches that go into one transaction of the store.
+const BATCHES_MAX: usize = 512;
+const TICK: Duration = Duration::from_millis(500);
+
+/// What a durable batch means for the index.
+pub struct CommittedBatch {
+    pub number: u64,
+    pub changes: Vec<Change>,
+    /// Buckets that the disk learned about, or (`None`) forgot.
+    pub buckets: Vec<(BucketId, Option<(Stamp, BucketRecord)>)>,
+    /// The log's position behind the batch.
+    pub end: Checkpoint,
+    pub log_bytes: u64,
+}
+
+/// What a compaction means for the index.
+#[derive(Default)]
+pub struct Relocation {
+    pub output: Option<SegmentName>,
+    pub moves: Vec<(RowKey, Location, Location)>,
+    /// Dead records that the output no longer holds; the upload for those of uploads and parts.
+    pub forgets: Vec<(RowKey, Option<UploadId>)>,
+    /// Tombstones that the output no longer holds.
+    pub drops: Vec<(RowKey, Option<UploadId>, Location)>,
+}
+
+pub enum Message {
+    Batch(Arc<CommittedBatch>),
+    Damaged(RowKey, Stamp),
+    Relocate(Relocation, Sender<Result<()>>),
+    /// Makes a durable checkpoint of everything sent before.
+    Checkpoint(Sender<Result<()>>),
+    Stop,
+}
+
+pub struct Keeper {
+    pub index: Arc<Index>,
+    pub files: Arc<Files>,
+    pub health: Arc<Health>,
+    pub clock: Arc<dyn Clock>,
+    /// Makes a new store from the log when this one broke.
+    pub rebuild: Box<dyn Fn() -> Result<Store> + Send>,
+    /// Where the last durable checkpoint ends.
+    pub durable: Arc<std::sync::Mutex<Checkpoint>>,
+}
+
+/// What has happened since the last durable checkpoint.
+struct Progress {
+    position: Checkpoint,
+    batch: u64,
+    log_bytes: u64,
+    last_checkpoint_ms: u64,
+}
+
+impl Keeper {
+    /// The thread's body.
+    pub fn run(self, messages: &Receiver<Message>, start: Checkpoint) {
+        let mut progress = Progress { position: start, batch: 0, log_bytes: 0, last_checkpoint_ms: self.clock.now_ms() };
+        loop {
+            let first = match messages.recv_timeout(TICK) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let mut batches = Vec::new();
+            let mut other = None;
+            for message in first.into_iter().chain(std::iter::from_fn(|| messages.try_recv().ok())) {
+                match message {
+                    Message::Batch(batch) => batches.push(batch),
+                    message => {
+                        other = Some(message);
+                        break;
+                    }
+                }
+                if batches.len() == BATCHES_MAX {
+                    break;
+                }
+            }
+            self.drain(&batches, &mut progress);
+            match other {
+                Some(Message::Damaged(key, stamp)) => self.retrying(|store| store.write(false, |writer| writer.mark_damaged(&key, stamp))),
+                Some(Message::Relocate(relocation, reply)) => {
+                    let result = self.with_store(|store| relocate(store, &relocation)).and_then(|()| self.checkpoint(&mut progress));
+                    reply.send(result).ok();
+                }
+                Some(Message::Checkpoint(reply)) => {
+                    reply.send(self.checkpoint(&mut progress)).ok();
+                }
+                Some(Message::Stop) => return,
+                Some(Message::Batch(_)) | None => {}
+            }
+            let age_ms = self.clock.now_ms().saturating_sub(progress.last_checkpoint_ms);
+            let due = progress.log_bytes >= CHECKPOINT_LOG_BYTES || age_ms >= CHECKPOINT_INTERVAL_MS;
+            if progress.log_bytes > 0 && due && let Err(error) = self.checkpoint(&mut progress) {
+                tracing::error!(%error, "the index's checkpoint failed");
+            }
+        }
+    }
+
+    fn drain(&self, batches: &[Arc<CommittedBatch>], progress: &mut Progress) {
+        let Some(last) = batches.last() else { return };
+        self.retrying(|store| {
+            store.write(false, |writer| {
+                for batch in batches {
+                    for change in &batch.changes {
+                        writer.apply(change)?;
+                    }
+                    for (id, bucket) in &batch.buckets {
+                        match bucket {
+                            Some((stamp, record)) => writer.put_bucket(*id, *stamp, record)?,
+                            None => writer.remove_bucket(*id)?,
+                        }
+                    }
+                }
+                Ok(())
+            })
+        });
+        for batch in batches {
+            self.index.overlay.remove(batch.number, &batch.changes);
+            progress.log_bytes += batch.log_bytes;
+        }
+        progress.position = last.end;
+        progress.batch = last.number;
+    }
+
+    fn with_store<T>(&self, run: impl FnOnce(&Store) -> Result<T>) -> Result<T> {
+        run(self.index.store()?.as_ref())
+    }
+
+    /// A failed index never makes a committed write fail: it is built anew from the log, while the overlay stays.
+    fn retrying(&self, run: impl Fn(&Store) -> Result<()>) {
+        while let Err(error) = self.with_store(&run) {
+            if self.health.is_stopping() {
+                return;
+            }
+            tracing::error!(%error, "the index failed and is rebuilt from the log");
+            self.index.replace_store(None);
+            match (self.rebuild)() {
+                Ok(store) => self.index.replace_store(Some(Arc::new(store))),
+                Err(error) => {
+                    tracing::error!(%error, "the index could not be rebuilt; trying again");
+                    std::thread::sleep(TICK);
+                }
+            }
+        }
+    }
+
+    /// Everything up to `progress.position` becomes durable in the index. The names that its records moved are synced
+    /// first (A2); the records themselves are, since they left the log's batch (A3).
+    fn checkpoint(&self, progress: &mut Progress) -> Result<()> {
+        if !self.files.wait_applied(progress.batch, || self.health.is_stopping_hard()) {
+            return Err(Error::Stopping);
+        }
+        self.files.sync_touched().map_err(|error| {
+            let failed = format!("sync of directories: {error}");
+            self.health.fail(&failed);
+            Error::DiskFailed(failed)
+        })?;
+        self.with_store(|store| store.write(true, |writer| writer.set_checkpoint(progress.position)))?;
+        *self.durable.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = progress.position;
+        progress.log_bytes = 0;
+        progress.last_checkpoint_ms = self.clock.now_ms();
+        Ok(())
+    }
+}
+
+/// Applies a compaction once: its output's name is remembered in the same transaction.
+pub fn relocate(store: &Store, relocation: &Relocation) -> Result<()> {
+    store.write(false, |writer| {
+        if let Some(output) = relocation.output {
+            if writer.was_compacted(output)? {
+                return Ok(());
+            }
+            writer.set_compacted(output)?;
+        }
+        for (key, from, to) in &relocation.moves {
+            writer.relocate(key, *from, *to)?;
+        }
+        for (key, upload) in &relocation.forgets {
+            writer.forget_dead(key, *upload)?;
+        }
+        for (key, upload, location) in &relocation.drops {
+            if !writer.drop_tombstone(key, *location)? {
+                writer.forget_dead(key, *upload)?;
+            }
+        }
+        Ok(())
+    })
+}

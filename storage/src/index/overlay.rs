@@ -1,0 +1,89 @@
+//! What is committed but not yet in the ordered store.
+
+use super::rows::{Row, RowKey, Table};
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// A row as a batch left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub key: RowKey,
+    pub row: Row,
+}
+
+#[derive(Default)]
+pub struct Overlay {
+    inner: Mutex<Inner>,
+    drained: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    rows: BTreeMap<RowKey, (Row, u64)>,
+    bytes: usize,
+}
+
+fn cost(key: &RowKey) -> usize {
+    key.length_bytes() + size_of::<Row>() + 64
+}
+
+impl Overlay {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` means that the overlay does not know the key: it may be in the store.
+    pub fn lookup(&self, key: &RowKey) -> Option<Row> {
+        self.lock().rows.get(key).map(|(row, _)| row.clone())
+    }
+
+    /// Makes a durable batch visible.
+    pub fn insert(&self, batch: u64, changes: &[Change]) {
+        let mut inner = self.lock();
+        for change in changes {
+            if inner.rows.insert(change.key.clone(), (change.row.clone(), batch)).is_none() {
+                inner.bytes += cost(&change.key);
+            }
+        }
+    }
+
+    /// Lets go of what the store has by now. Rows that a later batch changed stay.
+    pub fn remove(&self, batch: u64, changes: &[Change]) {
+        let mut inner = self.lock();
+        for change in changes {
+            if inner.rows.get(&change.key).is_some_and(|(_, newest)| *newest <= batch) {
+                inner.rows.remove(&change.key);
+                inner.bytes -= cost(&change.key);
+            }
+        }
+        self.drained.notify_all();
+    }
+
+    /// Changes a row in place if the overlay has it.
+    pub fn update(&self, key: &RowKey, change: impl FnOnce(&mut Row)) {
+        if let Some((row, _)) = self.lock().rows.get_mut(key) {
+            change(row);
+        }
+    }
+
+    /// Waits until there is room for more, or `stop` says that it is no use.
+    pub fn wait_for_room(&self, bytes_max: usize, stop: impl Fn() -> bool) {
+        let mut inner = self.lock();
+        while inner.bytes > bytes_max && !stop() {
+            let waited = self.drained.wait_timeout(inner, std::time::Duration::from_millis(100));
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// At most `limit` rows of one table in `from..until`, and whether there are more.
+    pub fn range(&self, table: Table, from: &RowKey, until: &RowKey, limit: usize) -> (Vec<(RowKey, Row)>, bool) {
+        debug_assert!(from.table() == table);
+        let inner = self.lock();
+        if from >= until {
+            return (Vec::new(), false);
+        }
+        let mut rows = inner.rows.range(from.clone()..until.clone());
+        let taken = rows.by_ref().take(limit).map(|(key, (row, _))| (key.clone(), row.clone())).collect();
+        (taken, rows.next().is_some())
+    }
+}

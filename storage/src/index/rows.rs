@@ -1,0 +1,269 @@
+//! Keys and rows of the index. Keys sort as listings do: by bucket, then by the bytes of the key.
+//!
+//! An object key may hold any byte of UTF-8, NUL included, so it is escaped: NUL becomes 00 FF, the end is 00 00.
+
+use crate::format::name::{SegmentName, SegmentNumber};
+use common::{Algorithm, BucketId, ETag, PartNumber, Stamp, UploadId};
+use serde::{Deserialize, Serialize};
+
+/// Where a record stands. An address on one disk, never an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Location {
+    pub segment: SegmentNumber,
+    pub generation: u16,
+    pub offset: u32,
+    pub length: u32,
+}
+
+impl Location {
+    pub fn is_in(&self, name: &SegmentName) -> bool {
+        (self.segment, self.generation) == (name.first, name.generation)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    pub stamp: Stamp,
+    pub location: Location,
+    /// The record or its data could not be read: a read answers with an error, never with an older record (A10).
+    pub damaged: bool,
+    pub kind: RowKind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RowKind {
+    /// An object whose payload stands in the log.
+    Inline(Listed),
+    /// An object whose payload stands in files.
+    Large(Listed),
+    Tombstone,
+    Upload {
+        created_ms: u64,
+        algorithm: Option<Algorithm>,
+        /// The stamp of the newest part: changes whenever a part does, so that Complete can tell.
+        newest_part: Stamp,
+    },
+    UploadEnd,
+    Part(Listed),
+}
+
+/// What a listing shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    pub size: u64,
+    pub etag: ETag,
+    pub modified_ms: u64,
+}
+
+impl Row {
+    /// The object of a live row.
+    pub fn listed(&self) -> Option<&Listed> {
+        match &self.kind {
+            RowKind::Inline(listed) | RowKind::Large(listed) | RowKind::Part(listed) => Some(listed),
+            RowKind::Tombstone | RowKind::Upload { .. } | RowKind::UploadEnd => None,
+        }
+    }
+
+    pub fn is_live(&self) -> bool {
+        !matches!(self.kind, RowKind::Tombstone | RowKind::UploadEnd)
+    }
+}
+
+/// The tables that a key can belong to. The byte is the first of every `RowKey`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    Objects,
+    Uploads,
+    Parts,
+}
+
+impl Table {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Objects => b'o',
+            Self::Uploads => b'u',
+            Self::Parts => b'p',
+        }
+    }
+}
+
+/// A table and a key in it, as sortable bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowKey(Vec<u8>);
+
+impl RowKey {
+    pub fn object(bucket: BucketId, key: &str) -> Self {
+        let mut bytes = key_start(Table::Objects, bucket, key);
+        bytes.extend_from_slice(&[0, 0]);
+        Self(bytes)
+    }
+
+    pub fn upload(bucket: BucketId, key: &str, upload: UploadId) -> Self {
+        let mut bytes = key_start(Table::Uploads, bucket, key);
+        bytes.extend_from_slice(&[0, 0]);
+        bytes.extend_from_slice(&upload.0.0.to_be_bytes());
+        bytes.extend_from_slice(&upload.1.to_be_bytes());
+        Self(bytes)
+    }
+
+    pub fn part(upload: UploadId, part: PartNumber) -> Self {
+        let mut bytes = part_start(upload);
+        bytes.extend_from_slice(&part.number().to_be_bytes());
+        Self(bytes)
+    }
+
+    /// From every row of the bucket whose key begins with `prefix` on.
+    pub fn from_prefix(table: Table, bucket: BucketId, prefix: &str) -> Self {
+        Self(key_start(table, bucket, prefix))
+    }
+
+    /// The first key after every one that begins with `prefix`.
+    pub fn after_prefix(table: Table, bucket: BucketId, prefix: &str) -> Self {
+        let mut bytes = key_start(table, bucket, prefix);
+        while bytes.last() == Some(&0xff) {
+            bytes.pop();
+        }
+        *bytes.last_mut().expect("the table's byte is never 0xff") += 1;
+        Self(bytes)
+    }
+
+    pub fn parts_of(upload: UploadId) -> std::ops::Range<Self> {
+        let start = part_start(upload);
+        let mut end = start.clone();
+        end.extend_from_slice(&[0xff; 3]);
+        Self(start)..Self(end)
+    }
+
+    /// The key that follows this one directly.
+    pub fn successor(&self) -> Self {
+        let mut bytes = self.0.clone();
+        bytes.push(0);
+        Self(bytes)
+    }
+
+    pub fn table(&self) -> Table {
+        match self.0[0] {
+            b'o' => Table::Objects,
+            b'u' => Table::Uploads,
+            _ => Table::Parts,
+        }
+    }
+
+    /// Without the table's byte: the key inside of its table.
+    pub fn in_table(&self) -> &[u8] {
+        &self.0[1..]
+    }
+
+    pub fn from_table(table: Table, key: &[u8]) -> Self {
+        let mut bytes = Vec::with_capacity(key.len() + 1);
+        bytes.push(table.byte());
+        bytes.extend_from_slice(key);
+        Self(bytes)
+    }
+
+    pub fn length_bytes(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Bucket and object key of a row of `Objects` or `Uploads`; `None` if the bytes are none of ours.
+    pub fn object_key(&self) -> Option<(BucketId, String)> {
+        let bucket = BucketId(u64::from_be_bytes(self.0.get(1..9)?.try_into().ok()?));
+        let mut key = Vec::new();
+        let mut rest = &self.0[9..];
+        loop {
+            match rest {
+                [0, 0, ..] => break,
+                [0, 0xff, tail @ ..] => {
+                    key.push(0);
+                    rest = tail;
+                }
+                [byte, tail @ ..] => {
+                    key.push(*byte);
+                    rest = tail;
+                }
+                [] => return None,
+            }
+        }
+        Some((bucket, String::from_utf8(key).ok()?))
+    }
+
+    /// The upload of a row of `Uploads`.
+    pub fn upload_id(&self) -> Option<UploadId> {
+        let (_, last) = self.0.split_last_chunk::<16>()?;
+        Some(upload_from(last))
+    }
+
+    /// The part of a row of `Parts`.
+    pub fn part_number(&self) -> Option<(UploadId, PartNumber)> {
+        let bytes: &[u8; 19] = self.0.as_slice().try_into().ok()?;
+        let upload: &[u8; 16] = bytes[1..17].try_into().ok()?;
+        let number = u16::from_be_bytes([bytes[17], bytes[18]]);
+        Some((upload_from(upload), PartNumber::new(i64::from(number)).ok()?))
+    }
+}
+
+fn upload_from(bytes: &[u8; 16]) -> UploadId {
+    let whole = u128::from_be_bytes(*bytes);
+    UploadId(Stamp((whole >> 64) as u64), whole as u64)
+}
+
+fn key_start(table: Table, bucket: BucketId, key: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(key.len() + 11);
+    bytes.push(table.byte());
+    bytes.extend_from_slice(&bucket.0.to_be_bytes());
+    for &byte in key.as_bytes() {
+        bytes.push(byte);
+        if byte == 0 {
+            bytes.push(0xff);
+        }
+    }
+    bytes
+}
+
+fn part_start(upload: UploadId) -> Vec<u8> {
+    let mut bytes = vec![Table::Parts.byte()];
+    bytes.extend_from_slice(&upload.0.0.to_be_bytes());
+    bytes.extend_from_slice(&upload.1.to_be_bytes());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_sort_by_bytes_and_survive() {
+        let mut keys = vec!["a", "a\0", "a\0b", "a/", "a/b", "ab", "b", "\0", "ü", "\u{10ffff}"];
+        keys.sort_by(|x, y| x.as_bytes().cmp(y.as_bytes()));
+        let rows: Vec<_> = keys.iter().map(|key| RowKey::object(BucketId(7), key)).collect();
+        assert!(rows.is_sorted());
+        for (row, key) in rows.iter().zip(&keys) {
+            assert_eq!(row.object_key(), Some((BucketId(7), (*key).to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_prefix_covers_its_keys_and_no_other() {
+        for prefix in ["", "a", "a/", "a\0", "ü"] {
+            let start = RowKey::from_prefix(Table::Objects, BucketId(7), prefix);
+            let end = RowKey::after_prefix(Table::Objects, BucketId(7), prefix);
+            for key in ["", "a", "a\0", "a\0\0", "a/", "a/b", "a0", "b", "ü", "üx", "v\u{10ffff}"] {
+                let row = RowKey::object(BucketId(7), key);
+                assert_eq!((start..=end.clone()).contains(&row), key.starts_with(prefix), "{prefix:?} {key:?}");
+                let start = RowKey::from_prefix(Table::Objects, BucketId(7), prefix);
+                assert!(start <= end);
+            }
+        }
+    }
+
+    #[test]
+    fn uploads_and_parts_survive() {
+        let upload = UploadId(Stamp(5), 6);
+        let row = RowKey::upload(BucketId(1), "k\0ey", upload);
+        assert_eq!((row.object_key(), row.upload_id()), (Some((BucketId(1), "k\0ey".to_owned())), Some(upload)));
+        let part = PartNumber::new(10_000).expect("in range");
+        let row = RowKey::part(upload, part);
+        assert!(RowKey::parts_of(upload).contains(&row));
+        assert_eq!(row.part_number(), Some((upload, part)));
+    }
+}

@@ -1,0 +1,596 @@
+//! The ordered store behind the index: redb over the disk's door. Derived, so nothing in it is ever the only copy.
+//!
+//! Commits are not durable one by one; `keeper.rs` makes a durable checkpoint now and then, which says up to where in the
+//! log it is complete. Each value carries a CRC32C of its own, because redb verifies pages on repair only. A panic inside
+//! counts as damage: the index is rebuilt (engine rules A8 and B13).
+
+use super::overlay::Change;
+use super::rows::{Location, Row, RowKey, RowKind, Table};
+use crate::disk::{Disk, File, SyncPoint};
+use crate::format::name::{SegmentName, SegmentNumber};
+use crate::format::record::BucketRecord;
+use crate::limits::INDEX_CACHE_BYTES;
+use crate::{Error, Result};
+use common::checksum::crc32c;
+use common::{BucketId, Stamp, UploadId};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::HashMap;
+use std::io::IoSlice;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use xxhash_rust::xxh3::xxh3_64;
+
+pub const DIRECTORY: &str = "index";
+pub const PATH: &str = "index/index.redb";
+
+type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
+const OBJECTS: Definition = TableDefinition::new("objects");
+const TOMBSTONES: Definition = TableDefinition::new("tombstones");
+const UPLOADS: Definition = TableDefinition::new("uploads");
+const UPLOAD_ENDS: Definition = TableDefinition::new("upload-ends");
+const UPLOAD_DEAD: Definition = TableDefinition::new("upload-dead");
+const PARTS: Definition = TableDefinition::new("parts");
+const BUCKETS: Definition = TableDefinition::new("buckets");
+const SEGMENTS: Definition = TableDefinition::new("segments");
+const SLOTS: Definition = TableDefinition::new("slots");
+const META: Definition = TableDefinition::new("meta");
+const CHECKPOINT: &[u8] = b"checkpoint";
+
+/// Up to where the log is contained: everything before this address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
+pub struct Checkpoint {
+    pub segment: SegmentNumber,
+    pub offset: u32,
+    /// The greatest stamp in it.
+    pub stamp: Stamp,
+}
+
+/// A row with the number of dead records of its version that are still in segments (engine rule A9).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct StoredRow {
+    pub row: Row,
+    pub dead: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct SegmentUsage {
+    pub live_bytes: u64,
+    pub live_records: u64,
+}
+
+/// What two holders of a slot compare (engine rule A16).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct SlotDigest {
+    pub objects: u64,
+    pub bytes: u64,
+    pub xor: u64,
+    pub greatest: Stamp,
+}
+
+/// The placement slot of a key: the top 16 bits of XXH3-64 over bucket id and key.
+pub fn slot(bucket: BucketId, key: &str) -> u16 {
+    let mut bytes = bucket.0.to_be_bytes().to_vec();
+    bytes.extend_from_slice(key.as_bytes());
+    (xxh3_64(&bytes) >> 48) as u16
+}
+
+fn pack<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = postcard::to_allocvec(value).expect("rows of plain data always encode");
+    bytes.extend_from_slice(&crc32c(&bytes).to_le_bytes());
+    bytes
+}
+
+fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    let broken = || Error::IndexBroken("a value does not match its checksum".into());
+    let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(broken)?;
+    if crc32c(body) != u32::from_le_bytes(*crc) {
+        return Err(broken());
+    }
+    postcard::from_bytes(body).map_err(|_| broken())
+}
+
+fn broken(error: impl Into<redb::Error>) -> Error {
+    Error::IndexBroken(error.into().to_string())
+}
+
+/// Runs what touches redb; a panic in there is damage of the index, not of the process.
+fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
+    std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(Error::IndexBroken("redb panicked".into())))
+}
+
+#[derive(Debug)]
+struct Door(Arc<dyn File>);
+
+impl std::fmt::Debug for dyn File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("File")
+    }
+}
+
+impl redb::StorageBackend for Door {
+    fn len(&self) -> Result<u64, std::io::Error> {
+        Ok(self.0.len()?)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
+        if self.0.read_at(out, offset)? < out.len() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
+    fn set_len(&self, length: u64) -> Result<(), std::io::Error> {
+        Ok(self.0.set_len(length)?)
+    }
+
+    fn sync_data(&self) -> Result<(), std::io::Error> {
+        Ok(self.0.sync_data(SyncPoint::IndexPages)?)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
+        Ok(self.0.write_at(&[IoSlice::new(data)], offset)?)
+    }
+}
+
+/// What compaction may do with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    Live,
+    /// Needed as long as dead records of its key are left.
+    Tombstone {
+        dead: u32,
+    },
+    Dead,
+}
+
+pub struct Store {
+    database: Database,
+}
+
+impl Store {
+    /// Opens the index, or makes an empty one if there is none.
+    pub fn open(disk: &dyn Disk) -> Result<Self> {
+        disk.make_dir(DIRECTORY).map_err(Error::io(DIRECTORY))?;
+        let exists = disk.exists(PATH).map_err(Error::io(PATH))?;
+        let file = if exists { disk.open(PATH) } else { disk.create(PATH) }.map_err(Error::io(PATH))?;
+        if !exists {
+            disk.sync_dir(DIRECTORY, SyncPoint::IndexPages).map_err(Error::io(DIRECTORY))?;
+        }
+        guarded(|| {
+            let database = redb::Builder::new()
+                .set_cache_size(INDEX_CACHE_BYTES)
+                .create_with_backend(Door(file))
+                .map_err(broken)?;
+            let store = Self { database };
+            store.write(false, |writer| {
+                for definition in [OBJECTS, TOMBSTONES, UPLOADS, UPLOAD_ENDS, UPLOAD_DEAD, PARTS, BUCKETS, SEGMENTS, SLOTS, META] {
+                    writer.transaction.open_table(definition).map_err(broken)?;
+                }
+                Ok(())
+            })?;
+            Ok(store)
+        })
+    }
+
+    fn read<T>(&self, run: impl FnOnce(&redb::ReadTransaction) -> Result<T>) -> Result<T> {
+        guarded(|| run(&self.database.begin_read().map_err(broken)?))
+    }
+
+    /// Verifies every page. Slow: half a second per million keys.
+    pub fn check(&mut self) -> Result<bool> {
+        guarded(|| self.database.check_integrity().map_err(broken))
+    }
+
+    /// The live row of a key.
+    pub fn lookup(&self, key: &RowKey) -> Result<Option<Row>> {
+        self.read(|transaction| {
+            let table = transaction.open_table(live_table(key.table())).map_err(broken)?;
+            let value = table.get(key.in_table()).map_err(broken)?;
+            value.map(|value| Ok(unpack::<StoredRow>(value.value())?.row)).transpose()
+        })
+    }
+
+    /// At most `limit` live rows of one table in `from..until`.
+    pub fn range(&self, table: Table, from: &RowKey, until: &RowKey, limit: usize) -> Result<Vec<(RowKey, Row)>> {
+        if from >= until {
+            return Ok(Vec::new());
+        }
+        self.read(|transaction| {
+            let rows = transaction.open_table(live_table(table)).map_err(broken)?;
+            let mut out = Vec::new();
+            for item in rows.range(from.in_table()..until.in_table()).map_err(broken)?.take(limit) {
+                let (key, value) = item.map_err(broken)?;
+                out.push((RowKey::from_table(table, key.value()), unpack::<StoredRow>(value.value())?.row));
+            }
+            Ok(out)
+        })
+    }
+
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>> {
+        self.read(|transaction| {
+            let meta = transaction.open_table(META).map_err(broken)?;
+            meta.get(CHECKPOINT).map_err(broken)?.map(|value| unpack(value.value())).transpose()
+        })
+    }
+
+    pub fn buckets(&self) -> Result<Vec<(BucketId, Stamp, BucketRecord)>> {
+        self.read(|transaction| {
+            let table = transaction.open_table(BUCKETS).map_err(broken)?;
+            let mut buckets = Vec::new();
+            for item in table.iter().map_err(broken)? {
+                let (key, value) = item.map_err(broken)?;
+                let id = key.value().try_into().map_err(|_| Error::IndexBroken("a bucket's key".into()))?;
+                let (stamp, record) = unpack(value.value())?;
+                buckets.push((BucketId(u64::from_be_bytes(id)), stamp, record));
+            }
+            Ok(buckets)
+        })
+    }
+
+    /// Live bytes and records of every segment that has any.
+    pub fn segments(&self) -> Result<HashMap<(SegmentNumber, u16), SegmentUsage>> {
+        self.read(|transaction| {
+            let table = transaction.open_table(SEGMENTS).map_err(broken)?;
+            let mut usage = HashMap::new();
+            for item in table.iter().map_err(broken)? {
+                let (key, value) = item.map_err(broken)?;
+                let [a, b, c, d, e, f] = *key.value() else { return Err(Error::IndexBroken("a segment's key".into())) };
+                let segment = SegmentNumber(u32::from_be_bytes([a, b, c, d]));
+                usage.insert((segment, u16::from_be_bytes([e, f])), unpack(value.value())?);
+            }
+            Ok(usage)
+        })
+    }
+
+    /// For each record of the log: whether the index names this address, and how many dead records stand behind it.
+    pub fn liveness(&self, records: &[(RowKey, Location)]) -> Result<Vec<Liveness>> {
+        self.read(|transaction| {
+            let open = |definition| transaction.open_table(definition).map_err(broken);
+            let (objects, tombstones) = (open(OBJECTS)?, open(TOMBSTONES)?);
+            let (uploads, ends, parts) = (open(UPLOADS)?, open(UPLOAD_ENDS)?, open(PARTS)?);
+            let mut out = Vec::with_capacity(records.len());
+            for (key, location) in records {
+                let name = key.in_table();
+                let (live, ended, end_name) = match key.table() {
+                    Table::Objects => (&objects, Some(&tombstones), name.to_vec()),
+                    Table::Uploads => (&uploads, Some(&ends), key.upload_id().map(upload_bytes).unwrap_or_default().to_vec()),
+                    Table::Parts => (&parts, None, Vec::new()),
+                };
+                let mut found = live.get(name).map_err(broken)?;
+                if found.is_none() && let Some(ended) = ended {
+                    found = ended.get(end_name.as_slice()).map_err(broken)?;
+                }
+                let stored = found.map(|value| unpack::<StoredRow>(value.value())).transpose()?;
+                out.push(match stored {
+                    Some(stored) if stored.row.location == *location && stored.row.is_live() => Liveness::Live,
+                    Some(stored) if stored.row.location == *location => Liveness::Tombstone { dead: stored.dead },
+                    _ => Liveness::Dead,
+                });
+            }
+            Ok(out)
+        })
+    }
+
+    /// All rows with their counts, tombstones too, for tests that compare two indexes.
+    pub fn dump(&self) -> Result<Vec<(String, Vec<u8>, StoredRow)>> {
+        self.read(|transaction| {
+            let mut all = Vec::new();
+            for (name, definition) in
+                [("objects", OBJECTS), ("tombstones", TOMBSTONES), ("uploads", UPLOADS), ("upload-ends", UPLOAD_ENDS), ("parts", PARTS)]
+            {
+                let table = transaction.open_table(definition).map_err(broken)?;
+                for item in table.iter().map_err(broken)? {
+                    let (key, value) = item.map_err(broken)?;
+                    all.push((name.to_owned(), key.value().to_vec(), unpack(value.value())?));
+                }
+            }
+            Ok(all)
+        })
+    }
+
+    pub fn slots(&self) -> Result<Vec<(u16, SlotDigest)>> {
+        self.read(|transaction| {
+            let table = transaction.open_table(SLOTS).map_err(broken)?;
+            let mut all = Vec::new();
+            for item in table.iter().map_err(broken)? {
+                let (key, value) = item.map_err(broken)?;
+                let slot = key.value().try_into().map_err(|_| Error::IndexBroken("a slot's key".into()))?;
+                all.push((u16::from_be_bytes(slot), unpack(value.value())?));
+            }
+            Ok(all)
+        })
+    }
+
+    /// One transaction; `durable` ones are the checkpoints.
+    pub fn write<T>(&self, durable: bool, run: impl FnOnce(&mut Writer<'_>) -> Result<T>) -> Result<T> {
+        guarded(|| {
+            let mut transaction = self.database.begin_write().map_err(broken)?;
+            let durability = if durable { Durability::Immediate } else { Durability::None };
+            transaction.set_durability(durability).map_err(|error| Error::IndexBroken(error.to_string()))?;
+            transaction.set_quick_repair(durable);
+            let mut writer = Writer { transaction: &transaction, usage: HashMap::new(), slots: HashMap::new() };
+            let out = run(&mut writer)?;
+            writer.flush_counters()?;
+            drop(writer);
+            transaction.commit().map_err(broken)?;
+            Ok(out)
+        })
+    }
+}
+
+fn live_table(table: Table) -> Definition {
+    match table {
+        Table::Objects => OBJECTS,
+        Table::Uploads => UPLOADS,
+        Table::Parts => PARTS,
+    }
+}
+
+/// The changes of one transaction. Counters are gathered and written once, at its end.
+pub struct Writer<'a> {
+    transaction: &'a redb::WriteTransaction,
+    usage: HashMap<(SegmentNumber, u16), (i64, i64)>,
+    slots: HashMap<u16, SlotDelta>,
+}
+
+#[derive(Default)]
+struct SlotDelta {
+    objects: i64,
+    bytes: i64,
+    xor: u64,
+    greatest: Stamp,
+}
+
+impl Writer<'_> {
+    fn get<T: DeserializeOwned>(&self, table: Definition, key: &[u8]) -> Result<Option<T>> {
+        let table = self.transaction.open_table(table).map_err(broken)?;
+        let value = table.get(key).map_err(broken)?;
+        value.map(|value| unpack(value.value())).transpose()
+    }
+
+    fn put<T: Serialize>(&self, table: Definition, key: &[u8], value: &T) -> Result<()> {
+        self.transaction.open_table(table).map_err(broken)?.insert(key, pack(value).as_slice()).map_err(broken)?;
+        Ok(())
+    }
+
+    fn delete(&self, table: Definition, key: &[u8]) -> Result<()> {
+        self.transaction.open_table(table).map_err(broken)?.remove(key).map_err(broken)?;
+        Ok(())
+    }
+
+    pub fn lookup(&self, key: &RowKey) -> Result<Option<Row>> {
+        Ok(self.get::<StoredRow>(live_table(key.table()), key.in_table())?.map(|stored| stored.row))
+    }
+
+    fn count(&mut self, location: Location, sign: i64) {
+        let usage = self.usage.entry((location.segment, location.generation)).or_default();
+        usage.0 += sign * i64::from(location.length);
+        usage.1 += sign;
+    }
+
+    /// Applies what one record changed. A record that is not newer than what is there changes nothing, counters included:
+    /// replay is idempotent (engine rule A3).
+    pub fn apply(&mut self, change: &Change) -> Result<()> {
+        match change.row.kind {
+            RowKind::Inline(_) | RowKind::Large(_) | RowKind::Tombstone => self.apply_object(&change.key, &change.row),
+            RowKind::Upload { .. } | RowKind::UploadEnd => self.apply_upload(&change.key, &change.row),
+            RowKind::Part(_) => self.apply_part(&change.key, &change.row),
+        }
+    }
+
+    fn apply_object(&mut self, key: &RowKey, row: &Row) -> Result<()> {
+        let name = key.in_table();
+        let live: Option<StoredRow> = self.get(OBJECTS, name)?;
+        let dead: Option<StoredRow> = if live.is_none() { self.get(TOMBSTONES, name)? } else { None };
+        let before = live.as_ref().or(dead.as_ref());
+        if before.is_some_and(|before| before.row.stamp >= row.stamp) {
+            return Ok(());
+        }
+        if let Some(before) = before {
+            self.count(before.row.location, -1);
+        }
+        self.count(row.location, 1);
+        let stored = StoredRow { row: row.clone(), dead: before.map_or(0, |before| before.dead + 1) };
+        self.count_slot(key, live.as_ref().map(|live| &live.row), Some(row));
+        let (into, out_of) = if row.is_live() { (OBJECTS, TOMBSTONES) } else { (TOMBSTONES, OBJECTS) };
+        self.put(into, name, &stored)?;
+        if before.is_some() { self.delete(out_of, name) } else { Ok(()) }
+    }
+
+    fn count_slot(&mut self, key: &RowKey, before: Option<&Row>, after: Option<&Row>) {
+        let Some((bucket, name)) = key.object_key() else { return };
+        let delta = self.slots.entry(slot(bucket, &name)).or_default();
+        for (row, sign) in [(before, -1), (after.filter(|row| row.is_live()), 1)] {
+            let Some(row) = row else { continue };
+            delta.objects += sign;
+            delta.bytes += sign * row.listed().map_or(0, |listed| listed.size as i64);
+            delta.xor ^= xxh3_64(&[key.in_table(), &row.stamp.0.to_be_bytes()].concat());
+        }
+        if let Some(after) = after {
+            delta.greatest = delta.greatest.max(after.stamp);
+        }
+    }
+
+    fn apply_upload(&mut self, key: &RowKey, row: &Row) -> Result<()> {
+        let Some(upload) = key.upload_id() else { return Err(Error::IndexBroken("an upload's key".into())) };
+        let id = upload_bytes(upload);
+        if self.get::<StoredRow>(UPLOAD_ENDS, &id)?.is_some() {
+            return Ok(());
+        }
+        let before: Option<StoredRow> = self.get(UPLOADS, key.in_table())?;
+        match row.kind {
+            RowKind::UploadEnd => {
+                let mut dead: u32 = self.get(UPLOAD_DEAD, &id)?.unwrap_or(0);
+                for (part, stored) in self.parts(upload)? {
+                    self.count(stored.row.location, -1);
+                    self.delete(PARTS, part.in_table())?;
+                    dead += 1;
+                }
+                if let Some(before) = before {
+                    self.count(before.row.location, -1);
+                    self.delete(UPLOADS, key.in_table())?;
+                    dead += 1;
+                }
+                self.count(row.location, 1);
+                self.delete(UPLOAD_DEAD, &id)?;
+                self.put(UPLOAD_ENDS, &id, &StoredRow { row: row.clone(), dead })
+            }
+            _ => {
+                if before.is_none() {
+                    self.count(row.location, 1);
+                }
+                self.put(UPLOADS, key.in_table(), &StoredRow { row: row.clone(), dead: 0 })
+            }
+        }
+    }
+
+    fn apply_part(&mut self, key: &RowKey, row: &Row) -> Result<()> {
+        let Some((upload, _)) = key.part_number() else { return Err(Error::IndexBroken("a part's key".into())) };
+        let id = upload_bytes(upload);
+        if self.get::<StoredRow>(UPLOAD_ENDS, &id)?.is_some() {
+            return Ok(());
+        }
+        if let Some(before) = self.get::<StoredRow>(PARTS, key.in_table())? {
+            if before.row.stamp >= row.stamp {
+                return Ok(());
+            }
+            self.count(before.row.location, -1);
+            let dead: u32 = self.get(UPLOAD_DEAD, &id)?.unwrap_or(0);
+            self.put(UPLOAD_DEAD, &id, &(dead + 1))?;
+        }
+        self.count(row.location, 1);
+        self.put(PARTS, key.in_table(), &StoredRow { row: row.clone(), dead: 0 })
+    }
+
+    /// All parts of an upload.
+    pub fn parts(&self, upload: UploadId) -> Result<Vec<(RowKey, StoredRow)>> {
+        let range = RowKey::parts_of(upload);
+        let table = self.transaction.open_table(PARTS).map_err(broken)?;
+        let mut parts = Vec::new();
+        for item in table.range(range.start.in_table()..range.end.in_table()).map_err(broken)? {
+            let (key, value) = item.map_err(broken)?;
+            parts.push((RowKey::from_table(Table::Parts, key.value()), unpack(value.value())?));
+        }
+        Ok(parts)
+    }
+
+    /// The row of a key wherever it is: live, tombstone or ended upload.
+    fn row_with_count(&self, key: &RowKey) -> Result<Option<(Definition, Vec<u8>, StoredRow)>> {
+        let name = key.in_table().to_vec();
+        if let Some(stored) = self.get(live_table(key.table()), &name)? {
+            return Ok(Some((live_table(key.table()), name, stored)));
+        }
+        let (table, name) = match (key.table(), key.upload_id()) {
+            (Table::Objects, _) => (TOMBSTONES, name),
+            (Table::Uploads, Some(upload)) => (UPLOAD_ENDS, upload_bytes(upload).to_vec()),
+            _ => return Ok(None),
+        };
+        Ok(self.get(table, &name)?.map(|stored| (table, name, stored)))
+    }
+
+    /// Moves an entry to where compaction put its record, if it still names the old place.
+    pub fn relocate(&mut self, key: &RowKey, from: Location, to: Location) -> Result<()> {
+        let Some((table, name, mut stored)) = self.row_with_count(key)? else { return Ok(()) };
+        if stored.row.location == from {
+            stored.row.location = to;
+            self.count(from, -1);
+            self.count(to, 1);
+            self.put(table, &name, &stored)?;
+        }
+        Ok(())
+    }
+
+    /// Compaction left out a dead record of this key (`upload` for records of uploads and parts).
+    pub fn forget_dead(&mut self, key: &RowKey, upload: Option<UploadId>) -> Result<()> {
+        if let Some(upload) = upload {
+            let id = upload_bytes(upload);
+            if let Some(mut stored) = self.get::<StoredRow>(UPLOAD_ENDS, &id)? {
+                stored.dead = stored.dead.saturating_sub(1);
+                return self.put(UPLOAD_ENDS, &id, &stored);
+            }
+            let dead: u32 = self.get(UPLOAD_DEAD, &id)?.unwrap_or(0);
+            return self.put(UPLOAD_DEAD, &id, &dead.saturating_sub(1));
+        }
+        if let Some((table, name, mut stored)) = self.row_with_count(key)? {
+            stored.dead = stored.dead.saturating_sub(1);
+            self.put(table, &name, &stored)?;
+        }
+        Ok(())
+    }
+
+    /// Drops a tombstone (or the end of an upload) that no dead record needs any more. Gives whether it did.
+    pub fn drop_tombstone(&mut self, key: &RowKey, location: Location) -> Result<bool> {
+        let Some((table, name, stored)) = self.row_with_count(key)? else { return Ok(false) };
+        if stored.row.is_live() || stored.dead > 0 || stored.row.location != location {
+            return Ok(false);
+        }
+        self.count(location, -1);
+        self.delete(table, &name)?;
+        Ok(true)
+    }
+
+    pub fn mark_damaged(&mut self, key: &RowKey, stamp: Stamp) -> Result<()> {
+        if let Some((table, name, mut stored)) = self.row_with_count(key)?
+            && stored.row.stamp == stamp
+        {
+            stored.row.damaged = true;
+            self.put(table, &name, &stored)?;
+        }
+        Ok(())
+    }
+
+    pub fn put_bucket(&mut self, id: BucketId, stamp: Stamp, record: &BucketRecord) -> Result<()> {
+        self.put(BUCKETS, &id.0.to_be_bytes(), &(stamp, record))
+    }
+
+    pub fn bucket(&self, id: BucketId) -> Result<Option<(Stamp, BucketRecord)>> {
+        self.get(BUCKETS, &id.0.to_be_bytes())
+    }
+
+    pub fn remove_bucket(&mut self, id: BucketId) -> Result<()> {
+        self.delete(BUCKETS, &id.0.to_be_bytes())
+    }
+
+    pub fn set_checkpoint(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        self.put(META, CHECKPOINT, &checkpoint)
+    }
+
+    pub fn set_compacted(&mut self, output: SegmentName) -> Result<()> {
+        self.put(META, compacted_key(output).as_bytes(), &true)
+    }
+
+    /// Whether this compaction was applied before: a crash may leave its inputs behind.
+    pub fn was_compacted(&self, output: SegmentName) -> Result<bool> {
+        Ok(self.get::<bool>(META, compacted_key(output).as_bytes())?.is_some())
+    }
+
+    fn flush_counters(&mut self) -> Result<()> {
+        for ((segment, generation), (bytes, records)) in std::mem::take(&mut self.usage) {
+            let key = [&segment.0.to_be_bytes()[..], &generation.to_be_bytes()].concat();
+            let mut usage: SegmentUsage = self.get(SEGMENTS, &key)?.unwrap_or_default();
+            usage.live_bytes = usage.live_bytes.saturating_add_signed(bytes);
+            usage.live_records = usage.live_records.saturating_add_signed(records);
+            if usage.live_records == 0 { self.delete(SEGMENTS, &key)? } else { self.put(SEGMENTS, &key, &usage)? }
+        }
+        for (slot, delta) in std::mem::take(&mut self.slots) {
+            let key = slot.to_be_bytes();
+            let mut digest: SlotDigest = self.get(SLOTS, &key)?.unwrap_or_default();
+            digest.objects = digest.objects.saturating_add_signed(delta.objects);
+            digest.bytes = digest.bytes.saturating_add_signed(delta.bytes);
+            digest.xor ^= delta.xor;
+            digest.greatest = digest.greatest.max(delta.greatest);
+            self.put(SLOTS, &key, &digest)?;
+        }
+        Ok(())
+    }
+}
+
+fn compacted_key(output: SegmentName) -> String {
+    format!("compacted {output}")
+}
+
+fn upload_bytes(upload: UploadId) -> [u8; 16] {
+    (u128::from(upload.0.0) << 64 | u128::from(upload.1)).to_be_bytes()
+}

@@ -1,0 +1,301 @@
+//! Compaction: a contiguous run of sealed segments becomes one, in the same order, stamps unchanged (engine rule A9).
+//!
+//! Order of writes: output written and synced under a temporary name, renamed, `log/` synced; the index takes the new
+//! addresses and makes a durable checkpoint; the inputs are unlinked. Whatever a crash leaves is settled at start: the
+//! output wins over its inputs, and `relocation` computes from both footers what the index must still learn.
+
+use super::{DIRECTORY, Segments, read_footer};
+use crate::disk::{Disk, File, SyncPoint, read_exact};
+use crate::format::batch::{BatchId, Entry, Framed, Subject, seal};
+use crate::format::footer::{self, Footer};
+use crate::format::name::SegmentName;
+use crate::format::segment::{HEADER_BYTES, SegmentHeader};
+use crate::index::keeper::Relocation;
+use crate::index::rows::{Location, RowKey};
+use crate::index::store::{Checkpoint, Liveness, SegmentUsage, Store};
+use crate::limits::{BATCH_BYTES_MAX, COMPACTED_SEGMENTS_MAX};
+use crate::{Error, Result};
+use common::{Stamp, Term, UploadId};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::IoSlice;
+use std::sync::Arc;
+
+/// Most segments of one run.
+const RUN_SEGMENTS_MAX: usize = 16;
+/// As many small neighbours as this are merged even when nothing in them is dead.
+const SMALL_NEIGHBOURS: usize = 8;
+
+/// A sealed segment as the choice sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    pub name: SegmentName,
+    pub total_bytes: u64,
+    pub live_bytes: u64,
+}
+
+/// Picks the run of neighbours that frees most per byte read: at least half of it is dead, so that each byte freed costs at
+/// most one byte moved; or a row of segments so small that they are better one.
+pub fn choose(candidates: &[Candidate], segment_bytes: u64) -> Option<Vec<SegmentName>> {
+    let mut best: Option<(u64, &[Candidate])> = None;
+    for start in 0..candidates.len() {
+        for count in 1..=RUN_SEGMENTS_MAX.min(candidates.len() - start) {
+            let run = &candidates[start..start + count];
+            let total: u64 = run.iter().map(|candidate| candidate.total_bytes).sum();
+            let live: u64 = run.iter().map(|candidate| candidate.live_bytes).sum();
+            if live > segment_bytes * COMPACTED_SEGMENTS_MAX / 2 {
+                break;
+            }
+            let is_small = |candidate: &Candidate| candidate.total_bytes < segment_bytes / 4;
+            let merges = count >= SMALL_NEIGHBOURS && run.iter().all(is_small);
+            if !merges && live * 2 > total {
+                continue;
+            }
+            // Freed per read in thousandths; small neighbours count as if everything were freed.
+            let score = if merges { 1000 } else { (total - live.min(total)) * 1000 / total.max(1) };
+            let better = best.is_none_or(|(known, chosen)| (score, count) > (known, chosen.len()));
+            let pointless = count == 1 && live == 0 && total <= 3 * HEADER_BYTES;
+            if better && !pointless {
+                best = Some((score, run));
+            }
+        }
+    }
+    best.map(|(_, run)| run.iter().map(|candidate| candidate.name).collect())
+}
+
+/// The key of the index that a record is about, and the upload for records of uploads and parts; `None` for buckets.
+pub fn subject_key(entry: &Entry) -> Option<(RowKey, Option<UploadId>)> {
+    match entry.subject {
+        Subject::Object(_) | Subject::Tombstone(_) | Subject::DeleteMarker(_) => {
+            Some((RowKey::object(entry.bucket, &entry.key), None))
+        }
+        Subject::Upload(upload) | Subject::UploadEnd(upload) => {
+            Some((RowKey::upload(entry.bucket, &entry.key, upload), Some(upload)))
+        }
+        Subject::Part(upload, part) => Some((RowKey::part(upload, part), Some(upload))),
+        Subject::Bucket | Subject::BucketEnd | Subject::Piece(_) => None,
+    }
+}
+
+fn at(name: SegmentName, entry: &Entry) -> Location {
+    Location { segment: name.first, generation: name.generation, offset: entry.offset, length: entry.length }
+}
+
+/// What the index must learn when `output` takes the place of its inputs.
+pub fn relocation(inputs: &[(SegmentName, Footer)], output: SegmentName, footer: &Footer) -> Relocation {
+    let new: HashMap<Stamp, &Entry> = footer.entries.iter().map(|entry| (entry.stamp, entry)).collect();
+    let mut relocation = Relocation { output: Some(output), ..Relocation::default() };
+    for (name, input) in inputs {
+        for entry in &input.entries {
+            let Some((key, upload)) = subject_key(entry) else { continue };
+            let from = at(*name, entry);
+            match new.get(&entry.stamp) {
+                Some(moved) => relocation.moves.push((key, from, at(output, moved))),
+                None if matches!(entry.subject, Subject::Tombstone(_) | Subject::UploadEnd(_)) => {
+                    relocation.drops.push((key, upload, from));
+                }
+                None => relocation.forgets.push((key, upload)),
+            }
+        }
+    }
+    relocation
+}
+
+pub struct Compactor<'a> {
+    pub disk: &'a Arc<dyn Disk>,
+    pub segments: &'a Segments,
+    pub store: &'a Store,
+    pub disk_id: [u8; 16],
+    pub nonce: u64,
+}
+
+impl Compactor<'_> {
+    /// Writes the output of a run. The inputs stay until the index has learned `relocation`.
+    pub fn write(&self, names: &[SegmentName]) -> Result<(SegmentName, Footer, Vec<(SegmentName, Footer)>)> {
+        let (Some(first), Some(last)) = (names.first(), names.last()) else {
+            return Err(Error::Refused("nothing to compact".into()));
+        };
+        let generation = names.iter().map(|name| name.generation).max().unwrap_or(0);
+        let generation = generation.checked_add(1).ok_or_else(|| Error::Refused("compacted too often".into()))?;
+        let output = SegmentName { first: first.first, last: last.last, generation };
+        let mut inputs = Vec::new();
+        for name in names {
+            let file = self.segments.file(name.first, name.generation).ok_or(Error::Refused("a segment is gone".into()))?;
+            let footer = read_footer(file.as_ref()).map_err(Error::io(name.path()))?;
+            let (footer, _) = footer.ok_or_else(|| Error::Refused(format!("{name} has no sound footer")))?;
+            inputs.push((*name, footer));
+        }
+        let keep = self.keep(&inputs)?;
+        let path = output.path();
+        let temporary = format!("{path}.new");
+        if self.disk.exists(&temporary).map_err(Error::io(&temporary))? {
+            self.disk.unlink(&temporary).map_err(Error::io(&temporary))?;
+        }
+        let file = self.disk.create(&temporary).map_err(Error::io(&temporary))?;
+        let written = self.fill(&file, output, &inputs, &keep);
+        let footer = match written {
+            Ok(footer) => footer,
+            Err(error) => {
+                self.disk.unlink(&temporary).ok();
+                return Err(error);
+            }
+        };
+        let failed = |error| Error::DiskFailed(format!("sync of {temporary}: {error}"));
+        file.sync_data(SyncPoint::SegmentCompacted).map_err(failed)?;
+        self.disk.rename(&temporary, &path).map_err(Error::io(&temporary))?;
+        self.disk.sync_dir(DIRECTORY, SyncPoint::SegmentCompactedNamed).map_err(failed)?;
+        self.segments.insert(output, file);
+        Ok((output, footer, inputs))
+    }
+
+    /// The stamps of the records that go on: live ones, and tombstones behind which dead records are left elsewhere.
+    fn keep(&self, inputs: &[(SegmentName, Footer)]) -> Result<HashSet<Stamp>> {
+        let mut records = Vec::new();
+        let mut entries = Vec::new();
+        for (name, footer) in inputs {
+            for entry in &footer.entries {
+                if let Some((key, upload)) = subject_key(entry) {
+                    records.push((key, at(*name, entry)));
+                    entries.push((entry, upload));
+                }
+            }
+        }
+        let liveness = self.store.liveness(&records)?;
+        // Dead records of each key (or upload) that this run drops.
+        let mut dropped: HashMap<(Option<&RowKey>, Option<UploadId>), u32> = HashMap::new();
+        for (((key, _), (_, upload)), liveness) in records.iter().zip(&entries).zip(&liveness) {
+            if *liveness == Liveness::Dead {
+                *dropped.entry((upload.is_none().then_some(key), *upload)).or_default() += 1;
+            }
+        }
+        let mut keep = HashSet::new();
+        for (((key, _), (entry, upload)), liveness) in records.iter().zip(&entries).zip(&liveness) {
+            let needed = match liveness {
+                Liveness::Live => true,
+                Liveness::Dead => false,
+                Liveness::Tombstone { dead } => {
+                    *dead > dropped.get(&(upload.is_none().then_some(key), *upload)).copied().unwrap_or(0)
+                }
+            };
+            if needed {
+                keep.insert(entry.stamp);
+            }
+        }
+        Ok(keep)
+    }
+
+    fn fill(
+        &self,
+        file: &Arc<dyn File>,
+        output: SegmentName,
+        inputs: &[(SegmentName, Footer)],
+        keep: &HashSet<Stamp>,
+    ) -> Result<Footer> {
+        let header = SegmentHeader { number: output.first, disk: self.disk_id, run: Term(0), nonce: self.nonce };
+        file.write_at(&[IoSlice::new(&header.encode())], 0).map_err(Error::io("compaction"))?;
+        let mut end = HEADER_BYTES;
+        let mut entries: Vec<Entry> = Vec::new();
+        let mut buckets = BTreeMap::new();
+        let mut framed = Vec::new();
+        let mut framed_bytes = 0;
+        let mut number = 0;
+        let mut holes = Vec::new();
+        let mut flush = |framed: &mut Vec<Framed>, entries: &mut Vec<Entry>, end: &mut u64| -> Result<()> {
+            if framed.is_empty() {
+                return Ok(());
+            }
+            number += 1;
+            let id = BatchId { segment: output.first, run: Term(0), number, start: *end, stable: Stamp::ZERO, nonce: self.nonce };
+            let sealed = seal(id, std::mem::take(framed), 0);
+            let slices: Vec<IoSlice<'_>> = sealed.slices.iter().map(|slice| IoSlice::new(slice)).collect();
+            file.write_at(&slices, *end).map_err(Error::io("compaction"))?;
+            *end += sealed.length;
+            entries.extend(sealed.entries);
+            Ok(())
+        };
+        for (name, footer) in inputs {
+            for (id, stamp, record) in &footer.buckets {
+                buckets.insert(*id, (*stamp, record.clone()));
+            }
+            // The loss stays known, under the name of the segment in which it now would be.
+            holes.extend(footer.holes.iter().copied());
+            let input = self.segments.file(name.first, name.generation).ok_or(Error::Refused("a segment is gone".into()))?;
+            for entry in footer.entries.iter().filter(|entry| keep.contains(&entry.stamp)) {
+                // Copied as it is, damaged or not: its own checksum goes on judging it.
+                let bytes = read_exact(input.as_ref(), u64::from(entry.offset), entry.length as usize).map_err(Error::io(name.path()))?;
+                framed_bytes += bytes.len() as u64;
+                framed.push(Framed {
+                    stamp: entry.stamp,
+                    bucket: entry.bucket,
+                    key: entry.key.clone(),
+                    subject: entry.subject,
+                    bytes,
+                    is_member: entry.is_member,
+                    crc32c: Some(entry.crc32c),
+                });
+                if framed_bytes >= BATCH_BYTES_MAX / 8 {
+                    flush(&mut framed, &mut entries, &mut end)?;
+                    framed_bytes = 0;
+                }
+            }
+        }
+        flush(&mut framed, &mut entries, &mut end)?;
+        let footer = Footer {
+            nonce: self.nonce,
+            run: Term(0),
+            first_batch: 0,
+            last_batch: 0,
+            buckets: buckets.into_iter().map(|(id, (stamp, record))| (id, stamp, record)).collect(),
+            holes,
+            entries,
+        };
+        file.write_at(&[IoSlice::new(&footer::encode(&footer, end))], end).map_err(Error::io("compaction"))?;
+        Ok(footer)
+    }
+}
+
+/// The sealed segments that compaction may touch: wholly behind the last durable checkpoint, so that no replay needs them.
+pub fn candidates(
+    segments: &Segments,
+    usage: &HashMap<(crate::format::name::SegmentNumber, u16), SegmentUsage>,
+    durable: Checkpoint,
+) -> Vec<Candidate> {
+    let mut candidates = Vec::new();
+    for name in segments.names() {
+        if name.last >= durable.segment {
+            continue;
+        }
+        let Some(file) = segments.file(name.first, name.generation) else { continue };
+        let live = usage.get(&(name.first, name.generation)).copied().unwrap_or_default();
+        candidates.push(Candidate { name, total_bytes: file.len().unwrap_or(0), live_bytes: live.live_bytes });
+    }
+    candidates
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::name::SegmentNumber;
+
+    fn candidates(of: &[(u64, u64)]) -> Vec<Candidate> {
+        let one = |(number, &(total_bytes, live_bytes)): (usize, &(u64, u64))| Candidate {
+            name: SegmentName::fresh(SegmentNumber(number as u32 + 1)),
+            total_bytes,
+            live_bytes,
+        };
+        of.iter().enumerate().map(one).collect()
+    }
+
+    fn chosen(of: &[(u64, u64)]) -> Vec<u32> {
+        choose(&candidates(of), 1 << 20).unwrap_or_default().iter().map(|name| name.first.0).collect()
+    }
+
+    #[test]
+    fn the_emptiest_run_is_chosen_and_full_segments_are_left_alone() {
+        let mib = 1 << 20;
+        assert_eq!(chosen(&[(mib, mib), (mib, mib * 9 / 10)]), Vec::<u32>::new());
+        assert_eq!(chosen(&[(mib, mib), (mib, mib / 10), (mib, mib)]), vec![2]);
+        assert_eq!(chosen(&[(mib, mib / 10), (mib, mib / 10), (mib, mib)]), vec![1, 2]);
+        assert_eq!(chosen(&[(10_000, 9_000); 8]), (1..=8).collect::<Vec<_>>());
+        assert_eq!(chosen(&[(10_000, 9_000); 7]), Vec::<u32>::new());
+    }
+}

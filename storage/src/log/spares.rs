@@ -1,0 +1,150 @@
+//! Segments made before they are needed: `log/spare-<n>`, of full length, written with zeros so that a sync of a batch
+//! has no change of size or extents to journal. The last two are for deletes, aborts and housekeeping only (A18).
+
+use super::DIRECTORY;
+use crate::disk::{Disk, SyncPoint};
+use crate::limits::RESERVED_SEGMENTS;
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+const PREFIX: &str = "spare-";
+/// One that ordinary writes may take beside the reserve.
+const WANTED: usize = RESERVED_SEGMENTS + 1;
+
+pub struct Spares {
+    disk: Arc<dyn Disk>,
+    segment_bytes: u64,
+    prewrite: bool,
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Inner {
+    ready: VecDeque<String>,
+    next: u64,
+    /// The last attempt to make one failed for want of space.
+    out_of_space: bool,
+    stopping: bool,
+}
+
+/// Who asks for a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    Ordinary,
+    /// Deletes, aborts, compaction: may use the reserve.
+    Privileged,
+}
+
+impl Spares {
+    /// Takes stock of what earlier runs left.
+    pub fn open(disk: Arc<dyn Disk>, segment_bytes: u64, prewrite: bool) -> io::Result<Self> {
+        let mut inner = Inner::default();
+        for entry in disk.list(DIRECTORY)? {
+            let Some(number) = entry.name.strip_prefix(PREFIX).and_then(|number| number.parse::<u64>().ok()) else { continue };
+            inner.next = inner.next.max(number + 1);
+            let path = format!("{DIRECTORY}/{}", entry.name);
+            if entry.length == segment_bytes { inner.ready.push_back(path) } else { disk.unlink(&path)? }
+        }
+        Ok(Self { disk, segment_bytes, prewrite, inner: Mutex::new(inner), changed: Condvar::new() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an ordinary write would find a segment.
+    pub fn has_ordinary(&self) -> bool {
+        let inner = self.lock();
+        inner.ready.len() > RESERVED_SEGMENTS || !inner.out_of_space
+    }
+
+    /// The path of a spare segment, waiting while one is being made. `None` when the disk is full.
+    pub fn take(&self, claim: Claim) -> Option<String> {
+        let floor = match claim {
+            Claim::Ordinary => RESERVED_SEGMENTS,
+            Claim::Privileged => 0,
+        };
+        let mut inner = self.lock();
+        loop {
+            if inner.ready.len() > floor {
+                let taken = inner.ready.pop_front();
+                self.changed.notify_all();
+                return taken;
+            }
+            if inner.out_of_space || inner.stopping {
+                self.changed.notify_all();
+                return None;
+            }
+            inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub fn stop(&self) {
+        self.lock().stopping = true;
+        self.changed.notify_all();
+    }
+
+    /// The body of the thread that makes spares. Retries a full disk once a second, or when something was freed.
+    pub fn run(&self) {
+        loop {
+            let number = {
+                let mut inner = self.lock();
+                loop {
+                    if inner.stopping {
+                        return;
+                    }
+                    if inner.ready.len() < WANTED {
+                        break;
+                    }
+                    inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
+                }
+                inner.next += 1;
+                inner.next - 1
+            };
+            let made = self.make(number);
+            let mut inner = self.lock();
+            inner.out_of_space = made.is_err();
+            match made {
+                Ok(path) => inner.ready.push_back(path),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot prepare a segment");
+                    self.changed.notify_all();
+                    if inner.stopping {
+                        return;
+                    }
+                    let second = std::time::Duration::from_secs(1);
+                    drop(self.changed.wait_timeout(inner, second).unwrap_or_else(PoisonError::into_inner));
+                    continue;
+                }
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    fn make(&self, number: u64) -> io::Result<String> {
+        let path = format!("{DIRECTORY}/{PREFIX}{number}");
+        let file = self.disk.create(&path)?;
+        let written = (|| {
+            file.set_len(self.segment_bytes)?;
+            file.allocate(self.segment_bytes)?;
+            if self.prewrite {
+                let zeros = vec![0; 1024 * 1024];
+                let mut offset = 0;
+                while offset < self.segment_bytes {
+                    let step = (self.segment_bytes - offset).min(zeros.len() as u64);
+                    file.write_at(&[IoSlice::new(&zeros[..step as usize])], offset)?;
+                    offset += step;
+                }
+                file.sync_data(SyncPoint::Spare)?;
+            }
+            Ok(())
+        })();
+        if written.is_err() {
+            // Whatever it could take is better free than half a segment.
+            self.disk.unlink(&path).ok();
+        }
+        written.map(|()| path)
+    }
+}

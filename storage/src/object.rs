@@ -1,0 +1,65 @@
+//! The operations on objects, one file each.
+
+mod copy;
+mod delete;
+mod get;
+mod list;
+mod multipart;
+mod put;
+
+pub use get::ObjectReader;
+pub use put::{ObjectWriter, Staged};
+
+use crate::disk::stage::StagedFile;
+use crate::format::record::{Chunk, ObjectRecord, Payload};
+use crate::format::table;
+use crate::limits::{ATTRIBUTES_BYTES_MAX, TABLE_IN_RECORD_BYTES_MAX};
+use crate::store::DiskStore;
+use crate::types::{Attributes, ObjectInfo};
+use crate::{Error, Result};
+use common::Stamp;
+use std::sync::Arc;
+
+/// Puts a chunk list into a payload: into the record if it is short, else into a file of its own (engine rule A11).
+/// Blocking.
+fn payload_of(store: &DiskStore, chunks: Vec<Chunk>) -> Result<(Payload, Option<StagedFile>)> {
+    if table::cost_bytes(&chunks) <= TABLE_IN_RECORD_BYTES_MAX {
+        return Ok((Payload::Chunks(chunks), None));
+    }
+    let content = table::encode(&chunks);
+    let staged = StagedFile::whole(Arc::clone(&store.disk), store.new_file_id(), &content);
+    let (staged, table) = staged.map_err(|error| staging_failed(store, error))?;
+    Ok((Payload::Table { table, chunks: chunks.len() as u32 }, Some(staged)))
+}
+
+/// A failed write to staging. From a sync it is a failure of the disk (A19), from anything else out of space or an error.
+fn staging_failed(store: &DiskStore, error: std::io::Error) -> Error {
+    if crate::disk::is_out_of_space(&error) {
+        return Error::OutOfSpace;
+    }
+    let reason = format!("staging: {error}");
+    store.health.fail(&reason);
+    Error::DiskFailed(reason)
+}
+
+fn check_attributes(attributes: &Attributes) -> Result<()> {
+    let pairs = attributes.headers.iter().chain(&attributes.user);
+    let bytes: usize = pairs.map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > ATTRIBUTES_BYTES_MAX {
+        return Err(Error::TooLarge { limit_bytes: ATTRIBUTES_BYTES_MAX as u64 });
+    }
+    Ok(())
+}
+
+fn info_of(stamp: Stamp, object: &ObjectRecord, part_sizes: Vec<u64>) -> ObjectInfo {
+    ObjectInfo {
+        stamp,
+        version: object.version,
+        size: object.size,
+        etag: object.etag,
+        modified_ms: object.modified_ms,
+        attributes: Attributes { headers: object.headers.clone(), user: object.user.clone() },
+        checksums: object.checksums.clone(),
+        part_sizes,
+    }
+}

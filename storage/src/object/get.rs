@@ -1,0 +1,258 @@
+//! GetObject and HeadObject: from the key to verified bytes.
+
+use super::info_of;
+use crate::disk::File;
+use crate::disk::read::{ChunkList, DataError, open_data, read_verified};
+use crate::files::Pin;
+use crate::format::name::FileId;
+use crate::format::record::{ObjectRecord, Operation, Record};
+use crate::index::rows::{Row, RowKey, RowKind};
+use crate::limits::{BLOCK_BYTES, CHUNK_BYTES, LOOKUPS_MAX};
+use crate::log::{InlinePayload, ReadError};
+use crate::store::DiskStore;
+use crate::target::{Target, blocking};
+use crate::types::ObjectInfo;
+use crate::{Error, Result};
+use bytes::Bytes;
+use common::{BucketId, ObjectKey, Stamp};
+use futures::stream::{self, BoxStream, StreamExt};
+use std::ops::Range;
+use std::sync::Arc;
+
+impl Target {
+    pub async fn head(&self, bucket: BucketId, key: &ObjectKey) -> Result<ObjectInfo> {
+        Ok(self.get(bucket, key).await?.info)
+    }
+
+    /// Opens the current object for reading. The bytes stay readable until the reader is dropped.
+    pub async fn get(&self, bucket: BucketId, key: &ObjectKey) -> Result<ObjectReader> {
+        let (store, key) = (Arc::clone(self.home(bucket, key)), key.clone());
+        blocking(move || ObjectReader::open(store, bucket, key)).await
+    }
+}
+
+/// An object's record, found and verified.
+pub(super) struct Found {
+    pub row: Row,
+    pub record: Record,
+    pub inline: InlinePayload,
+}
+
+/// Looks a key up and reads its record. Compaction may move the record in between: then the key is looked up again.
+pub(super) fn find(store: &DiskStore, bucket: BucketId, key: &ObjectKey) -> Result<Found> {
+    let row_key = RowKey::object(bucket, key.as_str());
+    for _ in 0..LOOKUPS_MAX {
+        let row = store.index.lookup(&row_key)?.filter(Row::is_live).ok_or(Error::NoSuchKey)?;
+        if row.damaged {
+            return Err(Error::Damaged(format!("{key}, stamp {}", row.stamp)));
+        }
+        let is_member = matches!(row.kind, RowKind::Inline(_));
+        match store.segments.record(row.location, is_member) {
+            Ok((record, inline)) => {
+                let is_ours = record.stamp == row.stamp && record.bucket == bucket && record.key == key.as_str();
+                if is_ours && matches!(record.operation, Operation::Put(_)) {
+                    return Ok(Found { row, record, inline });
+                }
+                return Err(damaged(store, &row_key, row.stamp, "the index names another record"));
+            }
+            Err(ReadError::Moved) => {}
+            Err(ReadError::Malformed(error)) => return Err(damaged(store, &row_key, row.stamp, &error.to_string())),
+            Err(ReadError::Io(source)) => return Err(Error::Io { what: "read the log".into(), source }),
+        }
+    }
+    Err(Error::Damaged(format!("{key}: its segment is gone")))
+}
+
+fn damaged(store: &DiskStore, key: &RowKey, stamp: Stamp, what: &str) -> Error {
+    store.mark_damaged(key, stamp, what);
+    Error::Damaged(format!("stamp {stamp}: {what}"))
+}
+
+pub struct ObjectReader {
+    info: ObjectInfo,
+    store: Arc<DiskStore>,
+    key: RowKey,
+    source: Source,
+}
+
+enum Source {
+    Inline(Bytes),
+    Files { chunks: Arc<ChunkList>, first: Option<Arc<dyn File>>, pin: Pin },
+}
+
+/// What a file's absence means depends on whether the index still names it.
+enum Attempt {
+    Opened(ChunkList, Option<Arc<dyn File>>, Pin),
+    Gone(FileId),
+}
+
+impl ObjectReader {
+    pub(super) fn open(store: Arc<DiskStore>, bucket: BucketId, key: ObjectKey) -> Result<Self> {
+        let row_key = RowKey::object(bucket, key.as_str());
+        let mut missing = None;
+        for _ in 0..LOOKUPS_MAX {
+            let Found { row, record, inline } = find(&store, bucket, &key)?;
+            let Operation::Put(object) = &record.operation else { continue };
+            if matches!(row.kind, RowKind::Inline(_)) {
+                let info = info_of(record.stamp, object, Vec::new());
+                let payload = Bytes::from(inline.frame).slice(inline.range);
+                return Ok(Self { info, store, key: row_key, source: Source::Inline(payload) });
+            }
+            // A missing file that the index goes on naming is damage; otherwise the object was replaced meanwhile (A1).
+            match open_files(&store, &row_key, &row, object)? {
+                Some(Attempt::Opened(chunks, first, pin)) => {
+                    let parts = if object.etag.parts > 0 { chunks.count() } else { 0 };
+                    let part_sizes = (0..parts).map(|at| chunks.id_and_length(at).1).collect();
+                    let info = info_of(record.stamp, object, part_sizes);
+                    let source = Source::Files { chunks: Arc::new(chunks), first, pin };
+                    return Ok(Self { info, store, key: row_key, source });
+                }
+                Some(Attempt::Gone(id)) if missing == Some((row.stamp, id)) => {
+                    return Err(damaged(&store, &row_key, row.stamp, &format!("data file {id} is missing")));
+                }
+                Some(Attempt::Gone(id)) => missing = Some((row.stamp, id)),
+                None => {}
+            }
+        }
+        Err(Error::Damaged(format!("{key}: it changes faster than it can be opened")))
+    }
+
+    pub fn info(&self) -> &ObjectInfo {
+        &self.info
+    }
+
+    /// Verified bytes of the range, in order. An error ends the stream: the connection must be broken, not completed.
+    pub fn stream(self, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+        assert!(range.end <= self.info.size, "the range was resolved against this object");
+        match self.source {
+            Source::Inline(payload) => {
+                let slice = payload.slice(range.start as usize..range.end as usize);
+                stream::iter((!slice.is_empty()).then_some(Ok(slice))).boxed()
+            }
+            Source::Files { chunks, first, pin } => {
+                let cursor = Cursor::new(chunks, first, range);
+                let reading = Reading { store: self.store, key: self.key, stamp: self.info.stamp, cursor, _pin: pin };
+                stream::try_unfold(reading, |mut reading| async move {
+                    if reading.cursor.is_done() {
+                        return Ok(None);
+                    }
+                    blocking(move || {
+                        let bytes = reading.next()?;
+                        Ok(Some((Bytes::from(bytes), reading)))
+                    })
+                    .await
+                })
+                .boxed()
+            }
+        }
+    }
+
+    /// The chunks of a large object, for a copy; `None` for an inline one, whose bytes come instead.
+    pub(super) fn into_parts(self) -> (ObjectInfo, Result<(Arc<ChunkList>, Pin), Bytes>) {
+        match self.source {
+            Source::Inline(payload) => (self.info, Err(payload)),
+            Source::Files { chunks, pin, .. } => (self.info, Ok((chunks, pin))),
+        }
+    }
+}
+
+/// Pins a large object and opens its chunk list and first file. `None`: it was replaced before the pin held.
+fn open_files(store: &DiskStore, key: &RowKey, row: &Row, object: &ObjectRecord) -> Result<Option<Attempt>> {
+    let pin = store.files.pin(row.stamp);
+    // Whoever replaces the object from here on sees the pin before it frees a file.
+    let still_current = store.index.lookup(key)?.is_some_and(|now| now.stamp == row.stamp);
+    if !still_current {
+        return Ok(None);
+    }
+    let failed = |error: DataError| match error {
+        DataError::Missing(id) => Ok(Some(Attempt::Gone(id))),
+        error => Err(data_error(store, key, row.stamp, error)),
+    };
+    let chunks = match ChunkList::open(store.disk.as_ref(), &object.payload) {
+        Ok(chunks) => chunks,
+        Err(error) => return failed(error),
+    };
+    let first = match (chunks.count() > 0).then(|| open_data(store.disk.as_ref(), chunks.id_and_length(0).0)) {
+        Some(Ok(file)) => Some(file),
+        Some(Err(error)) => return failed(error),
+        None => None,
+    };
+    Ok(Some(Attempt::Opened(chunks, first, pin)))
+}
+
+fn data_error(store: &DiskStore, key: &RowKey, stamp: Stamp, error: DataError) -> Error {
+    match error {
+        DataError::Missing(_) => damaged(store, key, stamp, &error.to_string()),
+        DataError::Damaged { id, .. } => {
+            store.quarantine(id);
+            damaged(store, key, stamp, &error.to_string())
+        }
+        DataError::Io { id, source } => Error::Io { what: format!("data file {id}"), source },
+    }
+}
+
+/// A place in a list of chunks.
+struct Cursor {
+    chunks: Arc<ChunkList>,
+    file: Option<(usize, Arc<dyn File>)>,
+    chunk: usize,
+    /// In the chunk.
+    offset: u64,
+    left: u64,
+}
+
+impl Cursor {
+    fn new(chunks: Arc<ChunkList>, first: Option<Arc<dyn File>>, range: Range<u64>) -> Self {
+        let (mut chunk, mut offset) = (0, range.start);
+        while chunk < chunks.count() && offset >= chunks.id_and_length(chunk).1 {
+            offset -= chunks.id_and_length(chunk).1;
+            chunk += 1;
+        }
+        Self { chunks, file: first.map(|file| (0, file)), chunk, offset, left: range.end - range.start }
+    }
+
+    fn is_done(&self) -> bool {
+        self.left == 0
+    }
+}
+
+struct Reading {
+    store: Arc<DiskStore>,
+    key: RowKey,
+    stamp: Stamp,
+    cursor: Cursor,
+    _pin: Pin,
+}
+
+impl Reading {
+    /// The next bytes, at most one step, up to a block's end.
+    fn next(&mut self) -> Result<Vec<u8>> {
+        self.read().map_err(|error| data_error(&self.store, &self.key, self.stamp, error))
+    }
+
+    fn read(&mut self) -> Result<Vec<u8>, DataError> {
+        let cursor = &mut self.cursor;
+        while cursor.chunk < cursor.chunks.count() && cursor.offset == cursor.chunks.id_and_length(cursor.chunk).1 {
+            (cursor.chunk, cursor.offset) = (cursor.chunk + 1, 0);
+        }
+        if cursor.chunk == cursor.chunks.count() {
+            // The record promised more bytes than its chunks have.
+            let id = cursor.chunks.ids().last().copied().unwrap_or(FileId([0; 16]));
+            return Err(DataError::Damaged { id, offset: cursor.offset });
+        }
+        let (id, length) = cursor.chunks.id_and_length(cursor.chunk);
+        let file = match &cursor.file {
+            Some((at, file)) if *at == cursor.chunk => Arc::clone(file),
+            _ => open_data(self.store.disk.as_ref(), id)?,
+        };
+        cursor.file = Some((cursor.chunk, Arc::clone(&file)));
+        let block = BLOCK_BYTES as u64;
+        let step_end = (cursor.offset / block * block + CHUNK_BYTES as u64).min(length);
+        let end = step_end.min(cursor.offset + cursor.left);
+        let blocks = cursor.chunks.blocks(cursor.chunk, cursor.offset / block..end.div_ceil(block))?;
+        let bytes = read_verified(file.as_ref(), id, length, cursor.offset..end, &blocks)?;
+        cursor.offset = end;
+        cursor.left -= bytes.len() as u64;
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,19 @@
+//! ListObjects and ListMultipartUploads: one page each, from the index alone.
+
+use crate::Result;
+use crate::index::list::{list_objects, list_uploads};
+use crate::target::{Target, blocking};
+use crate::types::{ListPage, ListRequest, ListUploadsRequest, UploadsPage};
+use std::sync::Arc;
+
+impl Target {
+    pub async fn list(&self, request: ListRequest) -> Result<ListPage> {
+        let store = Arc::clone(&self.disks()[0]);
+        blocking(move || list_objects(&store.index, &request)).await
+    }
+
+    pub async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
+        let store = Arc::clone(&self.disks()[0]);
+        blocking(move || list_uploads(&store.index, &request)).await
+    }
+}

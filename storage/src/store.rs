@@ -1,0 +1,492 @@
+//! One disk with everything that serves it: log, index, files and the threads between them.
+
+use crate::commit::{Committer, Message as CommitMessage, Ticket, decide::Request};
+use crate::disk::stage::StagedFile;
+use crate::disk::{Disk, SyncPoint, read_small, replace_small};
+use crate::files::{Done, Files};
+use crate::format::footer::Footer;
+use crate::format::identity::{self, DiskIdentity};
+use crate::format::name::{FileId, SegmentName};
+use crate::health::Health;
+use crate::index::Index;
+use crate::index::keeper::{Keeper, Message as KeeperMessage, relocate};
+use crate::index::rows::RowKey;
+use crate::index::store::{Checkpoint, Store};
+use crate::limits::QUEUE_MUTATIONS_MAX;
+use crate::log::compact::{Compactor, candidates, choose, relocation};
+use crate::log::recover::{self, Recovered};
+use crate::log::spares::Spares;
+use crate::log::writer::{LogWriter, WriterParts};
+use crate::log::{Segments, read_footer};
+use crate::replay::{Replay, holes, rebuild, refuse_holes};
+use crate::target::TermSource;
+use crate::{Error, Result};
+use bytes::Bytes;
+use common::{Clock, Epoch, Random, Stamp, Term};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+const RESTORE: &[u8] = include_bytes!("restore.py");
+const COMPACTION_INTERVAL: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Clone, Copy)]
+pub struct DiskOptions {
+    pub segment_bytes: u64,
+    pub inline_bytes_max: u64,
+    /// Spare segments are written with zeros, not only allocated.
+    pub prewrite: bool,
+    /// A thread compacts now and then; without it only `compact` does.
+    pub background_compaction: bool,
+}
+
+/// The doors that a disk is given.
+#[derive(Clone)]
+pub struct Doors {
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub terms: Arc<dyn TermSource>,
+}
+
+pub struct DiskStore {
+    pub disk: Arc<dyn Disk>,
+    pub index: Arc<Index>,
+    pub segments: Arc<Segments>,
+    pub files: Arc<Files>,
+    pub health: Arc<Health>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    pub options: DiskOptions,
+    /// One per start, from the control store.
+    pub run: Term,
+    next_file: AtomicU64,
+    disk_id: [u8; 16],
+    committer: mpsc::Sender<CommitMessage>,
+    keeper: Sender<KeeperMessage>,
+    durable: Arc<Mutex<Checkpoint>>,
+    spares: Arc<Spares>,
+    compacting: Mutex<()>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    stop_compaction: Mutex<Option<Sender<()>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(Error::io("start a thread"))
+}
+
+impl DiskStore {
+    /// Recovers and opens a disk; an empty directory becomes a new one. Blocking.
+    pub fn open(disk: Arc<dyn Disk>, options: DiskOptions, doors: &Doors) -> Result<Arc<Self>> {
+        let identity = open_identity(disk.as_ref(), doors.random.as_ref())?;
+        let disk_id = identity.id().expect("checked when it was read");
+        let segments = Arc::new(Segments::new(Arc::clone(&disk)));
+        let files = Arc::new(Files::new(Arc::clone(&disk), Arc::clone(&segments)));
+        let opened = recover_disk(&disk, &segments, &files, &identity)?;
+        let run = next_term(doors.terms.as_ref(), &opened)?;
+        let health = Arc::new(Health::default());
+        let buckets: BTreeMap<_, _> =
+            opened.store.buckets()?.into_iter().map(|(id, stamp, record)| (id, (stamp, record))).collect();
+        let index = Arc::new(Index::new(Some(Arc::new(opened.store))));
+        let spares = Spares::open(Arc::clone(&disk), options.segment_bytes, options.prewrite);
+        let spares = Arc::new(spares.map_err(Error::io("log/"))?);
+        let writer = LogWriter::new(WriterParts {
+            disk: Arc::clone(&disk),
+            segments: Arc::clone(&segments),
+            spares: Arc::clone(&spares),
+            random: Arc::clone(&doors.random),
+            disk_id,
+            run,
+            segment_bytes: options.segment_bytes,
+            next_segment: opened.position.segment,
+        });
+
+        let (committer, commit_messages) = mpsc::channel(QUEUE_MUTATIONS_MAX);
+        let (keeper, keeper_messages) = channel();
+        let (applier, applier_messages) = channel();
+        let durable = Arc::new(Mutex::new(opened.position));
+        let committing = Committer {
+            disk: Arc::clone(&disk),
+            index: Arc::clone(&index),
+            files: Arc::clone(&files),
+            health: Arc::clone(&health),
+            clock: Arc::clone(&doors.clock),
+            terms: Arc::clone(&doors.terms),
+            writer,
+            keeper: keeper.clone(),
+            applier,
+            epoch: Epoch(1),
+            term: run,
+            counter: 0,
+            views: std::collections::HashMap::new(),
+            buckets,
+            segment_bytes: options.segment_bytes,
+        };
+        let keeping = Keeper {
+            index: Arc::clone(&index),
+            files: Arc::clone(&files),
+            health: Arc::clone(&health),
+            clock: Arc::clone(&doors.clock),
+            rebuild: rebuilder(Arc::clone(&disk), Arc::clone(&segments), committer.downgrade()),
+            durable: Arc::clone(&durable),
+        };
+        let position = opened.position;
+        let threads = vec![
+            spawn("weir-commit", move || committing.run(commit_messages))?,
+            spawn("weir-index", move || keeping.run(&keeper_messages, position))?,
+            spawn("weir-files", {
+                let (files, health) = (Arc::clone(&files), Arc::clone(&health));
+                move || apply_files(&files, &health, &applier_messages)
+            })?,
+            spawn("weir-spares", {
+                let spares = Arc::clone(&spares);
+                move || spares.run()
+            })?,
+        ];
+        let store = Arc::new(Self {
+            disk,
+            index,
+            segments,
+            files,
+            health,
+            clock: Arc::clone(&doors.clock),
+            random: Arc::clone(&doors.random),
+            options,
+            run,
+            next_file: AtomicU64::new(1),
+            disk_id,
+            committer,
+            keeper,
+            durable,
+            spares,
+            compacting: Mutex::new(()),
+            threads: Mutex::new(threads),
+            stop_compaction: Mutex::new(None),
+        });
+        if options.background_compaction {
+            let (stop, stopped) = channel();
+            *lock(&store.stop_compaction) = Some(stop);
+            let weak = Arc::downgrade(&store);
+            lock(&store.threads).push(spawn("weir-compact", move || compact_now_and_then(&weak, &stopped))?);
+        }
+        Ok(store)
+    }
+
+    pub fn new_file_id(&self) -> FileId {
+        FileId::new(self.run, self.next_file.fetch_add(1, Ordering::Relaxed), self.random.u64() as u32)
+    }
+
+    /// Hands a mutation to the committer and waits until it is durable or refused.
+    pub async fn mutate(&self, request: Request, payload: Option<Bytes>, staged: Vec<StagedFile>) -> Result<Option<Stamp>> {
+        let (reply, answer) = oneshot::channel();
+        let ticket = Box::new(Ticket { request, payload, staged, reply });
+        self.committer.send(CommitMessage::Mutate(ticket)).await.map_err(|_| Error::Stopping)?;
+        answer.await.unwrap_or_else(|_| Err(Error::OutcomeUnknown("the disk stopped".into())))
+    }
+
+    pub async fn tell_committer(&self, message: impl FnOnce(oneshot::Sender<Result<()>>) -> CommitMessage) -> Result<()> {
+        let (reply, answer) = oneshot::channel();
+        self.committer.send(message(reply)).await.map_err(|_| Error::Stopping)?;
+        answer.await.unwrap_or(Err(Error::Stopping))
+    }
+
+    /// A read found that the record or a file of this key is not what was written: from here on it answers with an error,
+    /// never with something older (A10).
+    pub fn mark_damaged(&self, key: &RowKey, stamp: Stamp, what: &str) {
+        tracing::error!(what, %stamp, "damage: the object answers with an error until it is written again");
+        self.index.overlay.update(key, |row| {
+            if row.stamp == stamp {
+                row.damaged = true;
+            }
+        });
+        self.keeper.send(KeeperMessage::Damaged(key.clone(), stamp)).ok();
+    }
+
+    /// Takes a damaged data file out of the way, for whoever wants to look at it.
+    pub fn quarantine(&self, id: FileId) {
+        let moved = self.disk.rename(&id.path(), &format!("quarantine/{id}"));
+        tracing::error!(%id, moved = moved.is_ok(), "a damaged data file went to quarantine/");
+    }
+
+    /// Makes everything committed so far durable in the index as well. Blocking.
+    pub fn checkpoint(&self) -> Result<()> {
+        let (reply, answer) = channel();
+        self.keeper.send(KeeperMessage::Checkpoint(reply)).map_err(|_| Error::Stopping)?;
+        answer.recv().unwrap_or(Err(Error::Stopping))
+    }
+
+    /// Closes the active segment. Blocking; not from an async task.
+    pub fn rotate(&self) -> Result<()> {
+        let (reply, answer) = channel();
+        self.committer.blocking_send(CommitMessage::Rotate(reply)).map_err(|_| Error::Stopping)?;
+        answer.recv().unwrap_or(Err(Error::Stopping))
+    }
+
+    /// Compacts the most rewarding run of segments. Gives whether there was one. Blocking.
+    pub fn compact(&self) -> Result<bool> {
+        let _one_at_a_time = lock(&self.compacting);
+        let store = self.index.store()?;
+        let durable = *lock(&self.durable);
+        let candidates = candidates(&self.segments, &store.segments()?, durable);
+        let Some(names) = choose(&candidates, self.options.segment_bytes) else { return Ok(false) };
+        let compactor = Compactor {
+            disk: &self.disk,
+            segments: &self.segments,
+            store: &store,
+            disk_id: self.disk_id,
+            nonce: self.random.u64(),
+        };
+        let (output, footer, inputs) = compactor.write(&names).inspect_err(|error| {
+            if let Error::DiskFailed(reason) = error {
+                self.health.fail(reason);
+            }
+        })?;
+        let (reply, answer) = channel();
+        let message = KeeperMessage::Relocate(relocation(&inputs, output, &footer), reply);
+        self.keeper.send(message).map_err(|_| Error::Stopping)?;
+        answer.recv().unwrap_or(Err(Error::Stopping))?;
+        for (name, _) in &inputs {
+            self.segments.remove(*name);
+            self.disk.unlink(&name.path()).map_err(Error::io(name.path()))?;
+        }
+        tracing::info!(inputs = inputs.len(), output = %output, records = footer.entries.len(), "compacted");
+        Ok(true)
+    }
+
+    /// Commits what is waiting, seals the log, makes a checkpoint and ends the threads. Blocking.
+    pub fn shutdown(&self) -> Result<()> {
+        drop(lock(&self.stop_compaction).take());
+        self.committer.blocking_send(CommitMessage::Stop).ok();
+        let mut threads = std::mem::take(&mut *lock(&self.threads)).into_iter();
+        self.spares.stop();
+        // The committer is the first; it lets the files' thread end, and then a checkpoint covers everything.
+        if let Some(committer) = threads.next() {
+            committer.join().ok();
+        }
+        let checkpoint = if self.health.failure().is_none() { self.checkpoint() } else { Ok(()) };
+        self.health.set_stopping();
+        self.keeper.send(KeeperMessage::Stop).ok();
+        for thread in threads {
+            thread.join().ok();
+        }
+        checkpoint
+    }
+}
+
+impl Drop for DiskStore {
+    fn drop(&mut self) {
+        self.health.set_stopping();
+        self.health.set_stopping_hard();
+        self.spares.stop();
+    }
+}
+
+fn apply_files(files: &Files, health: &Health, messages: &Receiver<(u64, Vec<Done>)>) {
+    while let Ok((number, done)) = messages.recv() {
+        for done in &done {
+            if let Err(error) = files.apply(done) {
+                // The record is durable; the next start does this step again. Until then no checkpoint passes it.
+                health.fail(&format!("files of a committed record: {error}"));
+                return;
+            }
+        }
+        files.set_applied(number);
+    }
+}
+
+fn compact_now_and_then(store: &Weak<DiskStore>, stopped: &Receiver<()>) {
+    while stopped.recv_timeout(COMPACTION_INTERVAL) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+        let Some(store) = store.upgrade() else { return };
+        while store.health.failure().is_none() && !store.health.is_stopping() {
+            match store.compact() {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "compaction failed");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// How the keeper gets a new index while the disk serves: the log is closed where it stands and read from the start. What
+/// is committed meanwhile waits in the overlay and in the keeper's queue.
+fn rebuilder(
+    disk: Arc<dyn Disk>,
+    segments: Arc<Segments>,
+    committer: mpsc::WeakSender<CommitMessage>,
+) -> Box<dyn Fn() -> Result<Store> + Send> {
+    Box::new(move || {
+        let (reply, answer) = channel();
+        let committer = committer.upgrade().ok_or(Error::Stopping)?;
+        committer.blocking_send(CommitMessage::Rotate(reply)).map_err(|_| Error::Stopping)?;
+        answer.recv().unwrap_or(Err(Error::Stopping))?;
+        let mut sealed = Vec::new();
+        for name in segments.names() {
+            let Some(file) = segments.file(name.first, name.generation) else { continue };
+            if let Some((footer, _)) = read_footer(file.as_ref()).map_err(Error::io(name.path()))? {
+                sealed.push((name, footer));
+            }
+        }
+        Ok(rebuild(disk.as_ref(), &segments, &sealed, None)?.0)
+    })
+}
+
+/// A disk after recovery, before its threads start.
+struct Opened {
+    store: Store,
+    position: Checkpoint,
+    greatest_run: Term,
+}
+
+fn next_term(terms: &dyn TermSource, opened: &Opened) -> Result<Term> {
+    let above = opened.greatest_run.max(opened.position.stamp.term());
+    terms.next_term(above).map_err(|reason| Error::Refused(format!("no term from the control store: {reason}")))
+}
+
+fn recover_disk(disk: &Arc<dyn Disk>, segments: &Segments, files: &Files, identity: &DiskIdentity) -> Result<Opened> {
+    let opened = Store::open(disk.as_ref()).and_then(|store| Ok((store.checkpoint()?, store)));
+    let (checkpoint, store) = match opened {
+        Ok((Some(checkpoint), store)) => (Some(checkpoint), Some(store)),
+        Ok((None, _)) => (None, None),
+        Err(error @ Error::IndexBroken(_)) => {
+            tracing::error!(%error, "the index is damaged and is built anew from the log");
+            (None, None)
+        }
+        Err(error) => return Err(error),
+    };
+    let Recovered { sealed, superseded } = recover::recover(segments, checkpoint)?;
+    refuse_holes(&sealed, &identity.accepted_losses)?;
+    if let Some(checkpoint) = checkpoint
+        && checkpoint.segment > recover::next_segment(&sealed)
+        && !identity.accepted_losses.contains(&missing_end(checkpoint))
+    {
+        return Err(Error::Incomplete(missing_end(checkpoint)));
+    }
+    if let Some(store) = &store {
+        settle_compactions(disk.as_ref(), store, &sealed, &superseded)?;
+    }
+    let replayed = match store {
+        Some(store) => Replay { segments, store: &store, files: Some(files) }.run(&sealed, checkpoint).map(|replayed| (store, replayed)),
+        None => Err(Error::IndexBroken("none is there".into())),
+    };
+    let (store, replayed) = match replayed {
+        Ok(replayed) => replayed,
+        Err(Error::IndexBroken(_)) => rebuild(disk.as_ref(), segments, &sealed, Some(files))?,
+        Err(error) => return Err(error),
+    };
+    for name in &superseded {
+        disk.unlink(&name.path()).map_err(Error::io(name.path()))?;
+    }
+    for (id, _, record) in store.buckets()? {
+        files.bucket_names.write().unwrap_or_else(PoisonError::into_inner).insert(id, record.name.as_str().to_owned());
+    }
+    let (segment, offset) = recover::end_of(&sealed);
+    let position = Checkpoint { segment, offset, stamp: replayed.greatest };
+    files.sync_touched().map_err(|error| Error::DiskFailed(format!("sync of directories: {error}")))?;
+    store.write(true, |writer| writer.set_checkpoint(position))?;
+    clear_staging(disk.as_ref()).map_err(Error::io("staging/"))?;
+    let greatest_run = sealed.iter().map(|(_, footer)| footer.run).max().unwrap_or(Term(0));
+    Ok(Opened { store, position, greatest_run })
+}
+
+fn missing_end(checkpoint: Checkpoint) -> String {
+    format!("the end of the log: the index knows segment {}", checkpoint.segment.0)
+}
+
+/// Finishes compactions that were cut between the output's name and the removal of the inputs (A9).
+fn settle_compactions(
+    disk: &dyn Disk,
+    store: &Store,
+    sealed: &[(SegmentName, Footer)],
+    superseded: &[SegmentName],
+) -> Result<()> {
+    for (output, footer) in sealed {
+        let mut inputs = Vec::new();
+        for name in superseded.iter().filter(|name| output.replaces(name)) {
+            let file = disk.open(&name.path()).map_err(Error::io(name.path()))?;
+            if let Some((input, _)) = read_footer(file.as_ref()).map_err(Error::io(name.path()))? {
+                inputs.push((*name, input));
+            }
+        }
+        if !inputs.is_empty() {
+            relocate(store, &relocation(&inputs, *output, footer))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whatever replay did not install belongs to no record.
+fn clear_staging(disk: &dyn Disk) -> std::io::Result<()> {
+    for entry in disk.list("staging")? {
+        disk.unlink(&format!("staging/{}", entry.name))?;
+    }
+    Ok(())
+}
+
+const DIRECTORIES: [&str; 6] = ["log", "objects", "data", "staging", "index", "quarantine"];
+
+fn open_identity(disk: &dyn Disk, random: &dyn Random) -> Result<DiskIdentity> {
+    let failed = |error| Error::Io { what: identity::FILE.into(), source: error };
+    if disk.exists(identity::FILE).map_err(failed)? {
+        let bytes = read_small(disk, identity::FILE, identity::BYTES_MAX).map_err(failed)?;
+        let identity = DiskIdentity::decode(&bytes).map_err(|error| Error::Refused(error.to_string()))?;
+        for directory in DIRECTORIES {
+            disk.make_dir(directory).map_err(Error::io(directory))?;
+        }
+        return Ok(identity);
+    }
+    if disk.exists("log").map_err(failed)? && !disk.list("log").map_err(failed)?.is_empty() {
+        return Err(Error::Refused(format!(
+            "{} is missing, but log/ holds segments: put the file back from a copy, or name another directory",
+            identity::FILE
+        )));
+    }
+    let mut id = [0; 16];
+    random.fill(&mut id);
+    let identity = DiskIdentity::new(id);
+    format_disk(disk, &identity).map_err(failed)?;
+    Ok(identity)
+}
+
+fn format_disk(disk: &dyn Disk, identity: &DiskIdentity) -> std::io::Result<()> {
+    for directory in DIRECTORIES {
+        disk.make_dir(directory)?;
+    }
+    for number in 0..=255 {
+        disk.make_dir(&format!("objects/{number:02x}"))?;
+    }
+    disk.sync_dir("objects", SyncPoint::Identity)?;
+    replace_small(disk, "", "restore.py", RESTORE)?;
+    // Last: with it, everything above is there.
+    replace_small(disk, "", identity::FILE, &identity.encode())
+}
+
+/// Writes into the disk's identity that its holes are accepted as lost. Gives their names. The disk must not be open.
+pub fn accept_loss(disk: &Arc<dyn Disk>) -> Result<Vec<String>> {
+    let failed = |error| Error::Io { what: identity::FILE.into(), source: error };
+    let bytes = read_small(disk.as_ref(), identity::FILE, identity::BYTES_MAX).map_err(failed)?;
+    let mut identity = DiskIdentity::decode(&bytes).map_err(|error| Error::Refused(error.to_string()))?;
+    let checkpoint = Store::open(disk.as_ref()).and_then(|store| store.checkpoint()).ok().flatten();
+    let segments = Segments::new(Arc::clone(disk));
+    let sealed = recover::recover(&segments, checkpoint)?.sealed;
+    let mut found = holes(&sealed);
+    if let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.segment > recover::next_segment(&sealed)) {
+        found.push(missing_end(checkpoint));
+    }
+    for hole in &found {
+        if !identity.accepted_losses.contains(hole) {
+            identity.accepted_losses.push(hole.clone());
+        }
+    }
+    replace_small(disk.as_ref(), "", identity::FILE, &identity.encode()).map_err(failed)?;
+    Ok(found)
+}
