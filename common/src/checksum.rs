@@ -64,7 +64,7 @@ impl Checksum {
     /// The checksum of this followed by `next`, of which `next_length` bytes were summed; `None` for hashes, which cannot
     /// be combined, and for two different algorithms.
     pub fn combine(&self, next: &Self, next_length: u64) -> Option<Self> {
-        use crc_fast::CrcAlgorithm::{Crc32IsoHdlc, Crc32Iscsi, Crc64Nvme};
+        use crc_fast::CrcAlgorithm::{Crc32Iscsi, Crc32IsoHdlc, Crc64Nvme};
         let parameters = match self.algorithm {
             Algorithm::Crc32 => Crc32IsoHdlc,
             Algorithm::Crc32c => Crc32Iscsi,

@@ -107,7 +107,9 @@ impl Committer {
                     None => break,
                 }
             }
-            while waiting.len() < BATCH_MUTATIONS_MAX && let Ok(message) = messages.try_recv() {
+            while waiting.len() < BATCH_MUTATIONS_MAX
+                && let Ok(message) = messages.try_recv()
+            {
                 waiting.push_back(message);
             }
             let mut batch = Batch { is_privileged: true, ..Batch::default() };
@@ -128,7 +130,9 @@ impl Committer {
                                 reply.send(self.writer.seal_active(&self.buckets)).ok();
                             }
                             Message::Stop => {
-                                if self.health.failure().is_none() && let Err(error) = self.writer.seal_active(&self.buckets) {
+                                if self.health.failure().is_none()
+                                    && let Err(error) = self.writer.seal_active(&self.buckets)
+                                {
                                     tracing::warn!(%error, "the log could not be sealed: the next start does it");
                                 }
                                 return;
@@ -180,7 +184,9 @@ impl Committer {
             bucket_is_active: self.views.get(&request.bucket).is_some_and(|view| view.state == BucketState::Active),
             object: self.row(batch, &object_key)?.filter(Row::is_live),
             upload: match upload_of(&request.mutation) {
-                Some(upload) => self.row(batch, &RowKey::upload(request.bucket, &request.key, upload))?.filter(Row::is_live),
+                Some(upload) => {
+                    self.row(batch, &RowKey::upload(request.bucket, &request.key, upload))?.filter(Row::is_live)
+                }
                 None => None,
             },
         };
@@ -205,7 +211,11 @@ impl Committer {
             batch.footer_bytes += framed.key.len() as u64 + 80;
             batch.framed.push(framed);
             self.remember(batch, &record)?;
-            let frees = if matches!(record.operation, Operation::EndUpload { .. }) { std::mem::take(&mut frees) } else { Vec::new() };
+            let frees = if matches!(record.operation, Operation::EndUpload { .. }) {
+                std::mem::take(&mut frees)
+            } else {
+                Vec::new()
+            };
             batch.accepted.push(Accepted { record, frees });
         }
         Ok(Some(first))
@@ -224,8 +234,7 @@ impl Committer {
 
     /// Lets later requests of the batch see a record, under an address that only the append will know.
     fn remember(&self, batch: &mut Batch, record: &Record) -> Result<()> {
-        let nowhere =
-            Location { segment: crate::format::name::SegmentNumber(0), generation: 0, offset: 0, length: 0 };
+        let nowhere = Location { segment: crate::format::name::SegmentNumber(0), generation: 0, offset: 0, length: 0 };
         let upload = self.upload_row_of(batch, record)?;
         if let Operation::PutPart(part) = &record.operation {
             self.row(batch, &RowKey::part(part.upload, part.part))?;
@@ -259,7 +268,9 @@ impl Committer {
         }
         let hopeless = || self.health.is_stopping_hard() || self.index.store().is_err();
         self.index.overlay.wait_for_room(OVERLAY_BYTES_MAX, hopeless);
-        let Batch { framed, accepted, waiting, cost_bytes, footer_bytes, has_staged, is_privileged, mut before, .. } = batch;
+        let Batch {
+            framed, accepted, waiting, cost_bytes, footer_bytes, has_staged, is_privileged, mut before, ..
+        } = batch;
         if framed.is_empty() {
             for (reply, stamp, _) in waiting {
                 reply.send(Ok(stamp)).ok();
@@ -293,7 +304,14 @@ impl Committer {
         }
     }
 
-    fn write(&mut self, framed: Vec<Framed>, cost_bytes: u64, footer_bytes: u64, has_staged: bool, claim: Claim) -> Result<Written> {
+    fn write(
+        &mut self,
+        framed: Vec<Framed>,
+        cost_bytes: u64,
+        footer_bytes: u64,
+        has_staged: bool,
+        claim: Claim,
+    ) -> Result<Written> {
         if has_staged {
             let synced = self.disk.sync_dir("staging", SyncPoint::StagedNames);
             synced.map_err(|error| Error::DiskFailed(format!("sync of staging/: {error}")))?;
@@ -353,7 +371,8 @@ impl Committer {
         };
         // The threads end after the committer: while it runs both take what it sends.
         self.applier.send((written.number, done)).ok();
-        let batch = CommittedBatch { number: written.number, changes, buckets, end, log_bytes: written.end - written.start };
+        let batch =
+            CommittedBatch { number: written.number, changes, buckets, end, log_bytes: written.end - written.start };
         self.keeper.send(KeeperMessage::Batch(Arc::new(batch))).ok();
     }
 
@@ -392,7 +411,8 @@ impl Committer {
         self.counter = record.stamp.counter();
         let framed = Framed::new("", &record, None);
         let stamp = record.stamp;
-        let claim = if matches!(record.operation, Operation::RemoveBucket) { Claim::Privileged } else { Claim::Ordinary };
+        let claim =
+            if matches!(record.operation, Operation::RemoveBucket) { Claim::Privileged } else { Claim::Ordinary };
         let (cost, footer) = (framed.cost_bytes(), 80);
         let written = self.write(vec![framed], cost, footer, false, claim).inspect_err(|error| {
             if !matches!(error, Error::OutOfSpace) {

@@ -85,7 +85,10 @@ impl Files {
             }
             Operation::Delete { .. } | Operation::PutDeleteMarker { .. } => self.replace(done)?,
             Operation::RemoveBucket => self.with_bucket(&done.record, |view, bucket| view.remove_bucket(bucket)),
-            Operation::CreateUpload(_) | Operation::EndUpload { .. } | Operation::PutBucket(_) | Operation::PutPiece(_) => {}
+            Operation::CreateUpload(_)
+            | Operation::EndUpload { .. }
+            | Operation::PutBucket(_)
+            | Operation::PutPiece(_) => {}
         }
         self.free(None, &done.frees)
     }

@@ -1,7 +1,7 @@
 //! Whether a disk still takes writes. A failed fsync is never retried as good (engine rule A19).
 
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 #[derive(Default)]
 pub struct Health {

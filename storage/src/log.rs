@@ -34,7 +34,15 @@ pub enum ReadError {
 /// The open files of the log. A reader holds a segment by its handle, so that unlinking never takes it away.
 pub struct Segments {
     pub disk: Arc<dyn Disk>,
-    open: RwLock<HashMap<(SegmentNumber, u16), (SegmentName, Arc<dyn File>)>>,
+    open: RwLock<HashMap<(SegmentNumber, u16), OpenSegment>>,
+}
+
+struct OpenSegment {
+    name: SegmentName,
+    file: Arc<dyn File>,
+    /// What compaction may count as the segment's size: the whole file, or of a compacted one the records alone, whose
+    /// frame another compaction would write again.
+    weight_bytes: Option<u64>,
 }
 
 impl Segments {
@@ -42,8 +50,29 @@ impl Segments {
         Self { disk, open: RwLock::default() }
     }
 
+    /// Adds a segment that is being written.
     pub fn insert(&self, name: SegmentName, file: Arc<dyn File>) {
-        self.open.write().unwrap_or_else(PoisonError::into_inner).insert((name.first, name.generation), (name, file));
+        self.add(OpenSegment { name, file, weight_bytes: None });
+    }
+
+    pub fn insert_sealed(&self, name: SegmentName, file: Arc<dyn File>, footer: &Footer) {
+        let records = footer.entries.iter().map(|entry| u64::from(entry.length)).sum();
+        self.add(OpenSegment { name, file, weight_bytes: (name.generation > 0).then_some(records) });
+    }
+
+    fn add(&self, segment: OpenSegment) {
+        let key = (segment.name.first, segment.name.generation);
+        self.open.write().unwrap_or_else(PoisonError::into_inner).insert(key, segment);
+    }
+
+    /// Bytes of a segment that compaction may win back or must move.
+    pub fn weight_bytes(&self, name: SegmentName) -> io::Result<u64> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        match open.get(&(name.first, name.generation)) {
+            Some(OpenSegment { weight_bytes: Some(bytes), .. }) => Ok(*bytes),
+            Some(segment) => segment.file.len(),
+            None => Ok(0),
+        }
     }
 
     pub fn remove(&self, name: SegmentName) {
@@ -53,14 +82,14 @@ impl Segments {
     /// All names, in the order of the log.
     pub fn names(&self) -> Vec<SegmentName> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        let mut names: Vec<_> = open.values().map(|(name, _)| *name).collect();
+        let mut names: Vec<_> = open.values().map(|segment| segment.name).collect();
         names.sort();
         names
     }
 
     pub fn file(&self, segment: SegmentNumber, generation: u16) -> Option<Arc<dyn File>> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.get(&(segment, generation)).map(|(_, file)| Arc::clone(file))
+        open.get(&(segment, generation)).map(|open| Arc::clone(&open.file))
     }
 
     /// The bytes of a record, unverified.

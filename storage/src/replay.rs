@@ -121,7 +121,9 @@ impl Replay<'_> {
             {
                 return Ok(Some(record));
             }
-            if attempt == 0 && let Some(file) = self.segments.file(location.segment, location.generation) {
+            if attempt == 0
+                && let Some(file) = self.segments.file(location.segment, location.generation)
+            {
                 file.forget_cached(u64::from(location.offset), u64::from(location.length)).map_err(Error::io("log"))?;
             }
         }
@@ -133,7 +135,9 @@ impl Replay<'_> {
         let Ok(bytes) = self.segments.read(location) else { return };
         let path = format!("quarantine/record-{:010}-{}-{}", location.segment.0, location.generation, location.offset);
         let kept = self.segments.disk.create(&path).and_then(|file| file.write_at(&[std::io::IoSlice::new(&bytes)], 0));
-        if let Err(error) = kept && error.kind() != std::io::ErrorKind::AlreadyExists {
+        if let Err(error) = kept
+            && error.kind() != std::io::ErrorKind::AlreadyExists
+        {
             tracing::warn!(%error, path, "the evidence of damage could not be kept");
         }
     }
@@ -170,7 +174,8 @@ impl Replay<'_> {
             None => None,
         };
         // What the index already knew when it was checkpointed is done, files and all.
-        if replaced.as_ref().is_some_and(|row| row.stamp >= record.stamp && !matches!(row.kind, RowKind::Upload { .. })) {
+        if replaced.as_ref().is_some_and(|row| row.stamp >= record.stamp && !matches!(row.kind, RowKind::Upload { .. }))
+        {
             return Ok(None);
         }
         let mut frees = Vec::new();
@@ -284,7 +289,12 @@ pub fn holes(sealed: &[(SegmentName, Footer)]) -> Vec<String> {
 }
 
 /// Makes a new index from the sealed log alone. The broken one is kept aside.
-pub fn rebuild(disk: &dyn Disk, segments: &Segments, sealed: &[(SegmentName, Footer)], files: Option<&Files>) -> Result<(Store, Replayed)> {
+pub fn rebuild(
+    disk: &dyn Disk,
+    segments: &Segments,
+    sealed: &[(SegmentName, Footer)],
+    files: Option<&Files>,
+) -> Result<(Store, Replayed)> {
     set_aside(disk)?;
     let store = Store::open(disk)?;
     let replayed = Replay { segments, store: &store, files }.run(sealed, None)?;

@@ -38,6 +38,8 @@ const COMPACTION_INTERVAL: Duration = Duration::from_secs(10);
 pub struct DiskOptions {
     pub segment_bytes: u64,
     pub inline_bytes_max: u64,
+    /// Every part of an upload but the last has at least this many bytes.
+    pub part_bytes_min: u64,
     /// Spare segments are written with zeros, not only allocated.
     pub prewrite: bool,
     /// A thread compacts now and then; without it only `compact` does.
@@ -184,14 +186,22 @@ impl DiskStore {
     }
 
     /// Hands a mutation to the committer and waits until it is durable or refused.
-    pub async fn mutate(&self, request: Request, payload: Option<Bytes>, staged: Vec<StagedFile>) -> Result<Option<Stamp>> {
+    pub async fn mutate(
+        &self,
+        request: Request,
+        payload: Option<Bytes>,
+        staged: Vec<StagedFile>,
+    ) -> Result<Option<Stamp>> {
         let (reply, answer) = oneshot::channel();
         let ticket = Box::new(Ticket { request, payload, staged, reply });
         self.committer.send(CommitMessage::Mutate(ticket)).await.map_err(|_| Error::Stopping)?;
         answer.await.unwrap_or_else(|_| Err(Error::OutcomeUnknown("the disk stopped".into())))
     }
 
-    pub async fn tell_committer(&self, message: impl FnOnce(oneshot::Sender<Result<()>>) -> CommitMessage) -> Result<()> {
+    pub async fn tell_committer(
+        &self,
+        message: impl FnOnce(oneshot::Sender<Result<()>>) -> CommitMessage,
+    ) -> Result<()> {
         let (reply, answer) = oneshot::channel();
         self.committer.send(message(reply)).await.map_err(|_| Error::Stopping)?;
         answer.await.unwrap_or(Err(Error::Stopping))
@@ -375,7 +385,9 @@ fn recover_disk(disk: &Arc<dyn Disk>, segments: &Segments, files: &Files, identi
         settle_compactions(disk.as_ref(), store, &sealed, &superseded)?;
     }
     let replayed = match store {
-        Some(store) => Replay { segments, store: &store, files: Some(files) }.run(&sealed, checkpoint).map(|replayed| (store, replayed)),
+        Some(store) => Replay { segments, store: &store, files: Some(files) }
+            .run(&sealed, checkpoint)
+            .map(|replayed| (store, replayed)),
         None => Err(Error::IndexBroken("none is there".into())),
     };
     let (store, replayed) = match replayed {

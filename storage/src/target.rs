@@ -4,7 +4,7 @@ use crate::commit::Message;
 use crate::config::TargetConfig;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Result};
-use crate::limits::{INLINE_BYTES_LIMIT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::limits::{INLINE_BYTES_LIMIT, PART_BYTES_MIN, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::store::{DiskOptions, DiskStore, Doors, accept_loss};
 use crate::types::{After, BucketView, ListRequest, ListUploadsRequest, UploadEntry};
 use common::{BucketId, Clock, Epoch, ObjectKey, Random, Term};
@@ -43,7 +43,10 @@ impl Target {
         terms: Arc<dyn TermSource>,
     ) -> Result<Arc<Self>> {
         let [path] = config.disks.as_slice() else {
-            return Err(Error::Refused(format!("a target has one disk for now, and {} were named", config.disks.len())));
+            return Err(Error::Refused(format!(
+                "a target has one disk for now, and {} were named",
+                config.disks.len()
+            )));
         };
         if !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&config.segment_bytes) {
             return Err(Error::Refused(format!("a segment has {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX} bytes")));
@@ -54,6 +57,7 @@ impl Target {
         let options = DiskOptions {
             segment_bytes: config.segment_bytes,
             inline_bytes_max: config.inline_bytes_max,
+            part_bytes_min: PART_BYTES_MIN,
             prewrite: true,
             background_compaction: true,
         };
@@ -105,8 +109,7 @@ impl Target {
     /// Whether no object or version of the bucket is left; open uploads do not count. Call it after `apply_bucket` with
     /// `Deleting`.
     pub async fn is_bucket_empty(&self, bucket: BucketId) -> Result<bool> {
-        let request =
-            ListRequest { bucket, prefix: String::new(), delimiter: None, after: After::Beginning, limit: 1 };
+        let request = ListRequest { bucket, prefix: String::new(), delimiter: None, after: After::Beginning, limit: 1 };
         Ok(self.list(request).await?.entries.is_empty())
     }
 

@@ -16,8 +16,11 @@ pub fn changes_of(record: &Record, location: Location, open_upload: Option<(RowK
         }),
         Operation::Delete { .. } => object(RowKind::Tombstone),
         Operation::CreateUpload(upload) => {
-            let kind =
-                RowKind::Upload { created_ms: upload.created_ms, algorithm: upload.algorithm, newest_part: Stamp::ZERO };
+            let kind = RowKind::Upload {
+                created_ms: upload.created_ms,
+                algorithm: upload.algorithm,
+                newest_part: Stamp::ZERO,
+            };
             vec![Change { key: RowKey::upload(record.bucket, &record.key, upload.upload), row: row(kind) }]
         }
         Operation::PutPart(part) => {
@@ -35,9 +38,10 @@ pub fn changes_of(record: &Record, location: Location, open_upload: Option<(RowK
             vec![Change { key: RowKey::upload(record.bucket, &record.key, *upload), row: row(RowKind::UploadEnd) }]
         }
         // Buckets have their own table; pieces and delete markers come with copies and versioning.
-        Operation::PutBucket(_) | Operation::RemoveBucket | Operation::PutPiece(_) | Operation::PutDeleteMarker { .. } => {
-            Vec::new()
-        }
+        Operation::PutBucket(_)
+        | Operation::RemoveBucket
+        | Operation::PutPiece(_)
+        | Operation::PutDeleteMarker { .. } => Vec::new(),
     }
 }
 

@@ -168,7 +168,11 @@ mod tests {
 
     #[test]
     fn conditions_decide_as_s3_documents_them() {
-        let outcome = |object, if_match, if_none_match| match decide(&facts(object), &delete(if_match, if_none_match), Stamp(9)) {
+        let outcome = |object, if_match, if_none_match| match decide(
+            &facts(object),
+            &delete(if_match, if_none_match),
+            Stamp(9),
+        ) {
             Ok(records) => format!("{} records", records.len()),
             Err(error) => error.to_string(),
         };

@@ -45,7 +45,13 @@ pub fn dying_path(id: FileId) -> String {
 
 /// Reads `range` of a data file of `length` bytes. `blocks` are the checksums of all blocks that the range touches, the
 /// first one that of the block which holds `range.start`.
-pub fn read_verified(file: &dyn File, id: FileId, length: u64, range: Range<u64>, blocks: &[u32]) -> Result<Vec<u8>, DataError> {
+pub fn read_verified(
+    file: &dyn File,
+    id: FileId,
+    length: u64,
+    range: Range<u64>,
+    blocks: &[u32],
+) -> Result<Vec<u8>, DataError> {
     let block = BLOCK_BYTES as u64;
     let start = range.start / block * block;
     let end = range.end.next_multiple_of(block).min(length);

@@ -35,7 +35,10 @@ impl View {
                 self.make_dirs(&directory)?;
                 for at in 0..count {
                     let (id, _) = chunks.id_and_length(at);
-                    tolerate(self.disk.link(&id.path(), &format!("{directory}/{:05}", at + 1)), &[ErrorKind::AlreadyExists])?;
+                    tolerate(
+                        self.disk.link(&id.path(), &format!("{directory}/{:05}", at + 1)),
+                        &[ErrorKind::AlreadyExists],
+                    )?;
                 }
                 Ok(())
             }
@@ -105,7 +108,12 @@ impl View {
 
     fn relink_losers(&mut self, bucket: &str, gone: &str) -> io::Result<()> {
         let rivals = |key: &str| is_below(key, gone) || is_below(gone, key);
-        let again: Vec<_> = self.losers.iter().filter(|((b, k), _)| b == bucket && rivals(k)).map(|((_, k), id)| (k.clone(), *id)).collect();
+        let again: Vec<_> = self
+            .losers
+            .iter()
+            .filter(|((b, k), _)| b == bucket && rivals(k))
+            .map(|((_, k), id)| (k.clone(), *id))
+            .collect();
         for (key, id) in again {
             if self.link_at(&id, &format!("data/{bucket}/{key}")).is_ok() {
                 self.losers.remove(&(bucket.to_owned(), key));

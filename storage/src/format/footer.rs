@@ -94,7 +94,15 @@ mod tests {
 
     #[test]
     fn footers_survive_their_bytes() {
-        let footer = Footer { nonce: 1, run: Term(2), first_batch: 1, last_batch: 3, buckets: Vec::new(), holes: Vec::new(), entries: Vec::new() };
+        let footer = Footer {
+            nonce: 1,
+            run: Term(2),
+            first_batch: 1,
+            last_batch: 3,
+            buckets: Vec::new(),
+            holes: Vec::new(),
+            entries: Vec::new(),
+        };
         let bytes = encode(&footer, 8192);
         assert_eq!(bytes.len() % 512, 0);
         let end = bytes.len() - END_BYTES as usize;

@@ -73,7 +73,8 @@ struct Progress {
 impl Keeper {
     /// The thread's body.
     pub fn run(self, messages: &Receiver<Message>, start: Checkpoint) {
-        let mut progress = Progress { position: start, batch: 0, log_bytes: 0, last_checkpoint_ms: self.clock.now_ms() };
+        let mut progress =
+            Progress { position: start, batch: 0, log_bytes: 0, last_checkpoint_ms: self.clock.now_ms() };
         loop {
             let first = match messages.recv_timeout(TICK) {
                 Ok(message) => Some(message),
@@ -96,9 +97,13 @@ impl Keeper {
             }
             self.drain(&batches, &mut progress);
             match other {
-                Some(Message::Damaged(key, stamp)) => self.retrying(|store| store.write(false, |writer| writer.mark_damaged(&key, stamp))),
+                Some(Message::Damaged(key, stamp)) => {
+                    self.retrying(|store| store.write(false, |writer| writer.mark_damaged(&key, stamp)))
+                }
                 Some(Message::Relocate(relocation, reply)) => {
-                    let result = self.with_store(|store| relocate(store, &relocation)).and_then(|()| self.checkpoint(&mut progress));
+                    let result = self
+                        .with_store(|store| relocate(store, &relocation))
+                        .and_then(|()| self.checkpoint(&mut progress));
                     reply.send(result).ok();
                 }
                 Some(Message::Checkpoint(reply)) => {
@@ -109,7 +114,10 @@ impl Keeper {
             }
             let age_ms = self.clock.now_ms().saturating_sub(progress.last_checkpoint_ms);
             let due = progress.log_bytes >= CHECKPOINT_LOG_BYTES || age_ms >= CHECKPOINT_INTERVAL_MS;
-            if progress.log_bytes > 0 && due && let Err(error) = self.checkpoint(&mut progress) {
+            if progress.log_bytes > 0
+                && due
+                && let Err(error) = self.checkpoint(&mut progress)
+            {
                 tracing::error!(%error, "the index's checkpoint failed");
             }
         }

@@ -165,7 +165,9 @@ impl Store {
                 .map_err(broken)?;
             let store = Self { database };
             store.write(false, |writer| {
-                for definition in [OBJECTS, TOMBSTONES, UPLOADS, UPLOAD_ENDS, UPLOAD_DEAD, PARTS, BUCKETS, SEGMENTS, SLOTS, META] {
+                for definition in
+                    [OBJECTS, TOMBSTONES, UPLOADS, UPLOAD_ENDS, UPLOAD_DEAD, PARTS, BUCKETS, SEGMENTS, SLOTS, META]
+                {
                     writer.transaction.open_table(definition).map_err(broken)?;
                 }
                 Ok(())
@@ -255,11 +257,15 @@ impl Store {
                 let name = key.in_table();
                 let (live, ended, end_name) = match key.table() {
                     Table::Objects => (&objects, Some(&tombstones), name.to_vec()),
-                    Table::Uploads => (&uploads, Some(&ends), key.upload_id().map(upload_bytes).unwrap_or_default().to_vec()),
+                    Table::Uploads => {
+                        (&uploads, Some(&ends), key.upload_id().map(upload_bytes).unwrap_or_default().to_vec())
+                    }
                     Table::Parts => (&parts, None, Vec::new()),
                 };
                 let mut found = live.get(name).map_err(broken)?;
-                if found.is_none() && let Some(ended) = ended {
+                if found.is_none()
+                    && let Some(ended) = ended
+                {
                     found = ended.get(end_name.as_slice()).map_err(broken)?;
                 }
                 let stored = found.map(|value| unpack::<StoredRow>(value.value())).transpose()?;
@@ -277,9 +283,13 @@ impl Store {
     pub fn dump(&self) -> Result<Vec<(String, Vec<u8>, StoredRow)>> {
         self.read(|transaction| {
             let mut all = Vec::new();
-            for (name, definition) in
-                [("objects", OBJECTS), ("tombstones", TOMBSTONES), ("uploads", UPLOADS), ("upload-ends", UPLOAD_ENDS), ("parts", PARTS)]
-            {
+            for (name, definition) in [
+                ("objects", OBJECTS),
+                ("tombstones", TOMBSTONES),
+                ("uploads", UPLOADS),
+                ("upload-ends", UPLOAD_ENDS),
+                ("parts", PARTS),
+            ] {
                 let table = transaction.open_table(definition).map_err(broken)?;
                 for item in table.iter().map_err(broken)? {
                     let (key, value) = item.map_err(broken)?;

@@ -52,8 +52,9 @@ pub fn choose(candidates: &[Candidate], segment_bytes: u64) -> Option<Vec<Segmen
             }
             // Freed per read in thousandths; small neighbours count as if everything were freed.
             let score = if merges { 1000 } else { (total - live.min(total)) * 1000 / total.max(1) };
+            // Alone and compacted to nothing already, or without anything dead: there is nothing to win.
+            let pointless = !merges && total == live.min(total);
             let better = best.is_none_or(|(known, chosen)| (score, count) > (known, chosen.len()));
-            let pointless = count == 1 && live == 0 && total <= 3 * HEADER_BYTES;
             if better && !pointless {
                 best = Some((score, run));
             }
@@ -119,7 +120,8 @@ impl Compactor<'_> {
         let output = SegmentName { first: first.first, last: last.last, generation };
         let mut inputs = Vec::new();
         for name in names {
-            let file = self.segments.file(name.first, name.generation).ok_or(Error::Refused("a segment is gone".into()))?;
+            let file =
+                self.segments.file(name.first, name.generation).ok_or(Error::Refused("a segment is gone".into()))?;
             let footer = read_footer(file.as_ref()).map_err(Error::io(name.path()))?;
             let (footer, _) = footer.ok_or_else(|| Error::Refused(format!("{name} has no sound footer")))?;
             inputs.push((*name, footer));
@@ -143,7 +145,7 @@ impl Compactor<'_> {
         file.sync_data(SyncPoint::SegmentCompacted).map_err(failed)?;
         self.disk.rename(&temporary, &path).map_err(Error::io(&temporary))?;
         self.disk.sync_dir(DIRECTORY, SyncPoint::SegmentCompactedNamed).map_err(failed)?;
-        self.segments.insert(output, file);
+        self.segments.insert_sealed(output, file, &footer);
         Ok((output, footer, inputs))
     }
 
@@ -204,7 +206,14 @@ impl Compactor<'_> {
                 return Ok(());
             }
             number += 1;
-            let id = BatchId { segment: output.first, run: Term(0), number, start: *end, stable: Stamp::ZERO, nonce: self.nonce };
+            let id = BatchId {
+                segment: output.first,
+                run: Term(0),
+                number,
+                start: *end,
+                stable: Stamp::ZERO,
+                nonce: self.nonce,
+            };
             let sealed = seal(id, std::mem::take(framed), 0);
             let slices: Vec<IoSlice<'_>> = sealed.slices.iter().map(|slice| IoSlice::new(slice)).collect();
             file.write_at(&slices, *end).map_err(Error::io("compaction"))?;
@@ -218,10 +227,12 @@ impl Compactor<'_> {
             }
             // The loss stays known, under the name of the segment in which it now would be.
             holes.extend(footer.holes.iter().copied());
-            let input = self.segments.file(name.first, name.generation).ok_or(Error::Refused("a segment is gone".into()))?;
+            let input =
+                self.segments.file(name.first, name.generation).ok_or(Error::Refused("a segment is gone".into()))?;
             for entry in footer.entries.iter().filter(|entry| keep.contains(&entry.stamp)) {
                 // Copied as it is, damaged or not: its own checksum goes on judging it.
-                let bytes = read_exact(input.as_ref(), u64::from(entry.offset), entry.length as usize).map_err(Error::io(name.path()))?;
+                let bytes = read_exact(input.as_ref(), u64::from(entry.offset), entry.length as usize)
+                    .map_err(Error::io(name.path()))?;
                 framed_bytes += bytes.len() as u64;
                 framed.push(Framed {
                     stamp: entry.stamp,
@@ -264,9 +275,12 @@ pub fn candidates(
         if name.last >= durable.segment {
             continue;
         }
-        let Some(file) = segments.file(name.first, name.generation) else { continue };
         let live = usage.get(&(name.first, name.generation)).copied().unwrap_or_default();
-        candidates.push(Candidate { name, total_bytes: file.len().unwrap_or(0), live_bytes: live.live_bytes });
+        candidates.push(Candidate {
+            name,
+            total_bytes: segments.weight_bytes(name).unwrap_or(0),
+            live_bytes: live.live_bytes,
+        });
     }
     candidates
 }

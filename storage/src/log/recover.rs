@@ -49,7 +49,7 @@ pub fn recover(segments: &Segments, checkpoint: Option<Checkpoint>) -> Result<Re
         for (id, stamp, record) in &footer.buckets {
             buckets.insert(*id, (*stamp, record.clone()));
         }
-        segments.insert(*name, file);
+        segments.insert_sealed(*name, file, &footer);
         sealed.push((*name, footer));
     }
     find_gaps(&mut sealed);
@@ -68,7 +68,8 @@ fn settle_names(disk: &dyn Disk) -> io::Result<(Vec<SegmentName>, Vec<SegmentNam
         }
     }
     names.sort();
-    let replaced: Vec<_> = names.iter().copied().filter(|name| names.iter().any(|other| other.replaces(name))).collect();
+    let replaced: Vec<_> =
+        names.iter().copied().filter(|name| names.iter().any(|other| other.replaces(name))).collect();
     names.retain(|name| !replaced.contains(name));
     Ok((names, replaced))
 }
@@ -145,7 +146,9 @@ fn footer_of(scanned: &Scanned, bytes: &[u8], known: &BTreeMap<BucketId, (Stamp,
     let entries: Vec<Entry> = scanned.batches.iter().flat_map(|batch| batch.entries.iter().cloned()).collect();
     for entry in entries.iter().filter(|entry| entry.subject == Subject::Bucket) {
         let region = bytes.get(entry.offset as usize..(entry.offset + entry.length) as usize);
-        if let Some(Ok(Record { stamp, bucket, operation: Operation::PutBucket(record), .. })) = region.map(Record::decode) {
+        if let Some(Ok(Record { stamp, bucket, operation: Operation::PutBucket(record), .. })) =
+            region.map(Record::decode)
+        {
             buckets.insert(bucket, (stamp, record));
         }
     }

@@ -41,7 +41,10 @@ pub fn scan(number: SegmentNumber, bytes: &[u8], durable_until: u64) -> Scanned 
     let header = SegmentHeader::decode(bytes.get(..HEADER_BYTES as usize).unwrap_or_default()).ok();
     let header = header.filter(|header| header.number == number);
     let tails = tails(number, bytes, header.map(|header| header.nonce));
-    let nonce = header.map(|header| header.nonce).or_else(|| tails.values().flatten().map(|tail| tail.nonce).next()).unwrap_or(0);
+    let nonce = header
+        .map(|header| header.nonce)
+        .or_else(|| tails.values().flatten().map(|tail| tail.nonce).next())
+        .unwrap_or(0);
     let batch_of = |tail: &Tail| &bytes[tail.start as usize..(tail.start + tail.length) as usize];
     let whole = |start: u64| tails.get(&start).and_then(|at| at.iter().find(|tail| tail.verify(batch_of(tail))));
 
@@ -60,7 +63,11 @@ pub fn scan(number: SegmentNumber, bytes: &[u8], durable_until: u64) -> Scanned 
         let next_whole = starts.into_iter().find(|&start| whole(start).is_some());
         let Some(known_until) = next_whole.or((durable_until > at).then_some(durable_until)) else { return scanned };
         // Damage. Names may be left, if the closing member is.
-        let named = tails.get(&at).into_iter().flatten().find_map(|tail| Some((tail.entries(batch_of(tail)).ok()?, tail.length)));
+        let named = tails
+            .get(&at)
+            .into_iter()
+            .flatten()
+            .find_map(|tail| Some((tail.entries(batch_of(tail)).ok()?, tail.length)));
         match named {
             Some(((id, entries), length)) => {
                 scanned.batches.push(ScannedBatch { id, entries, intact: false });

@@ -42,7 +42,9 @@ impl Spares {
     pub fn open(disk: Arc<dyn Disk>, segment_bytes: u64, prewrite: bool) -> io::Result<Self> {
         let mut inner = Inner::default();
         for entry in disk.list(DIRECTORY)? {
-            let Some(number) = entry.name.strip_prefix(PREFIX).and_then(|number| number.parse::<u64>().ok()) else { continue };
+            let Some(number) = entry.name.strip_prefix(PREFIX).and_then(|number| number.parse::<u64>().ok()) else {
+                continue;
+            };
             inner.next = inner.next.max(number + 1);
             let path = format!("{DIRECTORY}/{}", entry.name);
             if entry.length == segment_bytes { inner.ready.push_back(path) } else { disk.unlink(&path)? }

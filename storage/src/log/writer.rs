@@ -97,7 +97,15 @@ impl LogWriter {
             .map_err(|error| Error::DiskFailed(format!("sync of log/: {error}")))?;
         self.segments.insert(name, Arc::clone(&file));
         self.next_segment = SegmentNumber(name.first.0 + 1);
-        self.active = Some(Active { name, file, nonce, end: HEADER_BYTES, first_batch: self.next_batch, footer_bytes: 0, entries: Vec::new() });
+        self.active = Some(Active {
+            name,
+            file,
+            nonce,
+            end: HEADER_BYTES,
+            first_batch: self.next_batch,
+            footer_bytes: 0,
+            entries: Vec::new(),
+        });
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use crate::format::name::FileId;
 use crate::format::record::{ObjectRecord, Operation, PartRecord, Payload, Record, UploadRecord};
 use crate::index::list::Scan;
 use crate::index::rows::{Row, RowKey, RowKind, Table};
-use crate::limits::{LOOKUPS_MAX, OBJECT_BYTES_MAX, PART_BYTES_MIN};
+use crate::limits::{LOOKUPS_MAX, OBJECT_BYTES_MAX};
 use crate::log::ReadError;
 use crate::replay::part_ids;
 use crate::store::DiskStore;
@@ -31,8 +31,7 @@ impl Target {
         // Not a stamp of the log, which only the committer gives: the upload's place in listings is its time.
         let upload = UploadId(Stamp(created_ms), store.random.u64());
         let info = UploadInfo { upload, key: key.as_str().to_owned(), created_ms, algorithm };
-        let record =
-            UploadRecord { upload, created_ms, algorithm, headers: attributes.headers, user: attributes.user };
+        let record = UploadRecord { upload, created_ms, algorithm, headers: attributes.headers, user: attributes.user };
         let mutation = Mutation::CreateUpload(record);
         let request = Request { epoch, bucket, key: key.into(), mutation, is_housekeeping: false };
         store.mutate(request, None, Vec::new()).await?;
@@ -103,7 +102,8 @@ impl Target {
             let (reading, name) = (Arc::clone(&store), key.clone());
             let (newest_part, frees) = blocking(move || {
                 let newest_part = newest_part(&reading, bucket, &name, upload)?;
-                let frees = parts(&reading, upload)?.iter().flat_map(|(_, row)| part_ids(&reading.segments, row)).collect();
+                let frees =
+                    parts(&reading, upload)?.iter().flat_map(|(_, row)| part_ids(&reading.segments, row)).collect();
                 Ok((newest_part, frees))
             })
             .await?;
@@ -119,7 +119,12 @@ impl Target {
 }
 
 /// A hint before a body is read: whether the upload is there.
-pub(super) async fn open_upload(store: &Arc<DiskStore>, bucket: BucketId, key: &ObjectKey, upload: UploadId) -> Result<()> {
+pub(super) async fn open_upload(
+    store: &Arc<DiskStore>,
+    bucket: BucketId,
+    key: &ObjectKey,
+    upload: UploadId,
+) -> Result<()> {
     let (store, key) = (Arc::clone(store), key.clone());
     blocking(move || newest_part(&store, bucket, &key, upload).map(|_| ())).await
 }
@@ -226,7 +231,7 @@ fn prepare(store: &DiskStore, request: &CompleteUploadRequest) -> Result<Complet
         records.push(record);
     }
     let all_but_last = &records[..records.len() - 1];
-    if let Some(small) = all_but_last.iter().find(|record| record.size < PART_BYTES_MIN) {
+    if let Some(small) = all_but_last.iter().find(|record| record.size < store.options.part_bytes_min) {
         return Err(Error::PartTooSmall(small.part));
     }
     let size: u64 = records.iter().map(|record| record.size).sum();

@@ -180,7 +180,12 @@ impl ObjectWriter {
             let payload = self.buffer.split().freeze();
             digester.update(&payload);
             let digests = digester.finish();
-            return Ok(Staged { store: self.store, destination: self.destination, digests, body: Body::Inline(payload) });
+            return Ok(Staged {
+                store: self.store,
+                destination: self.destination,
+                digests,
+                body: Body::Inline(payload),
+            });
         }
         if !self.buffer.is_empty() || self.file.is_none() {
             self.flush().await?;
