@@ -43,7 +43,7 @@ impl AdminClient {
         let (mut status, mut answer) = self.ask_in(REGION, &method, path, body.clone()).await?;
         // The appliance alone knows its region, and says it when the guess was wrong.
         if let Some(region) = answer["region"].as_str().filter(|_| status == StatusCode::BAD_REQUEST) {
-            (status, answer) = self.ask_in(&region.to_owned(), &method, path, body).await?;
+            (status, answer) = self.ask_in(region, &method, path, body).await?;
         }
         if status.is_success() { Ok(answer) } else { Err(from_problem(status, &answer)) }
     }

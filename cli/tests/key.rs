@@ -1,5 +1,7 @@
 //! The key verbs of the real binary against the real admin API, without storage: only the listener is this file's own.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use cluster::{ControlPlane, EmbeddedControlPlane};
 use common::doors::{SeededRandom, SystemClock};
 use gateway::admin::{AdminParts, handle};

@@ -1,5 +1,7 @@
 //! The real binary, as far as it needs no storage: what it refuses, with which sentence and which exit status.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::process::{Command, Output};
 
 fn weir(arguments: &[&str], environment: &[(&str, &str)]) -> Output {

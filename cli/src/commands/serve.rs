@@ -233,7 +233,11 @@ fn announce(s3: SocketAddr, region: &str, key: &AdminKey, file: &Path) {
     match key {
         AdminKey::Made(key) => output::line(first_lines(host, region, key, file)),
         AdminKey::Preset => output::line("The administrator's key is the one of WEIR_ADMIN_ACCESS_KEY."),
-        AdminKey::Kept => output::line(format_args!("The administrator's key is in {}.", file.display())),
+        AdminKey::Kept if file.exists() => {
+            output::line(format_args!("The administrator's key is in {}.", file.display()));
+        }
+        // Taken away by somebody who keeps it elsewhere.
+        AdminKey::Kept => {}
     }
     output::line(format_args!("weir is ready: S3 at http://{host}"));
 }
