@@ -1,1 +1,17 @@
-//! placeholder
+//! Who somebody is and what they may do. Knows access keys and owners; knows no objects, no HTTP and no store: the
+//! records of keys are the control plane's, and callers hand over the values.
+
+#![forbid(unsafe_code)]
+
+mod authorize;
+mod error;
+mod generate;
+mod identity;
+pub mod limits;
+mod secret;
+
+pub use authorize::{Action, Decision, authorize};
+pub use error::{Error, Result};
+pub use generate::{access_key_id, secret_key};
+pub use identity::Identity;
+pub use secret::{Secret, parse_access_key_id};

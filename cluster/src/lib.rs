@@ -1,11 +1,19 @@
 //! The control plane: buckets and their configuration, owners and access keys, terms. Object metadata never goes
 //! through it. One node has the embedded form (`embedded.rs`); a Raft group comes behind the same trait.
 
+#![forbid(unsafe_code)]
+
+mod apply;
 mod command;
+mod embedded;
 mod error;
+pub mod limits;
+mod row;
 mod state;
 
+pub use apply::apply;
 pub use command::{Applied, Command};
+pub use embedded::EmbeddedControlPlane;
 pub use error::{Error, Result};
 pub use state::{AccessKey, Bucket, BucketState, Owner, State};
 

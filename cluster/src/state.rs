@@ -19,6 +19,21 @@ pub struct State {
     pub keys: Arc<BTreeMap<AccessKeyId, Arc<AccessKey>>>,
 }
 
+impl Default for State {
+    /// The state of a control plane that has applied nothing. Zero is no bucket's id and no term.
+    fn default() -> Self {
+        Self {
+            version: 0,
+            epoch: Epoch(1),
+            next_bucket: BucketId(1),
+            last_term: Term(0),
+            buckets: Arc::default(),
+            owners: Arc::default(),
+            keys: Arc::default(),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bucket {
     pub id: BucketId,

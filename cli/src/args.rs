@@ -1,0 +1,115 @@
+//! The command line as typed. What it means together with file and environment is in `config.rs`.
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use std::path::PathBuf;
+
+const EXIT_STATUSES: &str = "Exit status: 0 done, 1 failed, 2 usage, 3 not found, 4 refused, 5 server unreachable.";
+
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about = "An S3-compatible storage appliance", after_help = EXIT_STATUSES)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the appliance
+    Serve(ServeArgs),
+    /// Make, list and delete access keys of a running appliance
+    Key(KeyArgs),
+}
+
+#[derive(Debug, Default, ClapArgs)]
+pub struct ServeArgs {
+    /// Directory for the data, one per disk [default: ./weir-data]
+    #[arg(long, value_name = "DIR")]
+    pub data: Vec<PathBuf>,
+    /// Address of the S3 port [default: 127.0.0.1:9000]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub listen: Option<String>,
+    /// Address of the admin port [default: 127.0.0.1:9001]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub admin_listen: Option<String>,
+    /// Region that requests are signed for [default: us-east-1]
+    #[arg(long, value_name = "NAME")]
+    pub region: Option<String>,
+    /// Domain whose subdomains are buckets (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub domain: Vec<String>,
+    /// Allow HTTP without TLS on addresses that others can reach
+    #[arg(long)]
+    pub plain_http: bool,
+    /// Seconds that running requests are given at the end [default: 30]
+    #[arg(long, value_name = "SECONDS")]
+    pub drain_seconds: Option<u64>,
+    /// TOML file; WEIR_SECTION__KEY in the environment and flags go before it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[arg(long, value_name = "BYTES", hide = true)]
+    pub segment_bytes: Option<u64>,
+    #[arg(long, value_name = "BYTES", hide = true)]
+    pub inline_bytes_max: Option<u64>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct KeyArgs {
+    #[command(subcommand)]
+    pub verb: KeyVerb,
+    /// Data directory where the admin's credentials are looked for last
+    #[arg(long, value_name = "DIR", default_value = "./weir-data", global = true)]
+    pub data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyVerb {
+    /// Make a key; its secret is shown this once
+    Create {
+        #[arg(long, value_name = "ID")]
+        owner: String,
+        #[arg(long, value_name = "NAME")]
+        display_name: Option<String>,
+        #[arg(long, value_name = "MAIL")]
+        email: Option<String>,
+        /// The key sees and changes everything
+        #[arg(long)]
+        admin: bool,
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the keys, without secrets
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a key
+    Delete {
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Add a key that was made elsewhere
+    Import(ImportArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct ImportArgs {
+    #[arg(long, value_name = "ID")]
+    pub owner: String,
+    #[arg(long, value_name = "NAME")]
+    pub display_name: Option<String>,
+    #[arg(long, value_name = "MAIL")]
+    pub email: Option<String>,
+    #[arg(long, value_name = "AK")]
+    pub access_key: String,
+    #[arg(long, value_name = "SK")]
+    pub secret_key: String,
+    /// The key sees and changes everything
+    #[arg(long)]
+    pub admin: bool,
+    #[arg(long, hide = true, value_name = "NAME")]
+    pub tenant: Option<String>,
+    #[arg(long, hide = true)]
+    pub account_root: bool,
+    #[arg(long, hide = true, value_name = "NAME")]
+    pub policy: Option<String>,
+}

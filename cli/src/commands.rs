@@ -1,0 +1,4 @@
+//! One file per verb.
+
+pub mod key;
+pub mod serve;

@@ -1,0 +1,88 @@
+//! `weir key`: access keys of a running appliance, through its admin API.
+
+use crate::admin_client::AdminClient;
+use crate::args::{ImportArgs, KeyArgs, KeyVerb};
+use crate::error::{Error, Result};
+use crate::{credentials, output};
+use http::Method;
+use serde_json::{Value, json};
+
+const KEYS: &str = "/api/v1/keys";
+
+pub async fn run(args: KeyArgs) -> Result<()> {
+    if let KeyVerb::Import(import) = &args.verb {
+        refuse_later_names(import)?;
+    }
+    if let KeyVerb::Delete { id } = &args.verb {
+        // What cannot be a key's id must not become another path.
+        authn::parse_access_key_id(id).map_err(|error| Error::Usage(error.to_string()))?;
+    }
+    let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let client = AdminClient::find(credentials::find(&args.data, environment)?, environment).await?;
+
+    match args.verb {
+        KeyVerb::Create { owner, display_name, email, admin, json: as_json } => {
+            let asked = json!({ "owner": owner, "display_name": display_name, "email": email, "admin": admin });
+            let made = client.ask(Method::POST, KEYS, &asked).await?;
+            if as_json { output::json(&made) } else { show_made(&made) }
+        }
+        KeyVerb::List { json: as_json } => {
+            let listed = client.ask(Method::GET, KEYS, &Value::Null).await?;
+            if as_json { output::json(&listed["keys"]) } else { show_list(&listed["keys"]) }
+        }
+        KeyVerb::Delete { id } => {
+            client.ask(Method::DELETE, &format!("{KEYS}/{id}"), &Value::Null).await?;
+            output::line(format_args!("deleted {id}"));
+        }
+        KeyVerb::Import(import) => {
+            let asked = json!({
+                "owner": import.owner,
+                "display_name": import.display_name,
+                "email": import.email,
+                "admin": import.admin,
+                "access_key": import.access_key,
+                "secret_key": import.secret_key,
+            });
+            client.ask(Method::POST, KEYS, &asked).await?;
+            output::line(format_args!("imported {}", import.access_key));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_later_names(import: &ImportArgs) -> Result<()> {
+    let later = [
+        ("--tenant", import.tenant.is_some()),
+        ("--account-root", import.account_root),
+        ("--policy", import.policy.is_some()),
+    ];
+    match later.iter().find(|(_, given)| *given) {
+        Some((name, _)) => {
+            Err(Error::Usage(format!("{name} comes with a later version: the key was not imported. Leave it out")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn show_made(made: &Value) {
+    output::line(format_args!("access key  {}", text(&made["access_key"])));
+    output::line(format_args!("secret key  {}", text(&made["secret_key"])));
+    output::line("The secret is shown this once.");
+}
+
+fn show_list(keys: &Value) {
+    let heading = ["ACCESS KEY", "OWNER", "DISPLAY NAME", "EMAIL", "ADMIN"].map(str::to_owned).to_vec();
+    let row = |key: &Value| {
+        let admin = if key["admin"] == true { "yes" } else { "no" }.to_owned();
+        let mut cells =
+            ["access_key", "owner", "display_name", "email"].map(|name| text(&key[name]).to_owned()).to_vec();
+        cells.push(admin);
+        cells
+    };
+    let rows = keys.as_array().into_iter().flatten().map(row);
+    output::table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>());
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}

@@ -1,0 +1,279 @@
+//! `weir serve`: the wiring of the appliance, in the order of its start.
+
+use crate::args::ServeArgs;
+use crate::config::{self, Settings};
+use crate::credentials::{self, Credentials};
+use crate::error::{Error, Result};
+use crate::output;
+use crate::terms::Terms;
+use cluster::{AccessKey, BucketState, Command, ControlPlane, EmbeddedControlPlane, Owner};
+use common::doors::{SystemClock, SystemRandom};
+use common::{Clock, OwnerId, Random};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use storage::{Target, TargetConfig};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// The owner of the first administrator's key.
+const ADMIN: &str = "admin";
+
+pub async fn run(args: ServeArgs) -> Result<()> {
+    let settings = settings(&args)?;
+    let listen = address("--listen", &settings.server.listen, settings.server.plain_http)?;
+    let admin_listen = address("--admin-listen", &settings.server.admin_listen, settings.server.plain_http)?;
+    let preset = credentials::preset(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+    let shutdown = on_signal()?;
+    let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+
+    let data = settings.server.data[0].clone();
+    let control = open_control(&data).await?;
+    let key = ensure_admin(&control, &data, preset, &*clock, &*random)?;
+    let control: Arc<dyn ControlPlane> = Arc::new(control);
+    let target = open_target(&settings, &control, &clock, &random).await?;
+    let parts = gateway::Parts { control, target: Arc::clone(&target), clock, random };
+    gateway::resume_bucket_deletions(&parts).await?;
+
+    let (ready, bound) = oneshot::channel();
+    let region = settings.server.region.clone();
+    let announcement = tokio::spawn(async move {
+        // No address means that the gateway failed, and says why itself.
+        if let Ok((s3, _admin)) = bound.await {
+            announce(s3, &region, &key, &credentials::path(&data));
+        }
+    });
+    let config = gateway::Config {
+        listen,
+        admin_listen,
+        region: settings.server.region,
+        domains: settings.server.domain,
+        drain: Duration::from_secs(settings.server.drain_seconds),
+        ready: Some(ready),
+    };
+    let served = gateway::serve(config, parts, shutdown).await;
+    let _ = announcement.await;
+    // Also after a failed gateway: what was acknowledged is durable, but a clean end makes the next start quick.
+    let stopped = target.shutdown().await;
+    served?;
+    Ok(stopped?)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the configuration file is no data")]
+fn settings(args: &ServeArgs) -> Result<Settings> {
+    let file = match &args.config {
+        Some(path) => {
+            let bytes = std::fs::read(path).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+            Some(String::from_utf8(bytes).map_err(|_| Error::Usage(format!("{} is not text", path.display())))?)
+        }
+        None => None,
+    };
+    // A variable that is not text cannot be one of ours.
+    let environment =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    config::resolve(file.as_deref(), environment, args)
+}
+
+/// The address to listen at; refused where others could read what is sent.
+fn address(flag: &str, text: &str, plain_http: bool) -> Result<SocketAddr> {
+    let resolved = text.to_socket_addrs().map_err(|error| Error::Usage(format!("{flag} {text}: {error}")))?;
+    let addresses: Vec<_> = resolved.collect();
+    let address = *addresses.first().ok_or_else(|| Error::Usage(format!("{flag} {text} is no address")))?;
+    if !address.ip().is_loopback() && !plain_http {
+        return Err(Error::Usage(format!(
+            "{flag} {text} can be reached by others, and there is no TLS yet: keys and data would be open to every \
+             listener on the way. Add --plain-http to allow it, or listen on 127.0.0.1"
+        )));
+    }
+    Ok(address)
+}
+
+/// The first SIGTERM or SIGINT ends the future, the second one the process.
+fn on_signal() -> Result<impl Future<Output = ()> + Send> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::io("SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::io("SIGINT"))?;
+    let (first, asked) = oneshot::channel();
+    tokio::spawn(async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::info!("draining; a second signal ends at once");
+        let _ = first.send(());
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        tracing::warn!("ended by a second signal, not drained");
+        std::process::exit(1);
+    });
+    Ok(async move {
+        let _ = asked.await;
+    })
+}
+
+async fn open_control(data: &Path) -> Result<EmbeddedControlPlane> {
+    let path = data.join("control/control.redb");
+    let name = path.display().to_string();
+    let opened = blocking(move || EmbeddedControlPlane::open(&path)).await?;
+    opened.map_err(|error| Error::Failed(format!("{name}: {error}")))
+}
+
+async fn open_target(
+    settings: &Settings,
+    control: &Arc<dyn ControlPlane>,
+    clock: &Arc<dyn Clock>,
+    random: &Arc<dyn Random>,
+) -> Result<Arc<Target>> {
+    let config = TargetConfig {
+        disks: settings.server.data.iter().map(PathBuf::from).collect(),
+        inline_bytes_max: settings.storage.inline_bytes_max,
+        segment_bytes: settings.storage.segment_bytes,
+    };
+    let (clock, random) = (Arc::clone(clock), Arc::clone(random));
+    let terms = Arc::new(Terms::new(Arc::clone(control), Handle::current()));
+    let target = blocking(move || Target::open(config, clock, random, terms)).await??;
+    for bucket in control.read().await?.buckets.values() {
+        let view = storage::BucketView {
+            id: bucket.id,
+            name: bucket.name.clone(),
+            version: bucket.version,
+            state: match bucket.state {
+                BucketState::Active => storage::BucketState::Active,
+                BucketState::Deleting => storage::BucketState::Deleting,
+            },
+        };
+        target.apply_bucket(view).await?;
+    }
+    Ok(target)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| Error::Failed(format!("the start broke off: {error}")))
+}
+
+/// What the announcement says of the administrator's key.
+#[derive(Debug, PartialEq, Eq)]
+enum AdminKey {
+    /// Made in this start: to be shown, this once.
+    Made(Credentials),
+    /// Given by the environment: whoever set it knows it, and logs need not.
+    Preset,
+    /// There from before.
+    Kept,
+}
+
+/// Sees to it that an administrator's key exists.
+///
+/// The file is written before the control store: after a crash between the two the next start takes the key from the
+/// file, while a key in the store whose secret nobody has seen would lock everybody out.
+fn ensure_admin(
+    control: &EmbeddedControlPlane,
+    data: &Path,
+    preset: Option<Credentials>,
+    clock: &dyn Clock,
+    random: &dyn Random,
+) -> Result<AdminKey> {
+    let path = credentials::path(data);
+    let state = control.current();
+    let has_admin = state.keys.values().any(|key| key.admin);
+    if let Some(preset) = preset {
+        if let Some(key) = state.keys.get(&preset.access_key) {
+            let same = authn::Secret::parse(&key.secret).is_ok_and(|secret| secret == preset.secret);
+            if !same || !key.admin {
+                return Err(Error::Refused(format!(
+                    "WEIR_ADMIN_ACCESS_KEY names {}, which exists {}: set another one, or unset it",
+                    preset.access_key.0,
+                    if same { "and is not an administrator's" } else { "with another secret" },
+                )));
+            }
+            return Ok(AdminKey::Preset);
+        }
+        if !has_admin {
+            credentials::write(&path, &preset)?;
+        }
+        create_admin(control, preset, clock)?;
+        return Ok(AdminKey::Preset);
+    }
+    if has_admin {
+        return Ok(AdminKey::Kept);
+    }
+    let key = match credentials::read(&path)? {
+        Some(unfinished) => unfinished,
+        None => {
+            let key = Credentials { access_key: authn::access_key_id(random), secret: authn::secret_key(random) };
+            credentials::write(&path, &key)?;
+            key
+        }
+    };
+    create_admin(control, key.clone(), clock)?;
+    Ok(AdminKey::Made(key))
+}
+
+fn create_admin(control: &EmbeddedControlPlane, credentials: Credentials, clock: &dyn Clock) -> Result<()> {
+    let owner = OwnerId(ADMIN.to_owned());
+    if !control.current().owners.contains_key(&owner) {
+        let owner = Owner { id: owner.clone(), display_name: ADMIN.to_owned(), email: None };
+        control.propose_blocking(&Command::PutOwner { owner })?;
+    }
+    let key = AccessKey {
+        id: credentials.access_key,
+        secret: credentials.secret.expose().to_owned(),
+        owner,
+        admin: true,
+        created_ms: clock.now_ms(),
+    };
+    control.propose_blocking(&Command::CreateKey { key })?;
+    Ok(())
+}
+
+fn announce(s3: SocketAddr, region: &str, key: &AdminKey, file: &Path) {
+    // A wildcard is no address to send to.
+    let host = match s3.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], s3.port())),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], s3.port())),
+        _ => s3,
+    };
+    match key {
+        AdminKey::Made(key) => output::line(first_lines(host, region, key, file)),
+        AdminKey::Preset => output::line("The administrator's key is the one of WEIR_ADMIN_ACCESS_KEY."),
+        AdminKey::Kept if file.exists() => {
+            output::line(format_args!("The administrator's key is in {}.", file.display()));
+        }
+        // Taken away by somebody who keeps it elsewhere.
+        AdminKey::Kept => {}
+    }
+    output::line(format_args!("weir is ready: S3 at http://{host}"));
+}
+
+fn first_lines(host: SocketAddr, region: &str, key: &Credentials, file: &Path) -> String {
+    let (id, file) = (&key.access_key.0, file.display());
+    let secret = quoted(key.secret.expose());
+    format!(
+        r#"The first access key, an administrator's. The secret is shown this once and kept in {file}.
+
+  access key  {id}
+  secret key  {plain}
+
+aws:
+  export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={region}
+  aws --endpoint-url http://{host} s3 mb s3://demo
+
+s3cmd:
+  s3cmd --access_key={id} --secret_key={secret} --host={host} --host-bucket={host} --region={region} --no-ssl ls
+
+boto3:
+  import boto3
+  s3 = boto3.client("s3", endpoint_url="http://{host}", region_name="{region}", aws_access_key_id="{id}", aws_secret_access_key={python})
+"#,
+        plain = key.secret.expose(),
+        python = serde_json::Value::String(key.secret.expose().to_owned()),
+    )
+}
+
+/// For a shell. Made secrets need no quotes, but one from an unfinished start may be a preset.
+fn quoted(text: &str) -> String {
+    if text.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests;

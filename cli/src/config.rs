@@ -1,0 +1,261 @@
+//! The settings of `serve`: TOML file < environment `WEIR_SECTION__KEY` < flags. Pure: texts in, settings out.
+//!
+//! ```toml
+//! [server]
+//! data = ["./weir-data"]
+//! listen = "127.0.0.1:9000"
+//! admin_listen = "127.0.0.1:9001"
+//! region = "us-east-1"
+//! domain = []
+//! plain_http = false
+//! drain_seconds = 30
+//!
+//! [storage]
+//! segment_bytes = 67108864
+//! inline_bytes_max = 65536
+//! ```
+//!
+//! Lists are comma-separated in the environment.
+
+use crate::args::ServeArgs;
+use crate::error::{Error, Result};
+use serde::Deserialize;
+use std::path::PathBuf;
+use toml::{Table, Value};
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    pub server: Server,
+    pub storage: Storage,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Server {
+    /// One directory per disk.
+    pub data: Vec<PathBuf>,
+    /// HOST:PORT of the S3 port.
+    pub listen: String,
+    /// HOST:PORT of the admin port.
+    pub admin_listen: String,
+    pub region: String,
+    /// Domains whose subdomains are buckets.
+    pub domain: Vec<String>,
+    /// Allows plain HTTP on addresses off loopback.
+    pub plain_http: bool,
+    pub drain_seconds: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Storage {
+    /// Bytes after which a segment of the log is sealed.
+    pub segment_bytes: u64,
+    /// Payloads up to this length live in the log.
+    pub inline_bytes_max: u64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            data: vec![PathBuf::from("./weir-data")],
+            listen: "127.0.0.1:9000".into(),
+            admin_listen: "127.0.0.1:9001".into(),
+            region: "us-east-1".into(),
+            domain: Vec::new(),
+            plain_http: false,
+            drain_seconds: 30,
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { segment_bytes: 64 * 1024 * 1024, inline_bytes_max: 64 * 1024 }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Text,
+    List,
+    Switch,
+    Number,
+}
+
+/// Every name there is; the types above give the same ones their meaning.
+const NAMES: [(&str, &str, Kind); 9] = [
+    ("server", "data", Kind::List),
+    ("server", "listen", Kind::Text),
+    ("server", "admin_listen", Kind::Text),
+    ("server", "region", Kind::Text),
+    ("server", "domain", Kind::List),
+    ("server", "plain_http", Kind::Switch),
+    ("server", "drain_seconds", Kind::Number),
+    ("storage", "segment_bytes", Kind::Number),
+    ("storage", "inline_bytes_max", Kind::Number),
+];
+
+/// Settings from the file's text, the environment's variables and the flags, the last of them winning.
+pub fn resolve(
+    file: Option<&str>,
+    environment: impl IntoIterator<Item = (String, String)>,
+    flags: &ServeArgs,
+) -> Result<Settings> {
+    let mut table: Table = file.unwrap_or_default().parse().map_err(|error: toml::de::Error| {
+        Error::Usage(format!("the configuration is not TOML: {}", error.to_string().trim_end()))
+    })?;
+    check_names(&table)?;
+    for (variable, text) in environment {
+        // Variables without the double underscore are not settings: WEIR_ENDPOINT, WEIR_ADMIN_ACCESS_KEY, ...
+        let Some((section, name)) = variable.strip_prefix("WEIR_").and_then(|rest| rest.split_once("__")) else {
+            continue;
+        };
+        let (section, name) = (section.to_lowercase(), name.to_lowercase());
+        let known = NAMES.iter().find(|known| known.0 == section && known.1 == name);
+        let (_, _, kind) = known.ok_or_else(|| unknown(&variable, all_variables()))?;
+        let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+        let section = section.as_table_mut().expect("check_names has refused other values");
+        section.insert(name, from_text(&variable, &text, *kind)?);
+    }
+    let settings = table.try_into().map_err(|error: toml::de::Error| {
+        Error::Usage(format!("the configuration is wrong: {}", error.to_string().trim_end()))
+    })?;
+    check_settings(overlay(settings, flags))
+}
+
+fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
+    let Settings { server, storage } = &mut settings;
+    fn set<T: Clone>(setting: &mut T, flag: Option<&T>) {
+        if let Some(flag) = flag {
+            *setting = flag.clone();
+        }
+    }
+    set(&mut server.data, Some(&flags.data).filter(|data| !data.is_empty()));
+    set(&mut server.listen, flags.listen.as_ref());
+    set(&mut server.admin_listen, flags.admin_listen.as_ref());
+    set(&mut server.region, flags.region.as_ref());
+    set(&mut server.domain, Some(&flags.domain).filter(|domain| !domain.is_empty()));
+    set(&mut server.plain_http, Some(&true).filter(|_| flags.plain_http));
+    set(&mut server.drain_seconds, flags.drain_seconds.as_ref());
+    set(&mut storage.segment_bytes, flags.segment_bytes.as_ref());
+    set(&mut storage.inline_bytes_max, flags.inline_bytes_max.as_ref());
+    settings
+}
+
+fn check_settings(settings: Settings) -> Result<Settings> {
+    if settings.server.data.len() != 1 {
+        let count = settings.server.data.len();
+        return Err(Error::Usage(format!("one --data directory is possible for now, and {count} were given")));
+    }
+    let region = &settings.server.region;
+    if region.is_empty() || !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(Error::Usage("a region's name has letters, digits and hyphens".into()));
+    }
+    Ok(settings)
+}
+
+fn check_names(table: &Table) -> Result<()> {
+    let names_in = |section: &str| {
+        let section = section.to_owned();
+        NAMES.iter().filter(move |known| known.0 == section).map(|known| known.1.to_owned())
+    };
+    for (section, content) in table {
+        if names_in(section).next().is_none() {
+            return Err(unknown(section, NAMES.iter().map(|known| known.0.to_owned())));
+        }
+        let Some(content) = content.as_table() else {
+            return Err(Error::Usage(format!("{section} is a section: write [{section}]")));
+        };
+        if let Some(name) = content.keys().find(|name| !names_in(section).any(|known| known == **name)) {
+            let known = NAMES.iter().map(|(section, name, _)| format!("{section}.{name}"));
+            return Err(unknown(&format!("{section}.{name}"), known));
+        }
+    }
+    Ok(())
+}
+
+fn all_variables() -> impl Iterator<Item = String> {
+    NAMES.iter().map(|(section, name, _)| format!("WEIR_{section}__{name}").to_uppercase())
+}
+
+/// Always with a suggestion: the nearest known name, however far it is.
+fn unknown(name: &str, known: impl Iterator<Item = String>) -> Error {
+    let nearest = known.min_by_key(|known| strsim::damerau_levenshtein(name, known));
+    let nearest = nearest.expect("there are known names");
+    Error::Usage(format!("unknown setting {name}: did you mean {nearest}?"))
+}
+
+fn from_text(variable: &str, text: &str, kind: Kind) -> Result<Value> {
+    let wrong = |what: &str| Error::Usage(format!("{variable} is {what}, and this is {text:?}"));
+    Ok(match kind {
+        Kind::Text => Value::String(text.to_owned()),
+        Kind::List => {
+            let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+            Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+        }
+        Kind::Switch => Value::Boolean(text.parse().map_err(|_| wrong("true or false"))?),
+        Kind::Number => Value::Integer(text.parse().map_err(|_| wrong("a whole number"))?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolved(file: &str, environment: &[(&str, &str)], flags: &ServeArgs) -> Result<Settings, String> {
+        let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        resolve(Some(file), environment, flags).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn flags_win_over_environment_over_file() {
+        let file = "[server]\nlisten = \"a:1\"\nregion = \"file\"\ndrain_seconds = 5\ndomain = [\"x\"]";
+        let environment = [("WEIR_SERVER__LISTEN", "b:2"), ("WEIR_SERVER__REGION", "env"), ("WEIR_ADMIN_X", "y")];
+        let flags = ServeArgs { listen: Some("c:3".into()), plain_http: true, ..ServeArgs::default() };
+        let Server { listen, region, drain_seconds, domain, plain_http, .. } =
+            resolved(file, &environment, &flags).unwrap().server;
+        assert_eq!((listen.as_str(), region.as_str(), drain_seconds, plain_http), ("c:3", "env", 5, true));
+        assert_eq!(domain, ["x"]);
+        assert_eq!(resolved("", &[], &ServeArgs::default()), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn environment_texts_become_values() {
+        let environment = [
+            ("WEIR_SERVER__DOMAIN", "a.example, b.example"),
+            ("WEIR_SERVER__PLAIN_HTTP", "true"),
+            ("WEIR_STORAGE__SEGMENT_BYTES", "4096"),
+        ];
+        let settings = resolved("", &environment, &ServeArgs::default()).unwrap();
+        assert_eq!(settings.server.domain, ["a.example", "b.example"]);
+        assert!(settings.server.plain_http);
+        assert_eq!(settings.storage.segment_bytes, 4096);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (file, environment, sentence) in [
+            ("[sever]", None, "unknown setting sever: did you mean server?"),
+            ("[server]\nlisen = \"a\"", None, "unknown setting server.lisen: did you mean server.listen?"),
+            ("server = 1", None, "server is a section: write [server]"),
+            (
+                "",
+                Some(("WEIR_SERVER__REGOIN", "x")),
+                "unknown setting WEIR_SERVER__REGOIN: did you mean WEIR_SERVER__REGION?",
+            ),
+            (
+                "",
+                Some(("WEIR_SERVER__PLAIN_HTTP", "yes")),
+                "WEIR_SERVER__PLAIN_HTTP is true or false, and this is \"yes\"",
+            ),
+            ("[server]\ndata = [\"a\", \"b\"]", None, "one --data directory is possible for now, and 2 were given"),
+        ] {
+            let environment: Vec<_> = environment.into_iter().collect();
+            assert_eq!(resolved(file, &environment, &ServeArgs::default()), Err(sentence.to_owned()));
+        }
+        assert!(resolved("[server]\nlisten = 1", &[], &ServeArgs::default()).is_err());
+        assert!(resolved("nonsense", &[], &ServeArgs::default()).is_err());
+    }
+}

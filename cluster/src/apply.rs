@@ -1,0 +1,394 @@
+//! The decision of the control plane: what a command does to the state. Plain data in, plain data out.
+//!
+//! A bucket moves like this; the id in `Finish` and `Cancel` guards against a name that was created anew meanwhile:
+//!
+//! | from       | command | to         |
+//! |------------|---------|------------|
+//! | (absent)   | Create  | `Active`   |
+//! | `Active`   | Begin   | `Deleting` |
+//! | `Deleting` | Begin   | unchanged  |
+//! | `Deleting` | Cancel  | `Active`   |
+//! | `Active`   | Cancel  | unchanged  |
+//! | `Deleting` | Finish  | (absent)   |
+//!
+//! Everything else is refused. Ids of buckets and terms only grow, so neither is ever given twice.
+
+use crate::command::{Applied, Command};
+use crate::error::{Error, Result};
+use crate::limits;
+use crate::state::{AccessKey, Bucket, BucketState, Owner, State};
+use common::{AccessKeyId, BucketId, BucketName, OwnerId, Term};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Decides one command. A command that changes nothing gives back the state with its version unchanged; every other
+/// one counts the version up by one.
+pub fn apply(state: &State, command: &Command) -> Result<(State, Applied)> {
+    match command {
+        Command::CreateBucket { name, owner, region, created_ms } => {
+            create_bucket(state, name, owner, region, *created_ms)
+        }
+        Command::BeginDeleteBucket { name } => set_bucket_state(state, name, None, BucketState::Deleting),
+        Command::FinishDeleteBucket { name, id } => finish_delete_bucket(state, name, *id),
+        Command::CancelDeleteBucket { name, id } => set_bucket_state(state, name, Some(*id), BucketState::Active),
+        Command::SetBucketDocument { name, document, content } => {
+            set_bucket_document(state, name, document, content.as_deref())
+        }
+        Command::PutOwner { owner } => put_owner(state, owner),
+        Command::CreateKey { key } => create_key(state, key),
+        Command::DeleteKey { id } => delete_key(state, id),
+        Command::NextTerm { above } => next_term(state, *above),
+    }
+}
+
+fn create_bucket(
+    state: &State,
+    name: &BucketName,
+    owner: &OwnerId,
+    region: &str,
+    created_ms: u64,
+) -> Result<(State, Applied)> {
+    if let Some(bucket) = state.buckets.get(name) {
+        return Err(match bucket.state {
+            BucketState::Active => Error::BucketExists { name: name.clone(), owner: bucket.owner.clone() },
+            BucketState::Deleting => Error::BucketDeleting(name.clone()),
+        });
+    }
+    owner_must_exist(state, owner)?;
+    text_must_fit("a region", region)?;
+    let limit = limits::BUCKETS_PER_OWNER_MAX;
+    if state.buckets.values().filter(|bucket| bucket.owner == *owner).count() >= limit {
+        return Err(Error::TooManyBuckets { owner: owner.clone(), limit });
+    }
+
+    let mut next = following(state);
+    let bucket = Arc::new(Bucket {
+        id: state.next_bucket,
+        name: name.clone(),
+        owner: owner.clone(),
+        created_ms,
+        version: next.version,
+        state: BucketState::Active,
+        region: region.to_owned(),
+        documents: BTreeMap::new(),
+    });
+    next.next_bucket = BucketId(state.next_bucket.0.checked_add(1).expect("2^64 buckets take longer than the sun"));
+    Arc::make_mut(&mut next.buckets).insert(name.clone(), Arc::clone(&bucket));
+    Ok((next, Applied::Bucket(bucket)))
+}
+
+fn set_bucket_state(
+    state: &State,
+    name: &BucketName,
+    id: Option<BucketId>,
+    wanted: BucketState,
+) -> Result<(State, Applied)> {
+    let bucket = find_bucket(state, name, id)?;
+    if bucket.state == wanted {
+        return Ok((state.clone(), Applied::Bucket(Arc::clone(bucket))));
+    }
+    Ok(change_bucket(state, bucket, |bucket| bucket.state = wanted))
+}
+
+fn finish_delete_bucket(state: &State, name: &BucketName, id: BucketId) -> Result<(State, Applied)> {
+    // An active bucket may have taken writes since somebody found it empty: removing it would lose them.
+    if find_bucket(state, name, Some(id))?.state == BucketState::Active {
+        return Err(Error::Invalid(format!("bucket {name} is not being deleted: begin again")));
+    }
+    let mut next = following(state);
+    Arc::make_mut(&mut next.buckets).remove(name);
+    Ok((next, Applied::Nothing))
+}
+
+fn set_bucket_document(
+    state: &State,
+    name: &BucketName,
+    document: &str,
+    content: Option<&[u8]>,
+) -> Result<(State, Applied)> {
+    let bucket = find_bucket(state, name, None)?;
+    if bucket.state == BucketState::Deleting {
+        return Err(Error::BucketDeleting(name.clone()));
+    }
+    if !(1..=limits::DOCUMENT_NAME_BYTES_MAX).contains(&document.len()) {
+        return Err(Error::Invalid(format!(
+            "a configuration document's name has 1 to {} bytes, and this has {}",
+            limits::DOCUMENT_NAME_BYTES_MAX,
+            document.len()
+        )));
+    }
+    if let Some(content) = content.filter(|content| content.len() > limits::DOCUMENT_BYTES_MAX) {
+        return Err(Error::Invalid(format!(
+            "a configuration document has at most {} bytes, and this has {}",
+            limits::DOCUMENT_BYTES_MAX,
+            content.len()
+        )));
+    }
+    if bucket.documents.get(document).map(Vec::as_slice) == content {
+        return Ok((state.clone(), Applied::Bucket(Arc::clone(bucket))));
+    }
+    Ok(change_bucket(state, bucket, |bucket| {
+        match content {
+            Some(content) => bucket.documents.insert(document.to_owned(), content.to_vec()),
+            None => bucket.documents.remove(document),
+        };
+    }))
+}
+
+fn put_owner(state: &State, owner: &Owner) -> Result<(State, Applied)> {
+    text_must_fit("an owner's id", &owner.id.0)?;
+    text_must_fit("a display name", &owner.display_name)?;
+    if let Some(email) = &owner.email {
+        text_must_fit("an e-mail address", email)?;
+    }
+    if state.owners.get(&owner.id).is_some_and(|known| **known == *owner) {
+        return Ok((state.clone(), Applied::Nothing));
+    }
+    let mut next = following(state);
+    Arc::make_mut(&mut next.owners).insert(owner.id.clone(), Arc::new(owner.clone()));
+    Ok((next, Applied::Nothing))
+}
+
+fn create_key(state: &State, key: &AccessKey) -> Result<(State, Applied)> {
+    if state.keys.contains_key(&key.id) {
+        return Err(Error::KeyExists(key.id.clone()));
+    }
+    owner_must_exist(state, &key.owner)?;
+    text_must_fit("an access key's id", &key.id.0)?;
+    text_must_fit("a secret key", &key.secret)?;
+    let mut next = following(state);
+    Arc::make_mut(&mut next.keys).insert(key.id.clone(), Arc::new(key.clone()));
+    Ok((next, Applied::Nothing))
+}
+
+fn delete_key(state: &State, id: &AccessKeyId) -> Result<(State, Applied)> {
+    let key = state.keys.get(id).ok_or_else(|| Error::NoSuchKey(id.clone()))?;
+    // Without an administrator nobody could make a key again.
+    if key.admin && state.keys.values().filter(|key| key.admin).count() == 1 {
+        return Err(Error::LastAdminKey(id.clone()));
+    }
+    let mut next = following(state);
+    Arc::make_mut(&mut next.keys).remove(id);
+    Ok((next, Applied::Nothing))
+}
+
+fn next_term(state: &State, above: Term) -> Result<(State, Applied)> {
+    let term = Term(above.max(state.last_term).0.checked_add(1).ok_or(Error::TermsExhausted)?);
+    let mut next = following(state);
+    next.last_term = term;
+    Ok((next, Applied::Term(term)))
+}
+
+/// The state one version later, not changed yet.
+fn following(state: &State) -> State {
+    State { version: state.version + 1, ..state.clone() }
+}
+
+fn change_bucket(state: &State, bucket: &Bucket, change: impl FnOnce(&mut Bucket)) -> (State, Applied) {
+    let mut next = following(state);
+    let mut changed = Bucket { version: next.version, ..bucket.clone() };
+    change(&mut changed);
+    let changed = Arc::new(changed);
+    Arc::make_mut(&mut next.buckets).insert(bucket.name.clone(), Arc::clone(&changed));
+    (next, Applied::Bucket(changed))
+}
+
+/// The bucket of this name and, if one is given, of this id: another id means that it was deleted and made anew.
+fn find_bucket<'a>(state: &'a State, name: &BucketName, id: Option<BucketId>) -> Result<&'a Arc<Bucket>> {
+    let bucket = state.buckets.get(name).filter(|bucket| id.is_none_or(|id| bucket.id == id));
+    bucket.ok_or_else(|| Error::NoSuchBucket(name.clone()))
+}
+
+fn owner_must_exist(state: &State, owner: &OwnerId) -> Result<()> {
+    if state.owners.contains_key(owner) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("owner {} does not exist", owner.0)))
+}
+
+fn text_must_fit(what: &str, text: &str) -> Result<()> {
+    let limit = limits::TEXT_BYTES_MAX;
+    if (1..=limit).contains(&text.len()) && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Error::Invalid(format!("{what} has 1 to {limit} bytes and no control characters")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> BucketName {
+        BucketName::parse(text).expect("a good name")
+    }
+
+    fn owner(id: &str) -> Owner {
+        Owner { id: OwnerId(id.into()), display_name: id.into(), email: None }
+    }
+
+    fn key(id: &str, owner: &str, admin: bool) -> AccessKey {
+        let (id, owner) = (AccessKeyId(id.into()), OwnerId(owner.into()));
+        AccessKey { id, secret: "a secret".into(), owner, admin, created_ms: 1 }
+    }
+
+    fn create(bucket: &str) -> Command {
+        let owner = OwnerId("ann".into());
+        Command::CreateBucket { name: name(bucket), owner, region: "us-east-1".into(), created_ms: 7 }
+    }
+
+    fn begin(bucket: &str) -> Command {
+        Command::BeginDeleteBucket { name: name(bucket) }
+    }
+
+    fn finish(bucket: &str, id: u64) -> Command {
+        Command::FinishDeleteBucket { name: name(bucket), id: BucketId(id) }
+    }
+
+    fn cancel(bucket: &str, id: u64) -> Command {
+        Command::CancelDeleteBucket { name: name(bucket), id: BucketId(id) }
+    }
+
+    fn document(bucket: &str, content: Option<&[u8]>) -> Command {
+        Command::SetBucketDocument { name: name(bucket), document: "cors".into(), content: content.map(<[u8]>::to_vec) }
+    }
+
+    fn term(above: u32) -> Command {
+        Command::NextTerm { above: Term(above) }
+    }
+
+    fn after(commands: &[Command]) -> State {
+        let start = [Command::PutOwner { owner: owner("ann") }];
+        start.iter().chain(commands).fold(State::default(), |state, command| {
+            let (next, _) = apply(&state, command).unwrap_or_else(|error| panic!("{command:?}: {error}"));
+            next
+        })
+    }
+
+    #[test]
+    fn refusals() {
+        let ann = OwnerId("ann".into());
+        let exists = || Error::BucketExists { name: name("one"), owner: ann.clone() };
+        let table: Vec<(Vec<Command>, Command, Error)> = vec![
+            (vec![create("one")], create("one"), exists()),
+            (vec![create("one"), begin("one")], create("one"), Error::BucketDeleting(name("one"))),
+            (vec![], begin("one"), Error::NoSuchBucket(name("one"))),
+            (vec![create("one"), begin("one")], finish("one", 2), Error::NoSuchBucket(name("one"))),
+            (vec![create("one")], cancel("one", 2), Error::NoSuchBucket(name("one"))),
+            (vec![create("one"), begin("one"), finish("one", 1)], finish("one", 1), Error::NoSuchBucket(name("one"))),
+            (
+                vec![create("one"), begin("one"), cancel("one", 1)],
+                finish("one", 1),
+                Error::Invalid("bucket one is not being deleted: begin again".into()),
+            ),
+            (vec![create("one"), begin("one")], document("one", Some(b"x")), Error::BucketDeleting(name("one"))),
+            (vec![], document("one", None), Error::NoSuchBucket(name("one"))),
+            (
+                vec![],
+                Command::CreateKey { key: key("k", "bob", false) },
+                Error::Invalid("owner bob does not exist".into()),
+            ),
+            (
+                vec![Command::CreateKey { key: key("k", "ann", false) }],
+                Command::CreateKey { key: key("k", "ann", true) },
+                Error::KeyExists(AccessKeyId("k".into())),
+            ),
+            (vec![], Command::DeleteKey { id: AccessKeyId("k".into()) }, Error::NoSuchKey(AccessKeyId("k".into()))),
+            (
+                vec![
+                    Command::CreateKey { key: key("root", "ann", true) },
+                    Command::CreateKey { key: key("user", "ann", false) },
+                ],
+                Command::DeleteKey { id: AccessKeyId("root".into()) },
+                Error::LastAdminKey(AccessKeyId("root".into())),
+            ),
+            (vec![], term(u32::MAX), Error::TermsExhausted),
+            (vec![term(u32::MAX - 1)], term(0), Error::TermsExhausted),
+        ];
+        for (before, command, error) in table {
+            assert_eq!(apply(&after(&before), &command), Err(error), "{before:?} then {command:?}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_owner_makes_no_bucket() {
+        let error = apply(&State::default(), &create("one")).unwrap_err();
+        assert_eq!(error, Error::Invalid("owner ann does not exist".into()));
+    }
+
+    #[test]
+    fn a_bucket_id_is_never_given_twice() {
+        let state = after(&[create("one"), begin("one"), finish("one", 1), create("one"), create("two")]);
+        assert_eq!(state.buckets[&name("one")].id, BucketId(2));
+        assert_eq!(state.buckets[&name("two")].id, BucketId(3));
+        assert_eq!(state.next_bucket, BucketId(4));
+    }
+
+    #[test]
+    fn deletion_goes_back_and_forth() {
+        let state = after(&[create("one"), begin("one")]);
+        assert_eq!(state.buckets[&name("one")].state, BucketState::Deleting);
+        assert_eq!(state.buckets[&name("one")].version, state.version);
+        let (again, applied) = apply(&state, &begin("one")).unwrap();
+        assert_eq!((&again, applied), (&state, Applied::Bucket(Arc::clone(&state.buckets[&name("one")]))));
+        let (back, _) = apply(&state, &cancel("one", 1)).unwrap();
+        assert_eq!(back.buckets[&name("one")].state, BucketState::Active);
+        assert_eq!(back.version, state.version + 1);
+        let (gone, applied) = apply(&state, &finish("one", 1)).unwrap();
+        assert_eq!((gone.buckets.len(), applied), (0, Applied::Nothing));
+    }
+
+    #[test]
+    fn documents_are_set_and_removed() {
+        let state = after(&[create("one"), document("one", Some(b"x"))]);
+        assert_eq!(state.buckets[&name("one")].documents["cors"], b"x");
+        let (same, _) = apply(&state, &document("one", Some(b"x"))).unwrap();
+        assert_eq!(same, state);
+        let (removed, _) = apply(&state, &document("one", None)).unwrap();
+        assert!(removed.buckets[&name("one")].documents.is_empty());
+        let long = vec![0; limits::DOCUMENT_BYTES_MAX + 1];
+        assert!(matches!(apply(&state, &document("one", Some(&long))), Err(Error::Invalid(_))));
+    }
+
+    #[test]
+    fn an_owner_has_a_limit_of_buckets() {
+        let limit = limits::BUCKETS_PER_OWNER_MAX;
+        let full = after(&(0..limit).map(|n| create(&format!("bucket-{n}"))).collect::<Vec<_>>());
+        let refused = Error::TooManyBuckets { owner: OwnerId("ann".into()), limit };
+        assert_eq!(apply(&full, &create("one-more")), Err(refused));
+        let (freed, _) = apply(&full, &begin("bucket-0")).unwrap();
+        let (freed, _) = apply(&freed, &finish("bucket-0", 1)).unwrap();
+        assert!(apply(&freed, &create("one-more")).is_ok());
+    }
+
+    #[test]
+    fn an_administrator_may_go_when_another_stays() {
+        let state = after(&[
+            Command::CreateKey { key: key("first", "ann", true) },
+            Command::CreateKey { key: key("second", "ann", true) },
+        ]);
+        let (state, _) = apply(&state, &Command::DeleteKey { id: AccessKeyId("first".into()) }).unwrap();
+        assert!(apply(&state, &Command::DeleteKey { id: AccessKeyId("second".into()) }).is_err());
+    }
+
+    #[test]
+    fn terms_only_grow() {
+        let mut state = State::default();
+        for (above, given) in [(0, 1), (0, 2), (10, 11), (5, 12), (u32::MAX - 1, u32::MAX)] {
+            let (next, applied) = apply(&state, &term(above)).unwrap();
+            assert_eq!(applied, Applied::Term(Term(given)));
+            state = next;
+        }
+    }
+
+    #[test]
+    fn an_owner_changes_only_when_it_differs() {
+        let state = after(&[]);
+        let (same, _) = apply(&state, &Command::PutOwner { owner: owner("ann") }).unwrap();
+        assert_eq!(same.version, state.version);
+        let renamed = Owner { display_name: "Ann".into(), ..owner("ann") };
+        let (changed, _) = apply(&state, &Command::PutOwner { owner: renamed.clone() }).unwrap();
+        assert_eq!((&*changed.owners[&renamed.id], changed.version), (&renamed, state.version + 1));
+        let empty = Command::PutOwner { owner: owner("") };
+        assert!(matches!(apply(&state, &empty), Err(Error::Invalid(_))));
+    }
+}

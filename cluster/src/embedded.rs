@@ -1,0 +1,299 @@
+//! The control plane of one node: one redb file, one durable transaction per command.
+//!
+//! The whole state is in memory, read from the file at start; the file is read never again. A command is decided on the
+//! state in memory (`apply.rs`), its row and the counters are committed with an fsync, and only then the new state is
+//! published. One mutex around these three steps makes the order of commands total.
+//!
+//! When a commit fails, its outcome is unknown until the next start: the state in memory stays as it was, and the store
+//! refuses every later write. Going on could acknowledge a command that was decided on a state that the file does not
+//! have, and an fsync that failed once must not be believed the second time.
+//!
+//! | table     | key                | value                                                                |
+//! |-----------|--------------------|----------------------------------------------------------------------|
+//! | `meta`    | a counter's name   | u64: `format`, `version`, `epoch`, `next_bucket`, `last_term`        |
+//! | `buckets` | the bucket's name  | `Bucket` as in `row.rs`                                              |
+//! | `owners`  | the owner's id     | `Owner` as in `row.rs`                                               |
+//! | `keys`    | the access key's id | `AccessKey` as in `row.rs`, secret included: hence the file mode 0600 |
+
+use crate::ControlPlane;
+use crate::apply::apply;
+use crate::command::{Applied, Command};
+use crate::error::{Error, Result};
+use crate::row;
+use crate::state::{AccessKey, Bucket, Owner, State};
+use common::{BucketId, Epoch, Term};
+use redb::backends::FileBackend;
+use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
+
+/// The format of the file as a whole. A file with a greater number is refused.
+const FORMAT: u32 = 1;
+
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const BUCKETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("buckets");
+const OWNERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("owners");
+const KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("keys");
+
+/// A control plane in one file. Cheap to clone; the file is closed with the last clone.
+#[derive(Clone)]
+pub struct EmbeddedControlPlane(Arc<Inner>);
+
+struct Inner {
+    writer: Mutex<Writer>,
+    published: watch::Sender<Arc<State>>,
+}
+
+struct Writer {
+    database: Database,
+    /// Set by the first failed write, never cleared: see the head of this file.
+    failed: Option<String>,
+}
+
+impl EmbeddedControlPlane {
+    /// Opens the store at `path`, or makes it, and its directory too, for the owner of this process only. Blocking.
+    ///
+    /// `Locked` when another process has it, `NewerFormat` when a newer program wrote it.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = open_file(path).map_err(|error| Error::Store(format!("{}: {error}", path.display())))?;
+        let backend = FileBackend::new(file).map_err(from_database)?;
+        Self::start(Database::builder().create_with_backend(backend).map_err(from_database)?)
+    }
+
+    fn start(database: Database) -> Result<Self> {
+        let state = match load(&database)? {
+            Some(state) => state,
+            None => {
+                let state = State::default();
+                write(&database, &state, &Row::None)?;
+                state
+            }
+        };
+        let published = watch::Sender::new(Arc::new(state));
+        let writer = Mutex::new(Writer { database, failed: None });
+        Ok(Self(Arc::new(Inner { writer, published })))
+    }
+
+    /// `ControlPlane::propose` without a runtime: waits for the disk on the calling thread.
+    pub fn propose_blocking(&self, command: &Command) -> Result<Applied> {
+        let Ok(mut writer) = self.0.writer.lock() else {
+            return Err(Error::Store("a write broke off; restart to read what is durable".to_owned()));
+        };
+        if let Some(failed) = &writer.failed {
+            return Err(Error::Store(format!("no writes after a failed one, until a restart ({failed})")));
+        }
+
+        let state = self.current();
+        let (next, applied) = apply(&state, command)?;
+        if next.version == state.version {
+            return Ok(applied);
+        }
+        if let Err(error) = write(&writer.database, &next, &Row::of(command)) {
+            tracing::error!(%error, "control store failed: it takes no more writes until a restart");
+            writer.failed = Some(error.to_string());
+            return Err(error);
+        }
+        // Under the lock, so that nobody decides on the state before this one.
+        self.0.published.send_replace(Arc::new(next));
+        Ok(applied)
+    }
+}
+
+#[async_trait::async_trait]
+impl ControlPlane for EmbeddedControlPlane {
+    async fn propose(&self, command: Command) -> Result<Applied> {
+        let store = self.clone();
+        // Dropping this future does not stop the task: a command that was begun is finished.
+        let task = tokio::task::spawn_blocking(move || store.propose_blocking(&command));
+        task.await.unwrap_or_else(|error| Err(Error::Store(format!("a write broke off: {error}"))))
+    }
+
+    async fn read(&self) -> Result<Arc<State>> {
+        // What was acknowledged was published before, so what is published is linearizable.
+        Ok(self.current())
+    }
+
+    fn current(&self) -> Arc<State> {
+        Arc::clone(&self.0.published.borrow())
+    }
+
+    async fn watch(&self, version: u64) -> Result<Arc<State>> {
+        let mut states = self.0.published.subscribe();
+        let state = states.wait_for(|state| state.version > version).await;
+        state.map(|state| Arc::clone(&state)).map_err(|_| Error::Store("the control store was closed".to_owned()))
+    }
+}
+
+/// The one row that a command may change, beside the counters.
+enum Row<'a> {
+    None,
+    Bucket(&'a common::BucketName),
+    Owner(&'a common::OwnerId),
+    Key(&'a common::AccessKeyId),
+}
+
+impl<'a> Row<'a> {
+    fn of(command: &'a Command) -> Self {
+        match command {
+            Command::CreateBucket { name, .. }
+            | Command::BeginDeleteBucket { name }
+            | Command::FinishDeleteBucket { name, .. }
+            | Command::CancelDeleteBucket { name, .. }
+            | Command::SetBucketDocument { name, .. } => Self::Bucket(name),
+            Command::PutOwner { owner } => Self::Owner(&owner.id),
+            Command::CreateKey { key } => Self::Key(&key.id),
+            Command::DeleteKey { id } => Self::Key(id),
+            Command::NextTerm { .. } => Self::None,
+        }
+    }
+}
+
+/// Makes the counters and the one row durable as they are in `state`: absent there, removed here.
+fn write(database: &Database, state: &State, row: &Row<'_>) -> Result<()> {
+    let mut transaction = database.begin_write().map_err(store)?;
+    transaction.set_durability(Durability::Immediate).map_err(store)?;
+    transaction.set_quick_repair(true);
+    {
+        let mut meta = transaction.open_table(META).map_err(store)?;
+        for (name, value) in counters(state) {
+            meta.insert(name, value).map_err(store)?;
+        }
+    }
+    match row {
+        Row::None => {}
+        Row::Bucket(name) => put_row(&transaction, BUCKETS, name.as_str(), state.buckets.get(name))?,
+        Row::Owner(id) => put_row(&transaction, OWNERS, &id.0, state.owners.get(id))?,
+        Row::Key(id) => put_row(&transaction, KEYS, &id.0, state.keys.get(id))?,
+    }
+    transaction.commit().map_err(store)
+}
+
+fn counters(state: &State) -> [(&'static str, u64); 5] {
+    [
+        ("format", u64::from(FORMAT)),
+        ("version", state.version),
+        ("epoch", state.epoch.0),
+        ("next_bucket", state.next_bucket.0),
+        ("last_term", u64::from(state.last_term.0)),
+    ]
+}
+
+fn put_row<T: Serialize>(
+    transaction: &redb::WriteTransaction,
+    table: TableDefinition<'_, &str, &[u8]>,
+    key: &str,
+    record: Option<&Arc<T>>,
+) -> Result<()> {
+    let mut table = transaction.open_table(table).map_err(store)?;
+    match record {
+        Some(record) => table.insert(key, row::encode(record.as_ref())?.as_slice()).map_err(store)?,
+        None => table.remove(key).map_err(store)?,
+    };
+    Ok(())
+}
+
+/// The state that the file holds; `None` for a file that was never written.
+fn load(database: &Database) -> Result<Option<State>> {
+    let transaction = database.begin_read().map_err(store)?;
+    let meta = match transaction.open_table(META) {
+        Ok(meta) => meta,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+        Err(error) => return Err(store(error)),
+    };
+    let counter = |name: &str| match meta.get(name).map_err(store)? {
+        Some(value) => Ok(value.value()),
+        None => Err(Error::Store(format!("it is damaged: the counter {name} is missing"))),
+    };
+    let small = |name: &str| {
+        let value = counter(name)?;
+        u32::try_from(value).map_err(|_| Error::Store(format!("it is damaged: the counter {name} is {value}")))
+    };
+
+    // First of all: nothing else of a newer format can be understood.
+    let found = small("format")?;
+    if found > FORMAT {
+        return Err(Error::NewerFormat { found, known: FORMAT });
+    }
+    let state = State {
+        version: counter("version")?,
+        epoch: Epoch(counter("epoch")?),
+        next_bucket: BucketId(counter("next_bucket")?),
+        last_term: Term(small("last_term")?),
+        buckets: Arc::new(load_rows(&transaction, BUCKETS, |bucket: &Bucket| {
+            (bucket.name.clone(), bucket.name.as_str().to_owned())
+        })?),
+        owners: Arc::new(load_rows(&transaction, OWNERS, |owner: &Owner| (owner.id.clone(), owner.id.0.clone()))?),
+        keys: Arc::new(load_rows(&transaction, KEYS, |key: &AccessKey| (key.id.clone(), key.id.0.clone()))?),
+    };
+    // An id given a second time would show a new bucket the objects of a deleted one.
+    if let Some(bucket) = state.buckets.values().find(|bucket| bucket.id >= state.next_bucket) {
+        return Err(Error::Store(format!("it is damaged: bucket {} has an id from the future", bucket.name)));
+    }
+    Ok(Some(state))
+}
+
+/// All rows of a table by their id. `name` gives a record's id and the row's key that it must stand under.
+fn load_rows<K: Ord, T: DeserializeOwned>(
+    transaction: &redb::ReadTransaction,
+    table: TableDefinition<'_, &str, &[u8]>,
+    name: impl Fn(&T) -> (K, String),
+) -> Result<BTreeMap<K, Arc<T>>> {
+    let table = match transaction.open_table(table) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
+        Err(error) => return Err(store(error)),
+    };
+    let mut records = BTreeMap::new();
+    for entry in table.iter().map_err(store)? {
+        let (key, value) = entry.map_err(store)?;
+        let record: T = row::decode(value.value())?;
+        let (id, expected_key) = name(&record);
+        if key.value() != expected_key {
+            return Err(Error::Store(format!("it is damaged: row {} holds {expected_key}", key.value())));
+        }
+        records.insert(id, Arc::new(record));
+    }
+    Ok(records)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the control store is a file of its own, apart from every disk")]
+fn open_file(path: &Path) -> io::Result<File> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let made = missing_ancestors(directory);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    // The mode above counts for a new file only, and a copy may have brought a wider one.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    // A name is durable when its directory is.
+    for directory in std::iter::once(directory).chain(made.iter().filter_map(|path| path.parent())) {
+        let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+        File::open(directory)?.sync_all()?;
+    }
+    Ok(file)
+}
+
+fn missing_ancestors(directory: &Path) -> Vec<&Path> {
+    directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect()
+}
+
+fn store(error: impl std::fmt::Display) -> Error {
+    Error::Store(error.to_string())
+}
+
+fn from_database(error: DatabaseError) -> Error {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => Error::Locked,
+        other => store(other),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests lay files out by hand")]
+mod tests;

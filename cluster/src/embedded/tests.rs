@@ -1,0 +1,222 @@
+//! The store against a model, kills, full disks and newer programs.
+
+use super::*;
+use crate::state::BucketState;
+use common::doors::SeededRandom;
+use common::{AccessKeyId, BucketName, OwnerId, Random};
+use redb::StorageBackend;
+use redb::backends::InMemoryBackend;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tempfile::TempDir;
+
+fn place() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("data/control/control.redb");
+    (directory, path)
+}
+
+fn owner(id: &str) -> Command {
+    Command::PutOwner { owner: Owner { id: OwnerId(id.into()), display_name: id.into(), email: None } }
+}
+
+fn create(bucket: &str) -> Command {
+    let name = BucketName::parse(bucket).unwrap();
+    Command::CreateBucket { name, owner: OwnerId("owner-0".into()), region: "us-east-1".into(), created_ms: 3 }
+}
+
+/// A command over few names, so that most of them meet something.
+fn random_command(random: &dyn Random, state: &State) -> Command {
+    let pick = random.u64() % 4;
+    let name = BucketName::parse(&format!("bucket-{pick}")).unwrap();
+    let owner_id = OwnerId(format!("owner-{}", random.u64() % 3));
+    let id = state.buckets.get(&name).map_or(BucketId(random.u64() % 9), |bucket| bucket.id);
+    let key = AccessKeyId(format!("key-{pick}"));
+    match random.u64() % 10 {
+        0 | 1 => Command::CreateBucket { name, owner: owner_id, region: "here".into(), created_ms: random.u64() },
+        2 => Command::BeginDeleteBucket { name },
+        3 => Command::FinishDeleteBucket { name, id },
+        4 => Command::CancelDeleteBucket { name, id },
+        5 => Command::SetBucketDocument {
+            name,
+            document: format!("document-{}", random.u64() % 2),
+            content: random.u64().is_multiple_of(2).then(|| random.u64().to_le_bytes().to_vec()),
+        },
+        6 => owner(&owner_id.0),
+        7 => Command::CreateKey {
+            key: AccessKey {
+                id: key,
+                secret: random.u64().to_string(),
+                owner: owner_id,
+                admin: random.u64().is_multiple_of(2),
+                created_ms: 1,
+            },
+        },
+        8 => Command::DeleteKey { id: key },
+        _ => Command::NextTerm { above: Term((random.u64() % 2000) as u32) },
+    }
+}
+
+/// What a kill at this moment leaves: everything that was written, whatever the process still wanted to do.
+fn killed_copy(path: &Path) -> (TempDir, PathBuf) {
+    let (directory, copy) = place();
+    fs::create_dir_all(copy.parent().unwrap()).unwrap();
+    fs::copy(path, &copy).unwrap();
+    (directory, copy)
+}
+
+#[test]
+fn a_thousand_commands_agree_with_the_model() {
+    let (_directory, path) = place();
+    let random = SeededRandom::new(7);
+    let mut model = State::default();
+    let mut store = EmbeddedControlPlane::open(&path).unwrap();
+    for step in 0..1000 {
+        let command = random_command(&*random, &model);
+        match (apply(&model, &command), store.propose_blocking(&command)) {
+            (Ok((next, expected)), Ok(applied)) => {
+                assert_eq!(applied, expected, "step {step}: {command:?}");
+                model = next;
+            }
+            (expected, applied) => assert_eq!(applied, expected.map(|(_, applied)| applied), "step {step}"),
+        }
+        assert_eq!(*store.current(), model, "step {step}: {command:?}");
+        if step % 100 == 99 {
+            let (_kept, copy) = killed_copy(&path);
+            assert_eq!(*EmbeddedControlPlane::open(&copy).unwrap().current(), model, "killed after step {step}");
+            drop(store);
+            store = EmbeddedControlPlane::open(&path).unwrap();
+            assert_eq!(*store.current(), model, "reopened after step {step}");
+        }
+    }
+    assert!(model.version > 300, "most of the commands were refused");
+}
+
+#[test]
+fn only_one_process_has_the_store() {
+    let (_directory, path) = place();
+    let first = EmbeddedControlPlane::open(&path).unwrap();
+    assert_eq!(EmbeddedControlPlane::open(&path).err(), Some(Error::Locked));
+    drop(first);
+    assert!(EmbeddedControlPlane::open(&path).is_ok());
+}
+
+#[test]
+fn only_the_owner_of_the_process_may_read_the_file() {
+    let (_directory, path) = place();
+    drop(EmbeddedControlPlane::open(&path).unwrap());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+    fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+    drop(EmbeddedControlPlane::open(&path).unwrap());
+    assert_eq!(mode(&path), 0o600);
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let (_directory, path) = place();
+    let store = EmbeddedControlPlane::open(&path).unwrap();
+    {
+        let writer = store.0.writer.lock().unwrap();
+        let transaction = writer.database.begin_write().unwrap();
+        transaction.open_table(META).unwrap().insert("format", 2).unwrap();
+        transaction.commit().unwrap();
+    }
+    drop(store);
+    assert_eq!(EmbeddedControlPlane::open(&path).err(), Some(Error::NewerFormat { found: 2, known: 1 }));
+}
+
+#[test]
+fn a_file_of_something_else_is_refused() {
+    let (_directory, path) = place();
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, "not a database, and longer than nothing").unwrap();
+    assert!(matches!(EmbeddedControlPlane::open(&path), Err(Error::Store(_))));
+}
+
+/// A disk whose syncs begin to fail.
+#[derive(Debug)]
+struct FailingDisk {
+    bytes: InMemoryBackend,
+    fails: Arc<AtomicBool>,
+}
+
+impl StorageBackend for FailingDisk {
+    fn len(&self) -> io::Result<u64> {
+        self.bytes.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.bytes.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.bytes.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the disk is gone"));
+        }
+        self.bytes.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.bytes.write(offset, data)
+    }
+}
+
+#[test]
+fn a_failed_sync_ends_all_writes() {
+    let fails = Arc::new(AtomicBool::new(false));
+    let disk = FailingDisk { bytes: InMemoryBackend::new(), fails: Arc::clone(&fails) };
+    let store = EmbeddedControlPlane::start(Database::builder().create_with_backend(disk).unwrap()).unwrap();
+    store.propose_blocking(&owner("owner-0")).unwrap();
+    store.propose_blocking(&create("one")).unwrap();
+    let before = store.current();
+
+    fails.store(true, Ordering::Relaxed);
+    assert!(matches!(store.propose_blocking(&create("two")), Err(Error::Store(_))));
+    assert_eq!(store.current(), before);
+
+    // A disk that says it is well again is not believed.
+    fails.store(false, Ordering::Relaxed);
+    assert!(matches!(store.propose_blocking(&create("three")), Err(Error::Store(_))));
+    assert_eq!(store.current(), before);
+}
+
+#[tokio::test]
+async fn watchers_see_every_later_version() {
+    let (_directory, path) = place();
+    let store = EmbeddedControlPlane::open(&path).unwrap();
+    let seen = tokio::spawn({
+        let store = store.clone();
+        async move { store.watch(1).await }
+    });
+    store.propose(owner("owner-0")).await.unwrap();
+    store.propose(create("one")).await.unwrap();
+    let state = seen.await.unwrap().unwrap();
+    assert_eq!(state.version, 2);
+    assert_eq!(state.buckets.values().next().unwrap().state, BucketState::Active);
+    assert_eq!(store.read().await.unwrap(), state);
+    assert_eq!(store.watch(0).await.unwrap(), state);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn terms_are_never_given_twice() {
+    let (_directory, path) = place();
+    let store = EmbeddedControlPlane::open(&path).unwrap();
+    let asked = (0..20).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move { store.propose(Command::NextTerm { above: Term(5) }).await.unwrap() })
+    });
+    let mut given = Vec::new();
+    for task in asked.collect::<Vec<_>>() {
+        match task.await.unwrap() {
+            Applied::Term(term) => given.push(term.0),
+            other => panic!("not a term: {other:?}"),
+        }
+    }
+    given.sort_unstable();
+    assert_eq!(given, (6..26).collect::<Vec<_>>());
+}

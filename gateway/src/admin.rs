@@ -1,0 +1,130 @@
+//! The admin API, `/api/v1` on the admin port: JSON, signed with Signature Version 4 by an administrator's key.
+//!
+//! | request                    | answer                                              |
+//! |----------------------------|-----------------------------------------------------|
+//! | `GET /api/v1/keys`         | 200 `{"keys": [...]}`, without secrets              |
+//! | `POST /api/v1/keys`        | 201 the key, with its secret if Weir made it        |
+//! | `DELETE /api/v1/keys/{id}` | 204                                                 |
+//!
+//! Every other answer is an `application/problem+json` (RFC 9457) of `problem.rs`. The signature is verified before
+//! the first byte of the body is read, and the body against the signed hash before it is parsed.
+
+mod keys;
+mod problem;
+mod verify;
+
+use crate::admin::problem::Problem;
+use bytes::Bytes;
+use cluster::ControlPlane;
+use common::{Clock, Random, sigv4};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::Body;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use std::sync::Arc;
+
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// What the admin API works with.
+pub struct AdminParts {
+    pub control: Arc<dyn ControlPlane>,
+    pub clock: Arc<dyn Clock>,
+    pub random: Arc<dyn Random>,
+    /// The region that requests must be signed for.
+    pub region: String,
+}
+
+/// Answers one request. Never fails: what goes wrong is in the answer.
+pub async fn handle<B>(parts: &AdminParts, request: Request<B>) -> Response<Full<Bytes>>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (head, body) = request.into_parts();
+    let answer = answer(parts, &head, body).await.unwrap_or_else(|problem| {
+        if problem.status.is_server_error() {
+            tracing::error!(method = %head.method, path = head.uri.path(), %problem, "admin request failed");
+        } else {
+            tracing::info!(method = %head.method, path = head.uri.path(), %problem, "admin request refused");
+        }
+        problem.into_answer()
+    });
+    answer.into_response()
+}
+
+async fn answer<B>(parts: &AdminParts, head: &http::request::Parts, body: B) -> Result<Answer, Problem>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let state = parts.control.read().await.map_err(Problem::from)?;
+    let payload_hash = verify::administrator(head, &state, parts.clock.now_ms(), &parts.region)?;
+    let body = read_body(body, payload_hash).await?;
+
+    let path = head.uri.path();
+    let keys = path.strip_prefix("/api/v1/keys").ok_or_else(|| Problem::no_such_path(path))?;
+    match (&head.method, keys.strip_prefix('/')) {
+        (&Method::GET, None) if keys.is_empty() => Ok(keys::list(&state)),
+        (&Method::POST, None) if keys.is_empty() => keys::create(parts, &body).await,
+        (&Method::DELETE, Some(id)) => keys::delete(parts, id).await,
+        (_, None) if keys.is_empty() => Err(Problem::wrong_method(&head.method)),
+        (_, Some(_)) => Err(Problem::wrong_method(&head.method)),
+        (_, None) => Err(Problem::no_such_path(path)),
+    }
+}
+
+/// The whole body, proven to be the one that was signed.
+async fn read_body<B>(body: B, payload_hash: &str) -> Result<Bytes, Problem>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            return Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "BodyTooLarge",
+                format!("a body has at most {BODY_BYTES_MAX} bytes"),
+            );
+        }
+        Problem::new(StatusCode::BAD_REQUEST, "IncompleteBody", "the body broke off")
+    })?;
+    let body = body.to_bytes();
+    // No secret is compared here, only what the client has computed of its own body.
+    if sigv4::payload_hash(&body) != payload_hash {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "XAmzContentSHA256Mismatch",
+            "the body is not the one that was signed",
+        ));
+    }
+    Ok(body)
+}
+
+/// An answer before it is HTTP.
+struct Answer {
+    status: StatusCode,
+    content_type: &'static str,
+    body: Option<serde_json::Value>,
+}
+
+impl Answer {
+    fn json(status: StatusCode, body: serde_json::Value) -> Self {
+        Self { status, content_type: "application/json", body: Some(body) }
+    }
+
+    fn into_response(self) -> Response<Full<Bytes>> {
+        let body = self.body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string()));
+        let mut response = Response::new(Full::new(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        if self.status != StatusCode::NO_CONTENT {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        }
+        // An answer may hold a new secret.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! Access keys and their owners, for administrators.
+
+use crate::admin::problem::Problem;
+use crate::admin::{AdminParts, Answer};
+use authn::Secret;
+use cluster::{AccessKey, Command, Error, Owner, State};
+use common::{AccessKeyId, OwnerId};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The body of `POST /api/v1/keys`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateKey {
+    owner: String,
+    /// By default the owner's id, or what is known of an owner that exists.
+    display_name: Option<String>,
+    email: Option<String>,
+    #[serde(default)]
+    admin: bool,
+    /// Both are given, to import a key, or neither, to have one made.
+    access_key: Option<String>,
+    secret_key: Option<String>,
+}
+
+pub(super) fn list(state: &State) -> Answer {
+    let keys: Vec<_> =
+        state.keys.values().map(|key| describe(key, state.owners.get(&key.owner).map(|o| &**o))).collect();
+    Answer::json(StatusCode::OK, json!({ "keys": keys }))
+}
+
+pub(super) async fn create(parts: &AdminParts, body: &[u8]) -> Result<Answer, Problem> {
+    // Not the parser's own words: they may quote the body, and the body may hold a secret.
+    let asked: CreateKey = serde_json::from_slice(body).map_err(|error| {
+        Problem::invalid(format!(
+            "the body is not the JSON of a key (line {}, column {})",
+            error.line(),
+            error.column()
+        ))
+    })?;
+    let (id, secret, made) = match (&asked.access_key, &asked.secret_key) {
+        (Some(id), Some(secret)) => {
+            let id = authn::parse_access_key_id(id).map_err(|error| Problem::invalid(error.to_string()))?;
+            (id, Secret::parse(secret).map_err(|error| Problem::invalid(error.to_string()))?, false)
+        }
+        (None, None) => (authn::access_key_id(&*parts.random), authn::secret_key(&*parts.random), true),
+        _ => return Err(Problem::invalid("give access_key and secret_key, or neither")),
+    };
+
+    let state = parts.control.read().await?;
+    // Before the owner is touched. The control plane decides it again, together with the creation.
+    if state.keys.contains_key(&id) {
+        return Err(Error::KeyExists(id).into());
+    }
+    let owner = merge_owner(&asked, &state);
+    parts.control.propose(Command::PutOwner { owner: owner.clone() }).await?;
+    let key = AccessKey {
+        id,
+        secret: secret.expose().to_owned(),
+        owner: owner.id.clone(),
+        admin: asked.admin,
+        created_ms: parts.clock.now_ms(),
+    };
+    parts.control.propose(Command::CreateKey { key: key.clone() }).await?;
+
+    let mut answer = describe(&key, Some(&owner));
+    if made {
+        answer["secret_key"] = Value::String(key.secret);
+    }
+    Ok(Answer::json(StatusCode::CREATED, answer))
+}
+
+pub(super) async fn delete(parts: &AdminParts, id: &str) -> Result<Answer, Problem> {
+    parts.control.propose(Command::DeleteKey { id: AccessKeyId(id.to_owned()) }).await?;
+    Ok(Answer { status: StatusCode::NO_CONTENT, content_type: "", body: None })
+}
+
+/// The owner as asked for; what was not said stays as it is known.
+fn merge_owner(asked: &CreateKey, state: &State) -> Owner {
+    let id = OwnerId(asked.owner.clone());
+    let known = state.owners.get(&id);
+    let display_name = asked.display_name.clone().or_else(|| known.map(|owner| owner.display_name.clone()));
+    Owner {
+        display_name: display_name.unwrap_or_else(|| asked.owner.clone()),
+        email: asked.email.clone().or_else(|| known.and_then(|owner| owner.email.clone())),
+        id,
+    }
+}
+
+/// A key without its secret.
+fn describe(key: &AccessKey, owner: Option<&Owner>) -> Value {
+    json!({
+        "access_key": key.id.0,
+        "owner": key.owner.0,
+        "display_name": owner.map(|owner| &owner.display_name),
+        "email": owner.and_then(|owner| owner.email.as_ref()),
+        "admin": key.admin,
+        "created_ms": key.created_ms,
+    })
+}

@@ -1,0 +1,207 @@
+//! The admin API without a socket: requests as values, an embedded control plane, a clock that stands where it is put.
+
+use super::*;
+use cluster::{AccessKey, Command, EmbeddedControlPlane, Owner};
+use common::doors::{SeededRandom, SimulatedClock};
+use common::sigv4::{Authorization, Scope};
+use common::{AccessKeyId, OwnerId};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const NOW_MS: u64 = 1_767_323_045_000;
+
+struct Bench {
+    parts: AdminParts,
+    _directory: TempDir,
+}
+
+fn bench() -> Bench {
+    let directory = tempfile::tempdir().unwrap();
+    let control = EmbeddedControlPlane::open(&directory.path().join("control.redb")).unwrap();
+    let owner = OwnerId("root".into());
+    let described = Owner { id: owner.clone(), display_name: "root".into(), email: None };
+    control.propose_blocking(&Command::PutOwner { owner: described }).unwrap();
+    for (id, admin) in [("WKROOT", true), ("WKUSER", false)] {
+        let (id, secret, owner) = (AccessKeyId(id.into()), "correct horse".into(), owner.clone());
+        control
+            .propose_blocking(&Command::CreateKey { key: AccessKey { id, secret, owner, admin, created_ms: 1 } })
+            .unwrap();
+    }
+    let parts = AdminParts {
+        control: Arc::new(control),
+        clock: SimulatedClock::starting_at(NOW_MS),
+        random: SeededRandom::new(3),
+        region: "us-east-1".into(),
+    };
+    Bench { parts, _directory: directory }
+}
+
+struct Signer<'a> {
+    key: &'a str,
+    secret: &'a str,
+    region: &'a str,
+    at_ms: u64,
+}
+
+const ROOT: Signer<'_> = Signer { key: "WKROOT", secret: "correct horse", region: "us-east-1", at_ms: NOW_MS };
+
+fn request(signer: &Signer<'_>, method: &str, path: &str, body: &str) -> Request<Full<Bytes>> {
+    let timestamp = sigv4::timestamp(signer.at_ms);
+    let payload_hash = sigv4::payload_hash(body.as_bytes());
+    let headers = vec![
+        ("host", "127.0.0.1:9001"),
+        ("x-amz-content-sha256", payload_hash.as_str()),
+        ("x-amz-date", timestamp.as_str()),
+    ];
+    let scope = Scope { date: timestamp[..8].into(), region: signer.region.into(), service: "s3".into() };
+    let signed = sigv4::Request { method, path, query: "", headers: headers.clone(), payload_hash: &payload_hash };
+    let authorization = Authorization::sign(signer.key, signer.secret, scope, &timestamp, &signed);
+    let mut request = Request::builder().method(method).uri(path).header("authorization", authorization.to_string());
+    for (name, value) in headers {
+        request = request.header(name, value);
+    }
+    request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).unwrap()
+}
+
+async fn ask(bench: &Bench, request: Request<Full<Bytes>>) -> (u16, Value) {
+    let (head, body) = handle(&bench.parts, request).await.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (head.status.as_u16(), serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+async fn code(bench: &Bench, request: Request<Full<Bytes>>) -> (u16, String) {
+    let (status, body) = ask(bench, request).await;
+    (status, body["code"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test]
+async fn keys_are_made_listed_and_deleted() {
+    let bench = bench();
+    let body = json!({ "owner": "ann", "email": "ann@example.com" }).to_string();
+    let (status, made) = ask(&bench, request(&ROOT, "POST", "/api/v1/keys", &body)).await;
+    assert_eq!((status, &made["display_name"], &made["admin"]), (201, &json!("ann"), &json!(false)));
+    let secret = made["secret_key"].as_str().unwrap();
+    let id = made["access_key"].as_str().unwrap();
+    assert_eq!(bench.parts.control.current().keys[&AccessKeyId(id.into())].secret, secret);
+
+    let (status, listed) = ask(&bench, request(&ROOT, "GET", "/api/v1/keys", "")).await;
+    assert_eq!((status, listed["keys"].as_array().unwrap().len()), (200, 3));
+    for hidden in [secret, "correct horse", "secret"] {
+        assert!(!listed.to_string().contains(hidden));
+    }
+
+    let path = format!("/api/v1/keys/{id}");
+    assert_eq!(ask(&bench, request(&ROOT, "DELETE", &path, "")).await, (204, Value::Null));
+    assert_eq!(code(&bench, request(&ROOT, "DELETE", &path, "")).await, (404, "NoSuchKey".into()));
+    let last = request(&ROOT, "DELETE", "/api/v1/keys/WKROOT", "");
+    assert_eq!(code(&bench, last).await, (409, "LastAdminKey".into()));
+}
+
+#[tokio::test]
+async fn keys_are_imported_and_their_owners_kept() {
+    let bench = bench();
+    let import = |name: &str, id: &str| {
+        json!({ "owner": "ann", "display_name": name, "access_key": id, "secret_key": "12345678" }).to_string()
+    };
+    let (status, answer) = ask(&bench, request(&ROOT, "POST", "/api/v1/keys", &import("Ann", "ANNS-KEY"))).await;
+    assert_eq!((status, &answer["secret_key"]), (201, &Value::Null), "{answer}");
+    let again = request(&ROOT, "POST", "/api/v1/keys", &import("Other", "ANNS-KEY"));
+    assert_eq!(code(&bench, again).await, (409, "KeyExists".into()));
+    let second = json!({ "owner": "ann" }).to_string();
+    let (_, answer) = ask(&bench, request(&ROOT, "POST", "/api/v1/keys", &second)).await;
+    assert_eq!(answer["display_name"], "Ann");
+}
+
+#[tokio::test]
+async fn bad_bodies_are_refused_without_quoting_them() {
+    let bench = bench();
+    for body in [
+        "",
+        "[]",
+        r#"{"owner": "ann", "secret": "topsecret"}"#,
+        r#"{"owner": "ann", "access_key": 1, "secret_key": "topsecret"}"#,
+        r#"{"owner": "ann", "secret_key": "topsecret"}"#,
+        r#"{"owner": "ann", "access_key": "a/b", "secret_key": "topsecret"}"#,
+        r#"{"owner": "", "access_key": "abc", "secret_key": "topsecret"}"#,
+    ] {
+        let (status, answer) = ask(&bench, request(&ROOT, "POST", "/api/v1/keys", body)).await;
+        assert_eq!((status, &answer["code"]), (400, &json!("InvalidRequest")), "{body}: {answer}");
+        assert!(!answer.to_string().contains("topsecret"));
+    }
+    let long = request(&ROOT, "POST", "/api/v1/keys", &" ".repeat(BODY_BYTES_MAX + 1));
+    assert_eq!(code(&bench, long).await, (413, "BodyTooLarge".into()));
+}
+
+#[tokio::test]
+async fn only_administrators_with_good_signatures_pass() {
+    let bench = bench();
+    let list = |signer: Signer<'_>| request(&signer, "GET", "/api/v1/keys", "");
+    let refused = |status, code: &str| (status, code.to_owned());
+
+    let wrong_secret = list(Signer { secret: "wrong horse", ..ROOT });
+    assert_eq!(code(&bench, wrong_secret).await, refused(403, "SignatureDoesNotMatch"));
+    let unknown = list(Signer { key: "WKNOBODY", ..ROOT });
+    assert_eq!(code(&bench, unknown).await, refused(403, "SignatureDoesNotMatch"));
+    // An unknown key is compared against an empty secret, which must not be a way in.
+    let empty = list(Signer { key: "WKNOBODY", secret: "", ..ROOT });
+    assert_eq!(code(&bench, empty).await, refused(403, "SignatureDoesNotMatch"));
+    assert_eq!(code(&bench, list(Signer { key: "WKUSER", ..ROOT })).await, refused(403, "AccessDenied"));
+    for at_ms in [NOW_MS - SKEW_MS - 1000, NOW_MS + SKEW_MS + 1000] {
+        assert_eq!(code(&bench, list(Signer { at_ms, ..ROOT })).await, refused(403, "RequestTimeTooSkewed"));
+    }
+    assert_eq!(ask(&bench, list(Signer { at_ms: NOW_MS - SKEW_MS + 5000, ..ROOT })).await.0, 200);
+    let (status, answer) = ask(&bench, list(Signer { region: "mars", ..ROOT })).await;
+    assert_eq!((status, &answer["region"]), (400, &json!("us-east-1")));
+    let anonymous = Request::get("/api/v1/keys").header("host", "x").body(Full::default()).unwrap();
+    assert_eq!(code(&bench, anonymous).await, refused(401, "MissingAuthentication"));
+}
+
+#[tokio::test]
+async fn what_was_signed_cannot_be_changed() {
+    let bench = bench();
+    let body = json!({ "owner": "ann" }).to_string();
+    let good = || request(&ROOT, "POST", "/api/v1/keys", &body);
+    let malformed = || (400, "AuthorizationHeaderMalformed".to_owned());
+
+    let mut other_body = good();
+    *other_body.body_mut() = Full::new(Bytes::from_static(b"{}"));
+    assert_eq!(code(&bench, other_body).await, (400, "XAmzContentSHA256Mismatch".into()));
+    let mut other_method = good();
+    *other_method.method_mut() = Method::DELETE;
+    assert_eq!(code(&bench, other_method).await, (403, "SignatureDoesNotMatch".into()));
+    let mut other_path = good();
+    *other_path.uri_mut() = "/api/v1/keys?x=1".parse().unwrap();
+    assert_eq!(code(&bench, other_path).await, (403, "SignatureDoesNotMatch".into()));
+    let mut other_host = good();
+    other_host.headers_mut().insert("host", HeaderValue::from_static("evil"));
+    assert_eq!(code(&bench, other_host).await, (403, "SignatureDoesNotMatch".into()));
+    let mut unsigned_header = good();
+    unsigned_header.headers_mut().insert("x-amz-acl", HeaderValue::from_static("public-read"));
+    assert_eq!(code(&bench, unsigned_header).await, malformed());
+    for name in ["host", "x-amz-date", "x-amz-content-sha256", "authorization"] {
+        let mut twice = good();
+        let value = twice.headers()[name].clone();
+        twice.headers_mut().append(name, value);
+        assert_eq!(code(&bench, twice).await, malformed(), "{name} twice");
+    }
+    for name in ["host", "x-amz-date", "x-amz-content-sha256"] {
+        let mut missing = good();
+        missing.headers_mut().remove(name);
+        assert_eq!(code(&bench, missing).await, malformed(), "{name} missing");
+    }
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_are_named() {
+    let bench = bench();
+    for (method, path, status) in [
+        ("GET", "/api/v1/users", 404),
+        ("GET", "/api/v1/keysmith", 404),
+        ("PUT", "/api/v1/keys", 405),
+        ("GET", "/api/v1/keys/WKROOT", 405),
+    ] {
+        assert_eq!(ask(&bench, request(&ROOT, method, path, "")).await.0, status, "{method} {path}");
+    }
+}
+
+const SKEW_MS: u64 = 15 * 60 * 1000;

@@ -1,0 +1,123 @@
+//! Whether a request was signed by an administrator, now, and completely. Pure.
+
+use crate::admin::problem::Problem;
+use authn::{Action, Decision, Identity, authorize};
+use cluster::State;
+use common::AccessKeyId;
+use common::sigv4::{self, Authorization};
+use http::request::Parts;
+use http::{HeaderMap, StatusCode};
+
+/// A signature is good for this long before and after its time.
+const SKEW_MS_MAX: u64 = 15 * 60 * 1000;
+
+const SERVICE: &str = "s3";
+const PAYLOAD_HASH: &str = "x-amz-content-sha256";
+const DATE: &str = "x-amz-date";
+
+/// The hash that the request's body must have, from a request that an administrator signed.
+pub(super) fn administrator<'a>(head: &'a Parts, state: &State, now_ms: u64, region: &str) -> Result<&'a str, Problem> {
+    if !head.headers.contains_key("authorization") {
+        return Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "MissingAuthentication",
+            "sign the request with the access key of an administrator",
+        ));
+    }
+    let authorization = Authorization::parse(only(&head.headers, "authorization")?)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "AuthorizationHeaderMalformed", error.to_string()))?;
+    let timestamp = only(&head.headers, DATE)?;
+    let payload_hash = only(&head.headers, PAYLOAD_HASH)?;
+    check_time(timestamp, &authorization, now_ms)?;
+    if authorization.scope.service != SERVICE {
+        return Err(malformed(format!("sign the request for the service {SERVICE}")));
+    }
+    if authorization.scope.region != region {
+        return Err(Problem::wrong_region(region));
+    }
+
+    let request = sigv4::Request {
+        method: head.method.as_str(),
+        path: head.uri.path(),
+        query: head.uri.query().unwrap_or_default(),
+        headers: signed_headers(&head.headers, &authorization)?,
+        payload_hash,
+    };
+    let key = state.keys.get(&AccessKeyId(authorization.access_key.clone()));
+    // An unknown key takes the same way and gets the same answer as a wrong signature: neither tells which keys exist.
+    let signed = authorization.is_signed_by(key.map_or("", |key| &key.secret), timestamp, &request);
+    let Some(key) = key.filter(|_| signed) else {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "SignatureDoesNotMatch",
+            "no access key has made this signature: check the access key and its secret",
+        ));
+    };
+
+    let (access_key, owner) = (key.id.clone(), key.owner.clone());
+    let identity = Identity::Key { access_key, owner, admin: key.admin };
+    match authorize(&identity, Action::Administer, None) {
+        Decision::Allow => Ok(payload_hash),
+        Decision::Deny => Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "AccessDenied",
+            format!("access key {} is not an administrator's", key.id.0),
+        )),
+    }
+}
+
+fn check_time(timestamp: &str, authorization: &Authorization, now_ms: u64) -> Result<(), Problem> {
+    let signed_ms = sigv4::parse_timestamp(timestamp)
+        .filter(|_| timestamp.get(..8) == Some(authorization.scope.date.as_str()))
+        .ok_or_else(|| malformed(format!("{DATE} is no time, or not of the scope's day")))?;
+    if now_ms.abs_diff(signed_ms) > SKEW_MS_MAX {
+        let now = sigv4::timestamp(now_ms);
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "RequestTimeTooSkewed",
+            format!("the request is of {timestamp}, and here it is {now}: set one of the clocks"),
+        ));
+    }
+    Ok(())
+}
+
+/// The headers that were signed, as they arrived. What could change the request's meaning must be among them.
+fn signed_headers<'a>(
+    headers: &'a HeaderMap,
+    authorization: &'a Authorization,
+) -> Result<Vec<(&'a str, &'a str)>, Problem> {
+    let is_signed = |name: &str| authorization.signed_headers.iter().any(|signed| signed == name);
+    let amz = headers.keys().map(|name| name.as_str()).filter(|name| name.starts_with("x-amz-"));
+    for name in ["host", DATE, PAYLOAD_HASH].into_iter().chain(amz) {
+        if !is_signed(name) {
+            return Err(malformed(format!("the header {name} must be signed")));
+        }
+    }
+    only(headers, "host")?;
+
+    let mut signed = Vec::new();
+    for name in &authorization.signed_headers {
+        let before = signed.len();
+        for value in headers.get_all(name.as_str()) {
+            let value = value.to_str().map_err(|_| malformed(format!("the header {name} is not plain text")))?;
+            signed.push((name.as_str(), value));
+        }
+        if signed.len() == before {
+            return Err(malformed(format!("the signed header {name} is missing")));
+        }
+    }
+    Ok(signed)
+}
+
+/// The one value of a header: with two, signer and reader could mean different ones.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Result<&'a str, Problem> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next().map(|value| value.to_str()), values.next()) {
+        (Some(Ok(value)), None) => Ok(value),
+        _ => Err(malformed(format!("the header {name} must be there exactly once, in plain text"))),
+    }
+}
+
+fn malformed(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "AuthorizationHeaderMalformed", detail)
+}
