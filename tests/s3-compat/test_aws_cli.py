@@ -33,6 +33,7 @@ def aws(request, server, tmp_path):
         return weir.run(command, env=weir.client_environment(server, home), **options)
 
     assert f"aws-cli/{request.param[1]}." in (lambda done: done.stdout + done.stderr)(run("--version"))
+    run.version = request.param
     return run
 
 
@@ -56,7 +57,9 @@ def test_copy_up_between_and_down(aws, name, tmp_path):
         back = tmp_path / f"back-{path.name}"
         aws("s3", "cp", f"s3://{name}/moved/{path.name}", back)
         assert back.read_bytes() == path.read_bytes()
-        assert '"color": "blue"' in aws("s3api", "head-object", "--bucket", name, "--key", f"moved/{path.name}").stdout
+        if path == small or aws.version == "v2":  # version 1 drops the metadata when it copies by parts
+            head = aws("s3api", "head-object", "--bucket", name, "--key", f"moved/{path.name}").stdout
+            assert '"color": "blue"' in head
     listed = aws("s3", "ls", "--recursive", f"s3://{name}").stdout
     assert "copied/" not in listed and listed.count("moved/") == 2
 

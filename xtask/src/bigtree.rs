@@ -24,6 +24,7 @@ pub fn run(root: &Path, options: &Options) -> Result<bool> {
     let server = crash::build_server(root, &cache)?;
     let mut show = command::new(environment.join("bin/python"), root);
     show.arg("tests/s3-compat/bigtree.py").env("WEIR_BINARY", server).env("PYTHONUNBUFFERED", "1");
+    show.env("PATH", command::path_with(&environment.join("bin"))?);
     if let Some(tree) = &options.tree {
         show.arg("--tree").arg(tree);
     }

@@ -1,9 +1,9 @@
 //! Starting other programs. Nothing ever waits for a person: standard input is empty.
 
 use anyhow::{Context, Result};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 pub fn new(program: impl AsRef<OsStr>, directory: &Path) -> Command {
@@ -20,7 +20,7 @@ pub fn cargo(root: &Path, cache: &Path) -> Command {
     command
 }
 
-pub fn target_directory(cache: &Path) -> std::path::PathBuf {
+pub fn target_directory(cache: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| cache.join("target"), Into::into)
 }
 
@@ -54,4 +54,11 @@ pub fn output(command: &mut Command) -> Result<String> {
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// `PATH` with a folder before all others.
+pub fn path_with(first: &Path) -> Result<OsString> {
+    let rest = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(PathBuf::from(first)).chain(std::env::split_paths(&rest));
+    std::env::join_paths(folders).context("a folder of PATH holds a colon")
 }

@@ -2,9 +2,9 @@
 //! what it needs, goes on after a failure, and ends with one line `N passed, N failed`.
 
 use crate::{cache, command, crash, tidy};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::ops::AddAssign;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
@@ -139,19 +139,13 @@ fn pytest(tests: &Path, environment: &Path, server: &Path, arguments: &[&str]) -
     let mut pytest = command::new(environment.join("bin/python"), tests);
     pytest.args(["-m", "pytest", "-q", "-rfEs", "-p", "no:cacheprovider"]).args(arguments);
     pytest.env("WEIR_BINARY", server).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
-    pytest.env("PATH", path_with(&environment.join("bin"))?);
+    pytest.env("PATH", command::path_with(&environment.join("bin"))?);
     let (succeeded, lines) = command::show_and_keep(&mut pytest)?;
     let mut tally = lines.iter().rev().find_map(|line| parse_pytest_summary(line)).unwrap_or_default();
     if !succeeded && tally.failed == 0 {
         tally.failed = 1;
     }
     Ok(tally)
-}
-
-fn path_with(first: &Path) -> Result<std::ffi::OsString> {
-    let rest = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::iter::once(PathBuf::from(first)).chain(std::env::split_paths(&rest));
-    std::env::join_paths(folders).context("a folder of PATH holds a colon")
 }
 
 /// `test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s`
