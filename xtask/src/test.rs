@@ -137,7 +137,7 @@ fn cargo_test(root: &Path, cache: &Path) -> Result<Tally> {
 
 fn pytest(tests: &Path, environment: &Path, server: &Path, arguments: &[&str]) -> Result<Tally> {
     let mut pytest = command::new(environment.join("bin/python"), tests);
-    pytest.args(["-m", "pytest", "-q", "-rfEs", "-p", "no:cacheprovider"]).args(arguments);
+    pytest.args(["-m", "pytest", "-q", "-rfEs", "--tb=short", "-p", "no:cacheprovider"]).args(arguments);
     pytest.env("WEIR_BINARY", server).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
     pytest.env("PATH", command::path_with(&environment.join("bin"))?);
     let (succeeded, lines) = command::show_and_keep(&mut pytest)?;
