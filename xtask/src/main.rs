@@ -1,1 +1,57 @@
-fn main() {}
+//! The tasks of this repository: `cargo xtask VERB`, one file per verb.
+
+// The doors are for the product; a task runner starts processes and reads files for a living.
+#![allow(clippy::disallowed_methods)]
+
+mod bigtree;
+mod cache;
+mod command;
+mod crash;
+mod test;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::path::Path;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The tasks of this repository")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run everything that must pass before a change is merged
+    Test,
+    /// Check import arrows, doors, file layout and text of the tracked files
+    Tidy,
+    /// Run the simulated power cuts and kill the real server under load
+    Crash(crash::Options),
+    /// Send a large tree up and down with aws, s3cmd and presigned URLs while the server is being killed
+    Bigtree(bigtree::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let root = repository_root();
+    let outcome = match arguments.verb {
+        Verb::Test => test::run(root),
+        Verb::Tidy => tidy::run(root),
+        Verb::Crash(options) => crash::run(root, &options),
+        Verb::Bigtree(options) => bigtree::run(root, &options),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn repository_root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is a folder of the repository")
+}

@@ -274,7 +274,8 @@ fn created(store: &DiskStore, row: &Row) -> Result<UploadRecord> {
         // Moved: the caller's retry reads the new address.
         Err(ReadError::Moved) => Err(Error::UploadChanged),
         Ok(_) => Err(Error::Damaged("an upload's record is another's".into())),
-        Err(error) => Err(Error::Damaged(format!("an upload's record: {error}"))),
+        Err(ReadError::Io(source)) => Err(Error::Io { what: "read the log".into(), source }),
+        Err(ReadError::Malformed(error)) => Err(Error::Damaged(format!("an upload's record: {error}"))),
     }
 }
 

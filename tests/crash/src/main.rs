@@ -1,0 +1,111 @@
+//! Crash rounds: what was acknowledged must be there, and nothing else may be.
+//!
+//! Two parts. `twin` cuts the power of the simulated disk at every point of a history; `kill` ends the real server with
+//! SIGKILL under load. The last line of standard output is the verdict of both.
+
+// The rounds stand outside of the product: they start processes, open sockets and read the clock.
+#![allow(clippy::disallowed_methods)]
+
+mod kill;
+mod s3;
+mod server;
+mod twin;
+mod value;
+
+use clap::{Parser, ValueEnum};
+use std::fmt;
+use std::ops::AddAssign;
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+#[derive(Parser)]
+struct Options {
+    /// Few rounds
+    #[arg(long)]
+    short: bool,
+    /// Gives the same keys, sizes and moments again; the threads' interleaving stays the machine's
+    #[arg(long)]
+    seed: Option<u64>,
+    /// How often the real server is killed [default: 50, short: 3]
+    #[arg(long)]
+    rounds: Option<u32>,
+    #[arg(long, value_enum)]
+    part: Option<Part>,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Part {
+    Twin,
+    Kill,
+}
+
+/// What the rounds saw.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+pub struct Tally {
+    /// Mutations that the store said were done.
+    pub acknowledged: u64,
+    /// Of those, the ones that are not there afterwards.
+    pub lost: u64,
+    /// Answers that no allowed history gives: other bytes, a deleted key, an error where data must be.
+    pub wrong: u64,
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.acknowledged += other.acknowledged;
+        self.lost += other.lost;
+        self.wrong += other.wrong;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "crash: {} acknowledged, lost {}, wrong {}", self.acknowledged, self.lost, self.wrong)
+    }
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let seed = options.seed.unwrap_or_else(seed_from_clock);
+    println!("seed {seed}");
+    let mut total = Tally::default();
+    let mut complete = true;
+    if options.part != Some(Part::Kill) {
+        complete &= report("twin", twin::run(seed, options.short), &mut total);
+    }
+    if options.part != Some(Part::Twin) {
+        let rounds = options.rounds.unwrap_or(if options.short { 3 } else { 50 });
+        complete &= report("kill", kill::run(seed, rounds), &mut total);
+    }
+    println!("{total}");
+    if complete && total.lost == 0 && total.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Adds a part's result. A part that could not do its work, or acknowledged too little to prove anything, is a failure.
+fn report(part: &str, outcome: anyhow::Result<Finished>, total: &mut Tally) -> bool {
+    match outcome {
+        Ok(Finished { tally, acknowledged_min }) => {
+            println!("{part}: {} acknowledged, lost {}, wrong {}", tally.acknowledged, tally.lost, tally.wrong);
+            *total += tally;
+            if tally.acknowledged < acknowledged_min {
+                println!("{part}: fewer than {acknowledged_min} acknowledged: too little load to prove anything");
+            }
+            tally.acknowledged >= acknowledged_min
+        }
+        Err(error) => {
+            println!("{part}: {error:#}");
+            false
+        }
+    }
+}
+
+/// A part that came to its end.
+pub struct Finished {
+    pub tally: Tally,
+    /// Below this the part has not tested what it says.
+    pub acknowledged_min: u64,
+}
+
+fn seed_from_clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
+}

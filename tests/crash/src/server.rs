@@ -1,0 +1,105 @@
+//! The real server as a process that can be killed.
+
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+pub const ACCESS_KEY: &str = "WEIRCRASHADMIN000001";
+pub const SECRET_KEY: &str = "crash/rounds+secret+of+forty+characters0";
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+pub struct Server {
+    child: Child,
+    address: Option<SocketAddr>,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Server {
+    /// Starts it and does not wait.
+    pub fn spawn(binary: &Path, data: &Path) -> Result<Self> {
+        let mut child = Command::new(binary)
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .env("WEIR_ADMIN_ACCESS_KEY", ACCESS_KEY)
+            .env("WEIR_ADMIN_SECRET_KEY", SECRET_KEY)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .with_context(|| format!("starting {}", binary.display()))?;
+        let stdout = child.stdout.take().context("standard output was asked for")?;
+        // Read to the end, so that the server never waits for a reader.
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Ok(Self { child, address: None, lines })
+    }
+
+    /// Where it listens; waits for the line that says so.
+    pub fn address(&mut self) -> Result<SocketAddr> {
+        if let Some(address) = self.address {
+            return Ok(address);
+        }
+        let until = Instant::now() + READY_WITHIN;
+        loop {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    if let Some(address) = parse_ready(&line) {
+                        self.address = Some(address);
+                        return Ok(address);
+                    }
+                }
+                Err(mpsc::RecvTimeoutError::Timeout) => bail!("not ready within {} s", READY_WITHIN.as_secs()),
+                Err(mpsc::RecvTimeoutError::Disconnected) => {
+                    bail!("ended before it was ready: {}", self.child.wait()?)
+                }
+            }
+        }
+    }
+
+    /// SIGKILL. Returns when the process is gone, so that nothing it was doing can still happen.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // An error on the way must not leave a server behind; one that has ended already is fine.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `weir is ready: S3 at http://127.0.0.1:PORT`
+fn parse_ready(line: &str) -> Option<SocketAddr> {
+    let url = line.split_once("weir is ready: S3 at http://")?.1;
+    url.trim().trim_end_matches('/').parse().ok()
+}
+
+/// The binary under test.
+pub fn binary() -> Result<PathBuf> {
+    std::env::var_os("WEIR_BINARY").map(PathBuf::from).context("WEIR_BINARY must name the server to kill")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ready_line_gives_the_address() {
+        let expected = "127.0.0.1:40123".parse().unwrap();
+        assert_eq!(parse_ready("weir is ready: S3 at http://127.0.0.1:40123"), Some(expected));
+        assert_eq!(parse_ready("export AWS_ENDPOINT_URL=http://127.0.0.1:40123"), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! What the tasks install, outside of the clone: a Python environment, cargo tools, Debian's clients, sub-builds.
+
+use crate::command;
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// `WEIR_CACHE_DIR`, else the user's cache folder.
+pub fn directory() -> Result<PathBuf> {
+    let from = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let directory = from("WEIR_CACHE_DIR")
+        .or_else(|| from("XDG_CACHE_HOME").map(|cache| cache.join("weir")))
+        .or_else(|| from("HOME").map(|home| home.join(".cache/weir")))
+        .context("no place for the cache: set WEIR_CACHE_DIR")?;
+    std::fs::create_dir_all(&directory).with_context(|| format!("creating {}", directory.display()))?;
+    Ok(directory)
+}
+
+/// A Python environment with exactly what the requirements file lists. Its name holds a hash of that file, so that a
+/// changed list never meets an old environment.
+pub fn python_environment(cache: &Path, requirements: &Path) -> Result<PathBuf> {
+    let list = std::fs::read(requirements).with_context(|| format!("reading {}", requirements.display()))?;
+    let environment = cache.join(format!("python-{}", &hex::encode(Sha256::digest(&list))[..16]));
+    let finished = environment.join("finished");
+    if finished.exists() {
+        return Ok(environment);
+    }
+    let python = std::env::var_os("WEIR_PYTHON").unwrap_or_else(|| "python3".into());
+    let made = command::succeeds(command::new(python, cache).args(["-m", "venv", "--clear"]).arg(&environment))?;
+    if !made {
+        bail!("`python3 -m venv` failed: install Debian's python3-venv, or name another Python in WEIR_PYTHON");
+    }
+    let installed = command::succeeds(
+        command::new(environment.join("bin/python"), cache)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
+            .arg(requirements),
+    )?;
+    if !installed {
+        bail!("pip could not install {}", requirements.display());
+    }
+    std::fs::write(finished, "")?;
+    Ok(environment)
+}
+
+/// A cargo tool at an exact version, kept under a name that holds the version.
+pub fn cargo_tool(root: &Path, cache: &Path, name: &str, version: &str) -> Result<PathBuf> {
+    let home = cache.join(format!("{name}-{version}"));
+    let binary = home.join("bin").join(name);
+    if binary.exists() {
+        return Ok(binary);
+    }
+    // A debug build takes one minute instead of five, and the tool works on a few hundred manifests.
+    let installed = command::succeeds(
+        command::cargo(root, cache)
+            .env("CARGO_TARGET_DIR", cache.join("tools-target"))
+            .env("CARGO_PROFILE_DEV_DEBUG", "none")
+            .args(["install", "--locked", "--quiet", "--debug", "--version", &format!("={version}"), "--root"])
+            .arg(&home)
+            .arg(name),
+    )?;
+    if !installed {
+        bail!("{name} {version} could not be installed");
+    }
+    Ok(binary)
+}
+
+/// A client that comes as a Debian package.
+pub struct DebianClient {
+    pub package: &'static str,
+    pub binary: &'static str,
+}
+
+pub const DEBIAN_CLIENTS: [DebianClient; 2] = [
+    DebianClient { package: "awscli", binary: "/usr/bin/aws" },
+    DebianClient { package: "s3cmd", binary: "/usr/bin/s3cmd" },
+];
+
+/// Installs the clients that are missing, and returns a line for each that stays so.
+pub fn debian_clients(directory: &Path) -> Vec<String> {
+    let missing = |client: &&DebianClient| !Path::new(client.binary).exists();
+    let packages: Vec<_> = DEBIAN_CLIENTS.iter().filter(missing).map(|client| client.package).collect();
+    if packages.is_empty() {
+        return Vec::new();
+    }
+    if is_root(directory) && Path::new("/usr/bin/apt-get").exists() {
+        let apt = |arguments: &[&str]| {
+            let mut command = command::new("/usr/bin/apt-get", directory);
+            command.env("DEBIAN_FRONTEND", "noninteractive").args(["-qq", "-o", "DPkg::Lock::Timeout=300"]);
+            command::succeeds(command.args(arguments).stdout(std::process::Stdio::null())).unwrap_or(false)
+        };
+        // A stale package list is no reason to give up: the install says what it needs.
+        let _ = apt(&["update"]);
+        apt(&[&["install", "-y", "--no-install-recommends"], packages.as_slice()].concat());
+    }
+    DEBIAN_CLIENTS
+        .iter()
+        .filter(missing)
+        .map(|client| {
+            format!("{} is missing: `apt-get install {}` (its tests are skipped)", client.binary, client.package)
+        })
+        .collect()
+}
+
+fn is_root(directory: &Path) -> bool {
+    command::output(command::new("id", directory).arg("-u")).is_ok_and(|id| id.trim() == "0")
+}
