@@ -1,1 +1,19 @@
-//! placeholder
+//! The gateway: listeners, the guard before s3s, the S3 operations. It stores nothing and opens no data file; it speaks HTTP
+//! to clients and typed requests to targets.
+//!
+//! A request's way: `listener` → `guard` → s3s (signature) → `access` (identity, policy) → `s3/<operation>` → `route` → storage.
+
+mod access;
+mod error;
+mod guard;
+mod health;
+mod host;
+mod limits;
+mod listener;
+mod route;
+mod s3;
+mod server;
+
+pub use error::{Answer, Error, Fault};
+pub use s3::delete_bucket::resume_bucket_deletions;
+pub use server::{Config, Parts, serve};
