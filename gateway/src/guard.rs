@@ -10,6 +10,7 @@ mod query;
 
 pub use body::BodyDigests;
 pub use framing::CHUNKING_ERROR;
+pub use query::pairs as query_pairs;
 
 use crate::access::OperationName;
 use crate::error::{Error, Result};

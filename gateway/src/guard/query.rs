@@ -169,9 +169,8 @@ pub fn check(method: &Method, level: Level, pairs: &[(String, String)]) -> Resul
     let Some(shape) = shape else {
         return Err(keys.first().map_or(Error::MethodNotAllowed, |key| unknown(key)));
     };
-    match keys.iter().find(|key| Some(**key) != shape.sub_resource && !shape.takes.contains(key)) {
-        Some(key) => return Err(unknown(key)),
-        None => {}
+    if let Some(key) = keys.iter().find(|key| Some(**key) != shape.sub_resource && !shape.takes.contains(key)) {
+        return Err(unknown(key));
     }
     match shape.needs.iter().find(|key| !keys.contains(key)) {
         Some(key) => Err(Error::InvalidArgument(format!("the query parameter {key} is missing"))),

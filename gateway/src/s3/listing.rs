@@ -34,6 +34,8 @@ pub fn delimiter(given: Option<String>) -> Option<String> {
 pub struct Encoding(bool);
 
 impl Encoding {
+    pub const URL: Self = Self(true);
+
     pub fn parse(asked: Option<&dto::EncodingType>) -> Result<Self> {
         match asked.map(dto::EncodingType::as_str) {
             None | Some("") => Ok(Self(false)),
