@@ -1,6 +1,7 @@
 //! Who may do what: the secret of an access key for the signature, and one decision for every operation.
 
 use crate::error::{Error, Result};
+use crate::lenient::Verified;
 use cluster::{Bucket, ControlPlane};
 use common::{AccessKeyId, BucketName, OwnerId};
 use http::{HeaderMap, HeaderValue};
@@ -46,7 +47,11 @@ impl Access {
     }
 
     fn decide(&self, context: &mut S3AccessContext<'_>) -> Result<()> {
-        let identity = context.credentials().map(|signed| self.identity(&signed.access_key)).transpose()?;
+        let key = match context.credentials() {
+            Some(signed) => Some(signed.access_key.clone()),
+            None => context.extensions_mut().get::<Verified>().map(|verified| verified.0.clone()),
+        };
+        let identity = key.map(|key| self.identity(&key)).transpose()?;
         let creates = context.s3_op().name() == "CreateBucket";
         let bucket = context.s3_path().get_bucket_name().map(str::to_owned);
         let expected_owner = expected_owner(context.headers(), "x-amz-expected-bucket-owner");

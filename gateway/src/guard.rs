@@ -18,7 +18,7 @@ use crate::health::Health;
 use crate::host::Domains;
 use answer::Exchange;
 use body::GuardedBody;
-use common::{ByteRange, Random};
+use common::Random;
 use framing::Framing;
 use http::request::Parts as Head;
 use http::{HeaderValue, Method, Request, Response, header};
@@ -96,19 +96,6 @@ fn prepare(head: &mut Head, domains: &Domains) -> Result<Checked> {
     }
     query::check(&head.method, level, &pairs)?;
 
-    // S3 ignores a Range that is not one valid range; s3s refuses the request.
-    let range = head.headers.get(header::RANGE);
-    if range.is_some_and(|range| range.to_str().ok().is_none_or(|range| ByteRange::parse(range).is_err())) {
-        head.headers.remove(header::RANGE);
-    }
-    // The same for dates in conditions; s3s knows one of HTTP's three forms.
-    for name in [header::IF_MODIFIED_SINCE, header::IF_UNMODIFIED_SINCE] {
-        let date = head.headers.get(&name).map(|date| date.to_str().unwrap_or("").to_owned());
-        let parsed = date.map(|date| s3s::dto::Timestamp::parse(s3s::dto::TimestampFormat::HttpDate, &date));
-        if matches!(parsed, Some(Err(_))) {
-            head.headers.remove(&name);
-        }
-    }
     // s3s wants a length where a client that has no body may leave it out. An upload without one stays as it is: that
     // client has a body and did not say how long.
     let uploads =
@@ -200,12 +187,6 @@ mod tests {
     #[test]
     fn what_s3s_is_too_strict_about_is_corrected() {
         let domains = Domains::new(&[]);
-        let mut lenient = head("GET", "/b/k", &[("range", "bytes=1-2,4-5"), ("if-modified-since", "yesterday")]);
-        prepare(&mut lenient, &domains).expect("accepted");
-        assert!(lenient.headers.is_empty());
-        let mut single = head("GET", "/b/k", &[("range", "bytes=1-2")]);
-        prepare(&mut single, &domains).expect("accepted");
-        assert!(single.headers.contains_key("range"));
         let mut create = head("POST", "/b/k?uploads", &[]);
         prepare(&mut create, &domains).expect("accepted");
         assert_eq!(create.headers["content-length"], "0");

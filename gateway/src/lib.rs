@@ -8,6 +8,7 @@ mod error;
 mod guard;
 mod health;
 mod host;
+mod lenient;
 mod limits;
 mod listener;
 mod route;

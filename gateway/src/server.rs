@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::health::Health;
 use crate::host::Domains;
+use crate::lenient::Lenient;
 use crate::limits;
 use crate::listener::{Handler, Listener, Stage};
 use crate::s3::Service;
@@ -49,7 +50,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
 
     let health = Health::new(admin_address);
     let domains = Domains::new(&config.domains);
-    let s3 = s3_service(&config, &parts, domains.clone())?;
+    let s3 = s3_service(&config, &parts, &domains)?;
     let guard = Guard::new(s3, domains, parts.random.clone(), health.clone());
 
     let (stage, watched) = watch::channel(Stage::Serving);
@@ -74,12 +75,20 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     Ok(())
 }
 
-fn s3_service(config: &Config, parts: &Parts, domains: Domains) -> Result<S3Service> {
+/// s3s, with itself behind the route of requests that have to be asked again.
+fn s3_service(config: &Config, parts: &Parts, domains: &Domains) -> Result<S3Service> {
+    let inner = s3_builder(config, parts, domains)?.build();
+    let mut outer = s3_builder(config, parts, domains)?;
+    outer.set_route(Lenient::new(inner));
+    Ok(outer.build())
+}
+
+fn s3_builder(config: &Config, parts: &Parts, domains: &Domains) -> Result<S3ServiceBuilder> {
     let mut builder = S3ServiceBuilder::new(Service::new(parts.clone(), config.region.clone()));
     let access = Access::new(parts.control.clone(), &config.region)?;
     builder.set_auth(access.clone());
     builder.set_access(access);
-    builder.set_host(domains);
+    builder.set_host(domains.clone());
     let mut limits = S3Config::default();
     limits.xml_max_body_size = limits::XML_BODY_BYTES_MAX;
     // The guard refuses forms; should one come through, it is not worth memory.
@@ -88,7 +97,7 @@ fn s3_service(config: &Config, parts: &Parts, domains: Domains) -> Result<S3Serv
     limits.form_max_fields_size = 16 * 1024;
     limits.form_max_parts = 32;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits))));
-    Ok(builder.build())
+    Ok(builder)
 }
 
 /// The data port.

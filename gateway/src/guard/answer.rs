@@ -71,7 +71,10 @@ impl Exchange {
     /// An error document with the elements that s3s leaves out.
     fn document(&self, document: &str) -> String {
         let Some(inside) = document.strip_suffix("</Error>") else { return document.to_owned() };
-        let message = if inside.contains("<Message>") { "" } else { "<Message>The request was refused.</Message>" };
+        let message = match element(document, "Message") {
+            "" => format!("<Message>{}</Message>", message_of(element(document, "Code"))),
+            _ => String::new(),
+        };
         format!(
             "{inside}{message}<Resource>{}</Resource><RequestId>{}</RequestId><HostId>{}</HostId></Error>",
             escape(&self.resource),
@@ -102,6 +105,24 @@ async fn collect(body: Body) -> String {
     }
     let bytes = body.collect().await.map_or_else(|_| Bytes::new(), http_body_util::Collected::to_bytes);
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What s3s leaves unsaid.
+fn message_of(code: &str) -> &'static str {
+    match code {
+        "SignatureDoesNotMatch" => {
+            "The request signature we calculated does not match the signature you provided. Check your key and signing method."
+        }
+        "InvalidBucketName" => "The specified bucket is not valid.",
+        "InvalidURI" => "Couldn't parse the specified URI.",
+        "KeyTooLongError" => "Your key is too long",
+        "MalformedXML" => "The XML you provided was not well-formed or did not validate against our published schema",
+        "MissingRequestBodyError" => "Request Body is empty",
+        "MaxMessageLengthExceeded" => "Your request was too big",
+        "MissingContentLength" => "You must provide the Content-Length HTTP header.",
+        "AccessDenied" => "Access Denied",
+        _ => "The request was refused.",
+    }
 }
 
 /// The text of the first element of this name.
