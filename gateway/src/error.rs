@@ -19,6 +19,9 @@ pub enum Error {
     QueryAuthorization(&'static str),
     #[error("{0}")]
     AuthorizationMalformed(String),
+    /// A client that is told the right region signs again with it.
+    #[error("The authorization header is malformed; the region '{given}' is wrong; expecting '{expected}'")]
+    WrongRegion { given: String, expected: String },
     #[error("The AWS access key ID that you provided does not exist in our records.")]
     InvalidAccessKeyId,
     #[error("The provided token is malformed or otherwise not valid: session tokens are not issued here.")]
@@ -115,7 +118,9 @@ impl Error {
         let (code, status) = match self {
             Self::AccessDenied | Self::HeadersNotSigned(_) => ("AccessDenied", S::FORBIDDEN),
             Self::QueryAuthorization(_) => ("AuthorizationQueryParametersError", S::BAD_REQUEST),
-            Self::AuthorizationMalformed(_) => ("AuthorizationHeaderMalformed", S::BAD_REQUEST),
+            Self::AuthorizationMalformed(_) | Self::WrongRegion { .. } => {
+                ("AuthorizationHeaderMalformed", S::BAD_REQUEST)
+            }
             Self::InvalidAccessKeyId => ("InvalidAccessKeyId", S::FORBIDDEN),
             Self::InvalidToken => ("InvalidToken", S::BAD_REQUEST),
             Self::NoSuchBucket => ("NoSuchBucket", S::NOT_FOUND),
@@ -163,6 +168,9 @@ impl Error {
             }
             Self::InvalidRange { size } => {
                 headers.insert(header::CONTENT_RANGE, ascii(&format!("bytes */{size}")));
+            }
+            Self::WrongRegion { expected, .. } => {
+                headers.insert("x-amz-bucket-region", ascii(expected));
             }
             error if error.answer().code == "SlowDown" => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -271,7 +279,7 @@ impl From<Error> for S3Error {
     }
 }
 
-/// Text that this program formatted from numbers and hexadecimal digits.
+/// Text of this program's own: numbers, digits, the configured region.
 fn ascii(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
 }

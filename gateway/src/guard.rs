@@ -31,13 +31,14 @@ use std::sync::Arc;
 pub struct Guard {
     s3: S3Service,
     domains: Domains,
+    region: String,
     random: Arc<dyn Random>,
     health: Health,
 }
 
 impl Guard {
-    pub fn new(s3: S3Service, domains: Domains, random: Arc<dyn Random>, health: Health) -> Self {
-        Self { s3, domains, random, health }
+    pub fn new(s3: S3Service, domains: Domains, region: String, random: Arc<dyn Random>, health: Health) -> Self {
+        Self { s3, domains, region, random, health }
     }
 
     /// One request of the data port.
@@ -47,7 +48,7 @@ impl Guard {
         }
         let (mut head, incoming) = request.into_parts();
         let exchange = Exchange::begin(&*self.random, &head);
-        let (body, lent) = match prepare(&mut head, &self.domains) {
+        let (body, lent) = match prepare(&mut head, &self.domains, &self.region) {
             Ok(checked) => {
                 let (body, lent) = GuardedBody::lend(incoming, checked.framing, checked.digests);
                 (Ok(body), lent)
@@ -83,13 +84,13 @@ struct Checked {
 }
 
 /// Decides whether s3s may see the request, and corrects what s3s is too strict about. No I/O.
-fn prepare(head: &mut Head, domains: &Domains) -> Result<Checked> {
+fn prepare(head: &mut Head, domains: &Domains, region: &str) -> Result<Checked> {
     let host = check_host(head)?;
     let path = query::percent_decode(head.uri.path());
     let bucket_in_host = host.is_some_and(|host| domains.bucket_of(&host).is_some());
     let level = Level::of(&path, bucket_in_host);
     let pairs = query::pairs(head.uri.query().unwrap_or(""));
-    credentials::check(&head.headers, &pairs)?;
+    credentials::check(&head.headers, &pairs, region)?;
     if is_form(head) {
         // s3s would hold the whole file in memory, before it knows whose it is.
         return Err(Error::NotImplemented("POST Object (a form upload)".to_owned()));
@@ -161,7 +162,7 @@ mod tests {
 
     fn code(mut head: Head) -> &'static str {
         let domains = Domains::new(&["s3.test".to_owned()]);
-        prepare(&mut head, &domains).map_or_else(|error| error.answer().code, |_| "ok")
+        prepare(&mut head, &domains, "us-east-1").map_or_else(|error| error.answer().code, |_| "ok")
     }
 
     #[test]
@@ -188,10 +189,10 @@ mod tests {
     fn what_s3s_is_too_strict_about_is_corrected() {
         let domains = Domains::new(&[]);
         let mut create = head("POST", "/b/k?uploads", &[]);
-        prepare(&mut create, &domains).expect("accepted");
+        prepare(&mut create, &domains, "us-east-1").expect("accepted");
         assert_eq!(create.headers["content-length"], "0");
         let mut put = head("PUT", "/b/k", &[]);
-        prepare(&mut put, &domains).expect("accepted");
+        prepare(&mut put, &domains, "us-east-1").expect("accepted");
         assert!(!put.headers.contains_key("content-length"));
     }
 }

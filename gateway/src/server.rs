@@ -51,7 +51,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let health = Health::new(admin_address);
     let domains = Domains::new(&config.domains);
     let s3 = s3_service(&config, &parts, &domains)?;
-    let guard = Guard::new(s3, domains, parts.random.clone(), health.clone());
+    let guard = Guard::new(s3, domains, config.region.clone(), parts.random.clone(), health.clone());
 
     let (stage, watched) = watch::channel(Stage::Serving);
     let data = tokio::spawn(data.serve(Arc::new(Data(guard)), watched.clone()));

@@ -46,7 +46,7 @@ impl Exchange {
         if head.status.is_client_error() || head.status.is_server_error() {
             let document = collect(body).await;
             self.log(head.status, operation, &document);
-            let document = self.document(&document);
+            let document = self.document(&document, head.headers.get("x-amz-bucket-region"));
             head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(document.len()));
             body = Body::from(document);
         }
@@ -69,14 +69,16 @@ impl Exchange {
     }
 
     /// An error document with the elements that s3s leaves out.
-    fn document(&self, document: &str) -> String {
+    fn document(&self, document: &str, region: Option<&HeaderValue>) -> String {
         let Some(inside) = document.strip_suffix("</Error>") else { return document.to_owned() };
         let message = match element(document, "Message") {
             "" => format!("<Message>{}</Message>", message_of(element(document, "Code"))),
             _ => String::new(),
         };
+        let region = region.and_then(|region| region.to_str().ok());
+        let region = region.map(|region| format!("<Region>{}</Region>", escape(region))).unwrap_or_default();
         format!(
-            "{inside}{message}<Resource>{}</Resource><RequestId>{}</RequestId><HostId>{}</HostId></Error>",
+            "{inside}{message}{region}<Resource>{}</Resource><RequestId>{}</RequestId><HostId>{}</HostId></Error>",
             escape(&self.resource),
             self.request_id,
             self.host_id

@@ -18,7 +18,7 @@ pub enum Mechanism {
 const NOT_SUPPORTED: &str =
     "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
 
-pub fn check(headers: &HeaderMap, query: &[(String, String)]) -> Result<Mechanism> {
+pub fn check(headers: &HeaderMap, query: &[(String, String)], region: &str) -> Result<Mechanism> {
     let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let authorizations = headers.get_all(header::AUTHORIZATION).iter().count();
     let presigned = query.iter().any(|(key, _)| is_presign_key(key));
@@ -44,8 +44,8 @@ pub fn check(headers: &HeaderMap, query: &[(String, String)]) -> Result<Mechanis
             Err(Error::InvalidRequest("an unsigned request cannot have an aws-chunked body".to_owned()))
         }
         (0, false) => Ok(Mechanism::Anonymous),
-        (0, true) => check_presigned(headers, value).map(|()| Mechanism::Presigned),
-        _ => check_header(headers).map(|()| Mechanism::Header),
+        (0, true) => check_presigned(headers, value, region).map(|()| Mechanism::Presigned),
+        _ => check_header(headers, region).map(|()| Mechanism::Header),
     }
 }
 
@@ -54,7 +54,7 @@ fn is_presign_key(key: &str) -> bool {
 }
 
 /// A query that is half signed is refused: s3s would take it for an anonymous one.
-fn check_presigned<'q>(headers: &HeaderMap, value: impl Fn(&str) -> Option<&'q str>) -> Result<()> {
+fn check_presigned<'q>(headers: &HeaderMap, value: impl Fn(&str) -> Option<&'q str>, region: &str) -> Result<()> {
     const MISSING: Error = Error::QueryAuthorization(
         "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, \
          X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
@@ -77,11 +77,11 @@ fn check_presigned<'q>(headers: &HeaderMap, value: impl Fn(&str) -> Option<&'q s
             ));
         }
     }
-    check_scope(value("X-Amz-Credential").ok_or(MISSING)?)?;
+    check_scope(value("X-Amz-Credential").ok_or(MISSING)?, region)?;
     check_signed(headers, value("X-Amz-SignedHeaders").ok_or(MISSING)?)
 }
 
-fn check_header(headers: &HeaderMap) -> Result<()> {
+fn check_header(headers: &HeaderMap, region: &str) -> Result<()> {
     let text = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
     let Some(fields) = text.strip_prefix("AWS4-HMAC-SHA256") else {
         return Err(Error::InvalidRequest(NOT_SUPPORTED.to_owned()));
@@ -90,20 +90,29 @@ fn check_header(headers: &HeaderMap) -> Result<()> {
         let found = fields.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='));
         found.ok_or_else(|| Error::AuthorizationMalformed(format!("The authorization header is malformed: no {name}")))
     };
-    check_scope(field("Credential")?)?;
+    check_scope(field("Credential")?, region)?;
     check_signed(headers, field("SignedHeaders")?)
 }
 
-/// `key/date/region/service/aws4_request`. Any region is taken, as clients guess one; the service is S3.
-fn check_scope(credential: &str) -> Result<()> {
+/// `key/date/region/service/aws4_request`. Any name of a region is taken, as clients guess one. What is no name (s3cmd
+/// signs its first request for `US`) is answered with the right one, which the client then signs for. The service is S3.
+fn check_scope(credential: &str, expected: &str) -> Result<()> {
     let mut fields = credential.rsplit('/');
-    match (fields.next(), fields.next()) {
-        (Some("aws4_request"), Some("s3")) => Ok(()),
-        (_, Some(service)) => Err(Error::AuthorizationMalformed(format!(
-            "The authorization header is malformed; incorrect service \"{service}\". This endpoint belongs to \"s3\"."
-        ))),
-        (_, None) => Err(Error::AuthorizationMalformed("The credential is malformed".to_owned())),
+    let (terminator, service, region) = (fields.next(), fields.next(), fields.next().unwrap_or(""));
+    match (terminator, service) {
+        (Some("aws4_request"), Some("s3")) => {}
+        (_, Some(service)) => {
+            return Err(Error::AuthorizationMalformed(format!(
+                "The authorization header is malformed; incorrect service \"{service}\". This endpoint belongs to \"s3\"."
+            )));
+        }
+        (_, None) => return Err(Error::AuthorizationMalformed("The credential is malformed".to_owned())),
     }
+    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if region.is_empty() || !region.bytes().all(is_name) {
+        return Err(Error::WrongRegion { given: region.to_owned(), expected: expected.to_owned() });
+    }
+    Ok(())
 }
 
 /// `host` and every `x-amz-*` header must be among the signed ones. `x-amz-content-sha256` need not: its value is part of
@@ -130,7 +139,7 @@ mod tests {
         for (name, value) in headers {
             map.append(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a header value"));
         }
-        match check(&map, &pairs(query)) {
+        match check(&map, &pairs(query), "us-east-1") {
             Ok(mechanism) => format!("{mechanism:?}"),
             Err(error) => error.answer().code.to_owned(),
         }
@@ -198,6 +207,10 @@ mod tests {
     fn the_scope_names_s3() {
         let sts = authorization("host").replace("/s3/", "/sts/");
         assert_eq!(answer(&[("authorization", &sts)], ""), "AuthorizationHeaderMalformed");
+        let us = authorization("host").replace("/us-east-1/", "/US/");
+        assert_eq!(answer(&[("authorization", &us)], ""), "AuthorizationHeaderMalformed");
+        let elsewhere = authorization("host").replace("/us-east-1/", "/eu-west-1/");
+        assert_eq!(answer(&[("authorization", &elsewhere)], ""), "Header");
         assert_eq!(answer(&[("authorization", "AWS4-HMAC-SHA256 nonsense")], ""), "AuthorizationHeaderMalformed");
         assert_eq!(
             answer(&[], &presigned("60", "host").replace("%2Fs3%2F", "%2Fiam%2F")),
