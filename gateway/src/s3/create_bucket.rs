@@ -3,10 +3,11 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html>
 
+use crate::Parts;
 use crate::error::{Error, Result};
 use crate::s3::{Service, attributes};
 use cluster::{Applied, Bucket, Command};
-use common::BucketName;
+use common::{BucketName, OwnerId};
 use s3s::dto::{CreateBucketInput, CreateBucketOutput};
 use s3s::{S3Request, S3Response};
 use storage::{BucketState, BucketView};
@@ -31,17 +32,29 @@ pub async fn create_bucket(
         region: service.region.clone(),
         created_ms: service.parts.clock.now_ms(),
     };
-    let bucket = match service.parts.control.propose(command).await {
-        Ok(Applied::Bucket(bucket)) => bucket,
-        Ok(Applied::Nothing | Applied::Term(_)) => return Err(Error::Internal("CreateBucket gave no bucket")),
-        Err(cluster::Error::BucketExists { owner, .. }) if owner == identity.owner => {
-            return Err(Error::BucketAlreadyOwnedByYou(name));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    // Should this fail, the bucket exists all the same; its owner deletes it, or the next start makes the disks know it.
-    service.parts.target.apply_bucket(view(&bucket)).await?;
+    // Both steps go on without the client: the disks must not stay ignorant of a bucket because somebody hung up.
+    let parts = service.parts.clone();
+    let created = tokio::spawn(async move { create(&parts, command, &identity.owner).await });
+    match created.await {
+        Ok(outcome) => outcome?,
+        Err(_) => return Err(Error::Internal("the creation of the bucket was interrupted")),
+    }
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) }))
+}
+
+/// Existence is decided by the control store, then the disks are told. Where that failed the owner's repetition tells them.
+async fn create(parts: &Parts, command: Command, owner: &OwnerId) -> Result<()> {
+    match parts.control.propose(command).await {
+        Ok(Applied::Bucket(bucket)) => Ok(parts.target.apply_bucket(view(&bucket)).await?),
+        Ok(Applied::Nothing | Applied::Term(_)) => Err(Error::Internal("CreateBucket gave no bucket")),
+        Err(cluster::Error::BucketExists { name, owner: of }) if of == *owner => {
+            if let Some(bucket) = parts.control.read().await?.buckets.get(&name) {
+                parts.target.apply_bucket(view(bucket)).await?;
+            }
+            Err(Error::BucketAlreadyOwnedByYou(name))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A bucket as the disks know it.

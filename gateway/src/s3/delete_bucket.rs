@@ -34,7 +34,7 @@ pub async fn delete_bucket(
     Ok(S3Response::new(DeleteBucketOutput::default()))
 }
 
-/// Ends the deletions that an earlier process began. Call it before serving.
+/// Ends the deletions that an earlier process began. Call it before serving. Fails only if the control store does.
 pub async fn resume_bucket_deletions(parts: &Parts) -> Result<(), Error> {
     let state = parts.control.read().await?;
     let deleting = state.buckets.values().filter(|bucket| bucket.state == BucketState::Deleting);
@@ -44,7 +44,8 @@ pub async fn resume_bucket_deletions(parts: &Parts) -> Result<(), Error> {
             Err(Error::BucketNotEmpty) => {
                 tracing::info!(bucket = %bucket.name, "the deletion of a bucket was taken back: it is not empty");
             }
-            Err(error) => return Err(error),
+            // One disk that cannot answer keeps neither the others nor the node from starting.
+            Err(error) => tracing::error!(%error, bucket = %bucket.name, "a bucket stays in deletion"),
         }
     }
     Ok(())

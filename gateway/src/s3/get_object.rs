@@ -8,7 +8,7 @@ use crate::route::Target;
 use crate::s3::checksums::{self, set_checksum};
 use crate::s3::conditions::Conditions;
 use crate::s3::{Service, attributes, body, dates, listing};
-use common::{ByteRange, ObjectKey, VersionId};
+use common::{ByteRange, ETag, ObjectKey, VersionId};
 use http::{HeaderMap, HeaderValue, header};
 use s3s::dto::{GetObjectInput, GetObjectOutput};
 use s3s::{S3Request, S3Response};
@@ -65,6 +65,7 @@ pub struct View {
 /// A part's range, a byte range, or everything. A `Range` header that is none was removed before (`lenient.rs`).
 pub fn view(headers: &HeaderMap, part: Option<i32>, info: &ObjectInfo) -> Result<View> {
     let range = headers.get(header::RANGE).and_then(|value| ByteRange::parse(value.to_str().ok()?).ok());
+    let range = range.filter(|_| range_applies(headers, info));
     match (range, part) {
         (Some(_), Some(_)) => {
             Err(Error::InvalidRequest("Cannot specify both Range header and partNumber query parameter".to_owned()))
@@ -75,6 +76,16 @@ pub fn view(headers: &HeaderMap, part: Option<i32>, info: &ObjectInfo) -> Result
         }
         (None, Some(part)) => part_view(part, info),
         (None, None) => Ok(View { range: 0..info.size, partial: false, parts_count: None }),
+    }
+}
+
+/// `If-Range` (RFC 9110 section 13.1.5): a client that goes on with a download wants the whole object if it has changed.
+fn range_applies(headers: &HeaderMap, info: &ObjectInfo) -> bool {
+    let Some(validator) = headers.get(header::IF_RANGE) else { return true };
+    let text = validator.to_str().unwrap_or("");
+    match text.starts_with('"') {
+        true => ETag::parse(text) == Some(info.etag),
+        false => text == dates::http_date(info.modified_ms),
     }
 }
 
@@ -149,7 +160,7 @@ fn overridden(input: &GetObjectInput) -> Vec<header::HeaderName> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::{ETag, Stamp};
+    use common::Stamp;
 
     fn info(size: u64, part_sizes: &[u64]) -> ObjectInfo {
         ObjectInfo {
@@ -182,6 +193,22 @@ mod tests {
         assert_eq!(seen(None, Some(1), &info(0, &[])).expect("empty"), (0..0, None));
         let parts = info(10, &[4, 6]);
         assert_eq!(seen(None, Some(2), &parts).expect("part"), (4..10, Some("bytes 4-9/10".into())));
+    }
+
+    #[test]
+    fn a_changed_object_is_sent_whole() {
+        let info = info(10, &[]);
+        let seen = |validator: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, HeaderValue::from_static("bytes=2-3"));
+            headers.insert(header::IF_RANGE, validator.parse().expect("a header value"));
+            view(&headers, None, &info).expect("satisfiable").range
+        };
+        assert_eq!(seen(&format!("\"{}\"", info.etag)), 2..4);
+        assert_eq!(seen("Thu, 01 Jan 1970 00:00:00 GMT"), 2..4);
+        assert_eq!(seen("\"11111111111111111111111111111111\""), 0..10);
+        assert_eq!(seen("Thu, 01 Jan 1970 00:00:01 GMT"), 0..10);
+        assert_eq!(seen("W/\"0\""), 0..10);
     }
 
     #[test]
