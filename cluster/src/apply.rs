@@ -29,7 +29,7 @@ pub fn apply(state: &State, command: &Command) -> Result<(State, Applied)> {
             create_bucket(state, name, owner, region, *created_ms)
         }
         Command::BeginDeleteBucket { name } => set_bucket_state(state, name, None, BucketState::Deleting),
-        Command::FinishDeleteBucket { name, id } => finish_delete_bucket(state, name, *id),
+        Command::FinishDeleteBucket { name, id, version } => finish_delete_bucket(state, name, *id, *version),
         Command::CancelDeleteBucket { name, id } => set_bucket_state(state, name, Some(*id), BucketState::Active),
         Command::SetBucketDocument { name, document, content } => {
             set_bucket_document(state, name, document, content.as_deref())
@@ -90,10 +90,15 @@ fn set_bucket_state(
     Ok(change_bucket(state, bucket, |bucket| bucket.state = wanted))
 }
 
-fn finish_delete_bucket(state: &State, name: &BucketName, id: BucketId) -> Result<(State, Applied)> {
+fn finish_delete_bucket(state: &State, name: &BucketName, id: BucketId, version: u64) -> Result<(State, Applied)> {
+    let bucket = find_bucket(state, name, Some(id))?;
     // An active bucket may have taken writes since somebody found it empty: removing it would lose them.
-    if find_bucket(state, name, Some(id))?.state == BucketState::Active {
+    if bucket.state == BucketState::Active {
         return Err(Error::Invalid(format!("bucket {name} is not being deleted: begin again")));
+    }
+    // So may one that was active in between.
+    if bucket.version != version {
+        return Err(Error::BucketDeleting(name.clone()));
     }
     let mut next = following(state);
     Arc::make_mut(&mut next.buckets).remove(name);
@@ -241,7 +246,11 @@ mod tests {
     }
 
     fn finish(bucket: &str, id: u64) -> Command {
-        Command::FinishDeleteBucket { name: name(bucket), id: BucketId(id) }
+        finish_seen(bucket, id, 3)
+    }
+
+    fn finish_seen(bucket: &str, id: u64, version: u64) -> Command {
+        Command::FinishDeleteBucket { name: name(bucket), id: BucketId(id), version }
     }
 
     fn cancel(bucket: &str, id: u64) -> Command {

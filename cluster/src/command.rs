@@ -18,10 +18,13 @@ pub enum Command {
     BeginDeleteBucket {
         name: BucketName,
     },
-    /// Step 4 of DeleteBucket: the bucket is gone. The id guards against a name that was created anew.
+    /// Step 4 of DeleteBucket: the bucket is gone. The id guards against a name that was created anew; the version is that of
+    /// the bucket's document when its emptiness was looked at, and guards against a deletion that was cancelled and begun
+    /// again since, with writes in between.
     FinishDeleteBucket {
         name: BucketName,
         id: BucketId,
+        version: u64,
     },
     /// Step 4 of DeleteBucket when it was not empty: active again. Applied answer: `Bucket`.
     CancelDeleteBucket {

@@ -286,6 +286,8 @@ impl DiskStore {
         for thread in threads {
             thread.join().ok();
         }
+        // The store is closed here and not when the last reader lets go of this value: the next process may come at once.
+        self.index.replace_store(None);
         checkpoint
     }
 }
@@ -395,9 +397,6 @@ fn recover_disk(disk: &Arc<dyn Disk>, segments: &Segments, files: &Files, identi
         Err(Error::IndexBroken(_)) => rebuild(disk.as_ref(), segments, &sealed, Some(files))?,
         Err(error) => return Err(error),
     };
-    for name in &superseded {
-        disk.unlink(&name.path()).map_err(Error::io(name.path()))?;
-    }
     for (id, _, record) in store.buckets()? {
         files.bucket_names.write().unwrap_or_else(PoisonError::into_inner).insert(id, record.name.as_str().to_owned());
     }
@@ -405,6 +404,10 @@ fn recover_disk(disk: &Arc<dyn Disk>, segments: &Segments, files: &Files, identi
     let position = Checkpoint { segment, offset, stamp: replayed.greatest };
     files.sync_touched().map_err(|error| Error::DiskFailed(format!("sync of directories: {error}")))?;
     store.write(true, |writer| writer.set_checkpoint(position))?;
+    // Only now: until the checkpoint is durable the index may still name addresses in them.
+    for name in &superseded {
+        disk.unlink(&name.path()).map_err(Error::io(name.path()))?;
+    }
     clear_staging(disk.as_ref()).map_err(Error::io("staging/"))?;
     let greatest_run = sealed.iter().map(|(_, footer)| footer.run).max().unwrap_or(Term(0));
     Ok(Opened { store, position, greatest_run })

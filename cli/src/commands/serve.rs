@@ -128,7 +128,7 @@ async fn open_target(
     };
     let (clock, random) = (Arc::clone(clock), Arc::clone(random));
     let terms = Arc::new(Terms::new(Arc::clone(control), Handle::current()));
-    let target = blocking(move || Target::open(config, clock, random, terms)).await??;
+    let target = blocking(move || Target::open(&config, clock, random, terms)).await??;
     for bucket in control.read().await?.buckets.values() {
         let view = storage::BucketView {
             id: bucket.id,

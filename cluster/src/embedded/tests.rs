@@ -35,7 +35,10 @@ fn random_command(random: &dyn Random, state: &State) -> Command {
     match random.u64() % 10 {
         0 | 1 => Command::CreateBucket { name, owner: owner_id, region: "here".into(), created_ms: random.u64() },
         2 => Command::BeginDeleteBucket { name },
-        3 => Command::FinishDeleteBucket { name, id },
+        3 => {
+            let version = state.buckets.get(&name).map_or(0, |bucket| bucket.version);
+            Command::FinishDeleteBucket { name, id, version }
+        }
         4 => Command::CancelDeleteBucket { name, id },
         5 => Command::SetBucketDocument {
             name,

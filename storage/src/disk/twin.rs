@@ -203,10 +203,12 @@ impl TwinDisk {
     }
 
     fn running(&self) -> io::Result<MutexGuard<'_, State>> {
+        // Under the lock: nothing of a killed process comes after the kill.
+        let state = self.lock();
         if !self.alive.load(Ordering::Acquire) {
             return Err(io::Error::other("the process was killed"));
         }
-        Ok(self.lock())
+        Ok(state)
     }
 
     /// How many operations the disk has seen: a moment of the run.
@@ -217,6 +219,7 @@ impl TwinDisk {
     /// kill -9: whoever holds this handle or a file of it can do nothing more; the page cache stays. The new handle is the
     /// next process's.
     pub fn kill(&self) -> Self {
+        let _state = self.lock();
         self.alive.store(false, Ordering::Release);
         Self { state: Arc::clone(&self.state), alive: Arc::new(AtomicBool::new(true)) }
     }

@@ -323,7 +323,7 @@ async fn check_image(run: &Run, image: &TwinDisk, moment: usize) -> Tally {
         Ok(target) => target,
         Err(error) => {
             if expects_something {
-                REPORTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner).report(&format!("it does not open: {error}"));
+                report(&format!("it does not open: {error}"));
                 tally.lost += 1;
             }
             return tally;
@@ -337,23 +337,26 @@ async fn check_image(run: &Run, image: &TwinDisk, moment: usize) -> Tally {
         // Something acknowledged that is gone is lost; everything else is an answer that no history gives.
         match read(&target, BUCKET, &key.name).await {
             Ok(None) => tally.lost += 1,
-            _ => tally.wrong += 1,
+            Ok(Some((bytes, seed))) => {
+                report(&format!("{} at {moment}: {} bytes of seed {seed}, allowed {allowed:?}", key.name, bytes.len()));
+                tally.wrong += 1;
+            }
+            Err(error) => {
+                report(&format!("{} at {moment}: {error}", key.name));
+                tally.wrong += 1;
+            }
         }
     }
     target.disks()[0].health.set_stopping_hard();
     tally
 }
 
-/// Says a thing that went wrong once, not a thousand times.
-static REPORTED: Mutex<Reports> = Mutex::new(Reports(Vec::new()));
-
-struct Reports(Vec<String>);
-
-impl Reports {
-    fn report(&mut self, text: &str) {
-        if !self.0.iter().any(|known| known == text) && self.0.len() < 20 {
-            println!("twin: {text}");
-            self.0.push(text.to_owned());
-        }
+/// Says a thing that went wrong once, and not a thousand of them.
+fn report(text: &str) {
+    static REPORTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+    let mut reported = REPORTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if !reported.iter().any(|known| known == text) && reported.len() < 20 {
+        println!("twin: {text}");
+        reported.push(text.to_owned());
     }
 }

@@ -1,0 +1,132 @@
+//! Who may do what: the secret of an access key for the signature, and one decision for every operation.
+
+use crate::error::{Error, Result};
+use crate::lenient::Verified;
+use cluster::{Bucket, ControlPlane};
+use common::{AccessKeyId, BucketName, OwnerId};
+use http::{HeaderMap, HeaderValue};
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::{S3Auth, SecretKey};
+use s3s::{S3Error, S3Result};
+use std::sync::{Arc, OnceLock};
+
+/// Who signed a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub owner: OwnerId,
+    /// An administrator sees and changes everything.
+    pub admin: bool,
+}
+
+/// The decision: an administrator may do everything, an owner everything with what is theirs, nobody else anything.
+pub fn allowed(identity: Option<&Identity>, bucket_owner: &OwnerId) -> bool {
+    identity.is_some_and(|identity| identity.admin || identity.owner == *bucket_owner)
+}
+
+/// The name of the operation that a request turned out to be, for the line in the log.
+#[derive(Clone, Default)]
+pub struct OperationName(pub Arc<OnceLock<String>>);
+
+#[derive(Clone)]
+pub struct Access {
+    control: Arc<dyn ControlPlane>,
+    region: HeaderValue,
+}
+
+impl Access {
+    pub fn new(control: Arc<dyn ControlPlane>, region: &str) -> Result<Self> {
+        let region = HeaderValue::from_str(region);
+        let region = region.map_err(|_| Error::InvalidArgument("the region is not a header's value".to_owned()))?;
+        Ok(Self { control, region })
+    }
+
+    fn identity(&self, access_key: &str) -> Result<Identity> {
+        let state = self.control.current();
+        let key = state.keys.get(&AccessKeyId(access_key.to_owned())).ok_or(Error::InvalidAccessKeyId)?;
+        Ok(Identity { owner: key.owner.clone(), admin: key.admin })
+    }
+
+    fn decide(&self, context: &mut S3AccessContext<'_>) -> Result<()> {
+        let key = match context.credentials() {
+            Some(signed) => Some(signed.access_key.clone()),
+            None => context.extensions_mut().get::<Verified>().map(|verified| verified.0.clone()),
+        };
+        let identity = key.map(|key| self.identity(&key)).transpose()?;
+        let creates = context.s3_op().name() == "CreateBucket";
+        let bucket = context.s3_path().get_bucket_name().map(str::to_owned);
+        let expected_owner = expected_owner(context.headers(), "x-amz-expected-bucket-owner");
+        if let Some(identity) = &identity {
+            context.extensions_mut().insert(identity.clone());
+        }
+        let bucket = match bucket {
+            Some(bucket) if !creates => bucket,
+            // ListBuckets shows what is the caller's; a new bucket becomes the caller's.
+            Some(_) | None => return if identity.is_some() { Ok(()) } else { Err(Error::AccessDenied) },
+        };
+        let bucket = find(&*self.control, &bucket)?;
+        check(identity.as_ref(), &bucket, expected_owner.as_deref())
+    }
+}
+
+/// Looks a bucket up in the state that this node has.
+pub fn find(control: &dyn ControlPlane, name: &str) -> Result<Arc<Bucket>> {
+    let name = BucketName::parse(name)?;
+    control.current().buckets.get(&name).cloned().ok_or(Error::NoSuchBucket)
+}
+
+/// Whether the caller may use this bucket, and whether it belongs to whom the caller believes.
+pub fn check(identity: Option<&Identity>, bucket: &Bucket, expected_owner: Option<&str>) -> Result<()> {
+    let as_expected = expected_owner.is_none_or(|owner| owner == bucket.owner.0);
+    if allowed(identity, &bucket.owner) && as_expected { Ok(()) } else { Err(Error::AccessDenied) }
+}
+
+/// A header that cannot be read names nobody.
+pub fn expected_owner(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("").to_owned())
+}
+
+#[async_trait::async_trait]
+impl S3Auth for Access {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        let state = self.control.current();
+        match state.keys.get(&AccessKeyId(access_key.to_owned())) {
+            Some(key) => Ok(SecretKey::from(key.secret.clone())),
+            None => Err(Error::InvalidAccessKeyId.into()),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Access {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let operation = context.s3_op().name().to_owned();
+        if let Some(name) = context.extensions_mut().get::<OperationName>() {
+            let _ = name.0.set(operation.clone());
+        }
+        self.decide(context).map_err(|error| {
+            let mut answer = S3Error::from(error);
+            if operation == "HeadBucket" {
+                // SDKs find a bucket's region in this answer, whatever its status.
+                let mut headers = answer.headers().cloned().unwrap_or_default();
+                headers.insert("x-amz-bucket-region", self.region.clone());
+                answer.set_headers(headers);
+            }
+            answer
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_and_administrators_are_allowed() {
+        let owner = |name: &str| OwnerId(name.to_owned());
+        let identity = |name: &str, admin| Identity { owner: owner(name), admin };
+        assert!(allowed(Some(&identity("a", false)), &owner("a")));
+        assert!(allowed(Some(&identity("b", true)), &owner("a")));
+        assert!(!allowed(Some(&identity("b", false)), &owner("a")));
+        assert!(!allowed(None, &owner("a")));
+    }
+}

@@ -1,0 +1,198 @@
+//! What stands before s3s and enforces what s3s 0.14.1 does not: known queries only (`guard/query.rs`), signed headers and
+//! one credential mechanism (`guard/credentials.rs`), bounded framing (`guard/framing.rs`), one host. Behind s3s it
+//! completes the answer: ids, error documents, bodies that HTTP does not allow, and the line in the log.
+
+mod answer;
+mod body;
+mod credentials;
+mod framing;
+mod query;
+
+pub use body::BodyDigests;
+pub use framing::CHUNKING_ERROR;
+pub use query::pairs as query_pairs;
+
+use crate::access::OperationName;
+use crate::error::{Error, Result};
+use crate::health::Health;
+use crate::host::Domains;
+use answer::Exchange;
+use body::GuardedBody;
+use common::Random;
+use framing::Framing;
+use http::request::Parts as Head;
+use http::{HeaderValue, Method, Request, Response, header};
+use hyper::body::Incoming;
+use query::Level;
+use s3s::service::S3Service;
+use s3s::{Body, S3Error};
+use std::sync::Arc;
+
+pub struct Guard {
+    s3: S3Service,
+    domains: Domains,
+    region: String,
+    random: Arc<dyn Random>,
+    health: Health,
+}
+
+impl Guard {
+    pub fn new(s3: S3Service, domains: Domains, region: String, random: Arc<dyn Random>, health: Health) -> Self {
+        Self { s3, domains, region, random, health }
+    }
+
+    /// One request of the data port.
+    pub async fn call(&self, request: Request<Incoming>) -> Response<Body> {
+        if let Some(answer) = self.health.answer(request.method(), request.uri().path()) {
+            return answer;
+        }
+        let (mut head, incoming) = request.into_parts();
+        let exchange = Exchange::begin(&*self.random, &head);
+        let (body, lent) = match prepare(&mut head, &self.domains, &self.region) {
+            Ok(checked) => {
+                let (body, lent) = GuardedBody::lend(incoming, checked.framing, checked.digests);
+                (Ok(body), lent)
+            }
+            Err(error) => {
+                let (_, lent) = GuardedBody::lend(incoming, None, None);
+                (Err(error), lent)
+            }
+        };
+        let waits = head.headers.contains_key(header::EXPECT);
+        let operation = OperationName::default();
+        head.extensions.insert(operation.clone());
+        let answer = match body {
+            Ok(body) => match self.s3.call(Request::from_parts(head, body)).await {
+                Ok(answer) => answer,
+                Err(_) => refusal(Error::Internal("the answer could not be written")),
+            },
+            Err(error) => refusal(error),
+        };
+        // A client that sends its body without waiting must not find the connection reset instead of the refusal. One that
+        // waits for `100 Continue` has sent nothing.
+        if !answer.status().is_success() && !waits {
+            lent.drain().await;
+        }
+        exchange.complete(answer, operation.0.get().map_or("-", String::as_str)).await
+    }
+}
+
+/// What the body of an accepted request needs on its way.
+struct Checked {
+    framing: Option<Framing>,
+    digests: Option<BodyDigests>,
+}
+
+/// Decides whether s3s may see the request, and corrects what s3s is too strict about. No I/O.
+fn prepare(head: &mut Head, domains: &Domains, region: &str) -> Result<Checked> {
+    let host = check_host(head)?;
+    let path = query::percent_decode(head.uri.path());
+    let bucket_in_host = host.is_some_and(|host| domains.bucket_of(&host).is_some());
+    let level = Level::of(&path, bucket_in_host);
+    let pairs = query::pairs(head.uri.query().unwrap_or(""));
+    credentials::check(&head.headers, &pairs, region)?;
+    if is_form(head) {
+        // s3s would hold the whole file in memory, before it knows whose it is.
+        return Err(Error::NotImplemented("POST Object (a form upload)".to_owned()));
+    }
+    query::check(&head.method, level, &pairs)?;
+
+    // s3s wants a length where a client that has no body may leave it out. An upload without one stays as it is: that
+    // client has a body and did not say how long.
+    let uploads =
+        head.method == Method::PUT && level == Level::Object && !head.headers.contains_key("x-amz-copy-source");
+    let has_length =
+        head.headers.contains_key(header::CONTENT_LENGTH) || head.headers.contains_key(header::TRANSFER_ENCODING);
+    if !uploads && !has_length && (head.method == Method::PUT || head.method == Method::POST) {
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
+
+    let hash = head.headers.get("x-amz-content-sha256").map(HeaderValue::as_bytes).unwrap_or_default();
+    let framing = hash.starts_with(b"STREAMING-").then(|| Framing::new(!hash.starts_with(b"STREAMING-UNSIGNED-")));
+    // s3s parses the document of DeleteObjects before the operation sees it, so its digests are taken here.
+    let digests = (head.method == Method::POST && level == Level::Bucket).then(BodyDigests::default);
+    if let Some(digests) = &digests {
+        head.extensions.insert(digests.clone());
+    }
+    Ok(Checked { framing, digests })
+}
+
+/// One `Host`, the same as in an absolute URI: a proxy and we must not read two different buckets.
+fn check_host(head: &Head) -> Result<Option<String>> {
+    let wrong = |what: &str| Error::InvalidRequest(format!("Invalid host header: {what}"));
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let first = hosts.next().map(|host| host.to_str().map_err(|_| wrong("not ASCII"))).transpose()?;
+    if hosts.next().is_some() {
+        return Err(wrong("more than one"));
+    }
+    let authority = head.uri.authority().map(|authority| authority.as_str());
+    if let (Some(host), Some(authority)) = (first, authority)
+        && !host.eq_ignore_ascii_case(authority)
+    {
+        return Err(wrong("another one than in the request line"));
+    }
+    Ok(first.or(authority).map(str::to_owned))
+}
+
+fn is_form(head: &Head) -> bool {
+    let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    head.method == Method::POST && content_type.trim_start().to_ascii_lowercase().starts_with("multipart/form-data")
+}
+
+fn refusal(error: Error) -> Response<Body> {
+    let status = error.answer().status;
+    S3Error::from(error).to_http_response().unwrap_or_else(|_| {
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = status;
+        answer
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(method: &str, uri: &str, headers: &[(&str, &str)]) -> Head {
+        let mut builder = Request::builder().method(method).uri(uri);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).expect("a request").into_parts().0
+    }
+
+    fn code(mut head: Head) -> &'static str {
+        let domains = Domains::new(&["s3.test".to_owned()]);
+        prepare(&mut head, &domains, "us-east-1").map_or_else(|error| error.answer().code, |_| "ok")
+    }
+
+    #[test]
+    fn levels_come_from_host_and_path() {
+        assert_eq!(code(head("DELETE", "/b/k?annotation", &[("host", "localhost")])), "NotImplemented");
+        assert_eq!(code(head("GET", "/?location", &[("host", "b.s3.test")])), "ok");
+        assert_eq!(code(head("GET", "/?location", &[("host", "s3.test")])), "NotImplemented");
+        assert_eq!(code(head("GET", "/b%2Fk?location", &[("host", "s3.test")])), "NotImplemented");
+    }
+
+    #[test]
+    fn there_is_one_host() {
+        assert_eq!(code(head("GET", "/", &[("host", "a"), ("host", "a")])), "InvalidRequest");
+        assert_eq!(code(head("GET", "http://a/", &[("host", "b")])), "InvalidRequest");
+        assert_eq!(code(head("GET", "http://a:80/", &[("host", "A:80")])), "ok");
+    }
+
+    #[test]
+    fn forms_are_refused_before_they_are_read() {
+        assert_eq!(code(head("POST", "/b", &[("content-type", "Multipart/Form-Data; boundary=x")])), "NotImplemented");
+    }
+
+    #[test]
+    fn what_s3s_is_too_strict_about_is_corrected() {
+        let domains = Domains::new(&[]);
+        let mut create = head("POST", "/b/k?uploads", &[]);
+        prepare(&mut create, &domains, "us-east-1").expect("accepted");
+        assert_eq!(create.headers["content-length"], "0");
+        let mut put = head("PUT", "/b/k", &[]);
+        prepare(&mut put, &domains, "us-east-1").expect("accepted");
+        assert!(!put.headers.contains_key("content-length"));
+    }
+}

@@ -1,0 +1,300 @@
+//! The sub-resource allow-list. s3s 0.14.1 routes a sub-resource that it does not know to the plain verb, so that
+//! `DELETE key?annotation` would delete the object. Here every query key is known for its method and level, or the request
+//! is refused before s3s sees it.
+
+use crate::error::{Error, Result};
+use http::Method;
+
+/// What a path names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    Root,
+    Bucket,
+    Object,
+}
+
+impl Level {
+    /// From a decoded path, exactly as s3s reads it.
+    pub fn of(path: &str, bucket_in_host: bool) -> Self {
+        let rest = path.strip_prefix('/').unwrap_or(path);
+        if bucket_in_host {
+            return if rest.is_empty() { Self::Bucket } else { Self::Object };
+        }
+        match rest.split_once('/') {
+            None if rest.is_empty() => Self::Root,
+            None | Some((_, "")) => Self::Bucket,
+            Some(_) => Self::Object,
+        }
+    }
+}
+
+/// One operation as the query names it: its sub-resource (none for the plain verb), what else it takes, what it needs.
+struct Shape {
+    sub_resource: Option<&'static str>,
+    takes: &'static [&'static str],
+    needs: &'static [&'static str],
+}
+
+const fn plain(takes: &'static [&'static str]) -> Shape {
+    Shape { sub_resource: None, takes, needs: &[] }
+}
+
+const fn sub(name: &'static str, takes: &'static [&'static str]) -> Shape {
+    Shape { sub_resource: Some(name), takes, needs: &[] }
+}
+
+const READ: &[&str] = &[
+    "versionId",
+    "partNumber",
+    "response-content-type",
+    "response-content-language",
+    "response-expires",
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+];
+
+/// `metadata` is MinIO's extension: its clients list with it and take an answer without. `KeyMarker` and `UploadIdMarker`
+/// are what s3cmd calls the markers of ListMultipartUploads.
+const GET_BUCKET: &[Shape] = &[
+    plain(&[
+        "delimiter",
+        "encoding-type",
+        "marker",
+        "max-keys",
+        "prefix",
+        "list-type",
+        "continuation-token",
+        "fetch-owner",
+        "start-after",
+        "metadata",
+    ]),
+    sub(
+        "uploads",
+        &[
+            "delimiter",
+            "encoding-type",
+            "key-marker",
+            "max-uploads",
+            "prefix",
+            "upload-id-marker",
+            "KeyMarker",
+            "UploadIdMarker",
+        ],
+    ),
+    sub(
+        "versions",
+        &["delimiter", "encoding-type", "key-marker", "max-keys", "prefix", "version-id-marker", "metadata"],
+    ),
+    sub("accelerate", &[]),
+    sub("acl", &[]),
+    sub("cors", &[]),
+    sub("encryption", &[]),
+    sub("lifecycle", &[]),
+    sub("location", &[]),
+    sub("logging", &[]),
+    sub("notification", &[]),
+    sub("object-lock", &[]),
+    sub("ownershipControls", &[]),
+    sub("policy", &[]),
+    sub("policyStatus", &[]),
+    sub("publicAccessBlock", &[]),
+    sub("replication", &[]),
+    sub("requestPayment", &[]),
+    sub("tagging", &[]),
+    sub("versioning", &[]),
+    sub("website", &[]),
+];
+
+const GET_OBJECT: &[Shape] = &[
+    plain(READ),
+    sub("uploadId", &["max-parts", "part-number-marker", "encoding-type"]),
+    sub("acl", &["versionId"]),
+    sub("legal-hold", &["versionId"]),
+    sub("retention", &["versionId"]),
+    sub("tagging", &["versionId"]),
+];
+
+const PUT_OBJECT: &[Shape] =
+    &[plain(&[]), Shape { sub_resource: Some("uploadId"), takes: &["partNumber"], needs: &["partNumber"] }];
+
+fn shapes(method: &Method, level: Level) -> Option<&'static [Shape]> {
+    Some(match (method.as_str(), level) {
+        ("GET", Level::Root) => &const { [plain(&["prefix", "max-buckets", "continuation-token", "bucket-region"])] },
+        ("GET", Level::Bucket) => GET_BUCKET,
+        ("GET", Level::Object) => GET_OBJECT,
+        ("HEAD", Level::Bucket) => &const { [plain(&[])] },
+        ("HEAD", Level::Object) => &const { [plain(READ)] },
+        ("PUT", Level::Bucket) => &const { [plain(&[])] },
+        ("PUT", Level::Object) => PUT_OBJECT,
+        ("POST", Level::Bucket) => &const { [sub("delete", &[])] },
+        ("POST", Level::Object) => &const { [sub("uploads", &[]), sub("uploadId", &[])] },
+        ("DELETE", Level::Bucket) => &const { [plain(&[])] },
+        ("DELETE", Level::Object) => &const { [plain(&["versionId"]), sub("uploadId", &[])] },
+        _ => return None,
+    })
+}
+
+/// Keys that belong to the signature of a presigned URL, or that SDKs add to any request.
+fn is_universal(key: &str) -> bool {
+    const PRESIGNED: [&str; 9] = [
+        "X-Amz-Algorithm",
+        "X-Amz-Credential",
+        "X-Amz-Date",
+        "X-Amz-Expires",
+        "X-Amz-SignedHeaders",
+        "X-Amz-Signature",
+        "X-Amz-Security-Token",
+        "X-Amz-Content-Sha256",
+        "x-id",
+    ];
+    // Presigners move these from headers to the query; without the body at hand their values are placeholders.
+    PRESIGNED.contains(&key)
+        || key == "x-amz-checksum-mode"
+        || key == "x-amz-sdk-checksum-algorithm"
+        || key == "x-amz-user-agent"
+        || key.starts_with("x-amz-checksum-")
+}
+
+/// Refuses every query that is not exactly one known operation.
+pub fn check(method: &Method, level: Level, pairs: &[(String, String)]) -> Result<()> {
+    let shapes = shapes(method, level).ok_or(Error::MethodNotAllowed)?;
+    let keys: Vec<&str> = pairs.iter().map(|(key, _)| key.as_str()).filter(|key| !is_universal(key)).collect();
+    if let Some(key) = keys.iter().enumerate().find_map(|(at, key)| keys[..at].contains(key).then_some(key)) {
+        return Err(Error::InvalidArgument(format!("the query parameter {key} is there twice")));
+    }
+    let named = shapes.iter().find(|shape| shape.sub_resource.is_some_and(|name| keys.contains(&name)));
+    let shape = named.or_else(|| shapes.iter().find(|shape| shape.sub_resource.is_none()));
+    let unknown = |key: &str| Error::NotImplemented(format!("{method} with the query parameter {key}"));
+    let Some(shape) = shape else {
+        return Err(keys.first().map_or(Error::MethodNotAllowed, |key| unknown(key)));
+    };
+    if let Some(key) = keys.iter().find(|key| Some(**key) != shape.sub_resource && !shape.takes.contains(key)) {
+        return Err(unknown(key));
+    }
+    match shape.needs.iter().find(|key| !keys.contains(key)) {
+        Some(key) => Err(Error::InvalidArgument(format!("the query parameter {key} is missing"))),
+        None => Ok(()),
+    }
+}
+
+/// The pairs of a query, decoded as s3s decodes them (`application/x-www-form-urlencoded`).
+pub fn pairs(query: &str) -> Vec<(String, String)> {
+    let decode = |text: &str| percent_decode(&text.replace('+', " "));
+    let pieces = query.split('&').filter(|piece| !piece.is_empty());
+    pieces.map(|piece| piece.split_once('=').unwrap_or((piece, ""))).map(|(k, v)| (decode(k), decode(v))).collect()
+}
+
+/// Percent-decoding that leaves malformed escapes as they are, as s3s's does.
+pub fn percent_decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escape = (bytes[at] == b'%').then(|| bytes.get(at + 1..at + 3)).flatten();
+        let value = escape.and_then(|digits| {
+            let high = char::from(digits[0]).to_digit(16)?;
+            let low = char::from(digits[1]).to_digit(16)?;
+            u8::try_from(high << 4 | low).ok()
+        });
+        decoded.push(value.unwrap_or(bytes[at]));
+        at += if value.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(method: Method, level: Level, query: &str) -> &'static str {
+        check(&method, level, &pairs(query)).map_or_else(|error| error.answer().code, |()| "ok")
+    }
+
+    /// What SDKs can send and s3s would have routed to the plain verb: each would lose or change data.
+    #[test]
+    fn unknown_sub_resources_never_fall_through() {
+        for (method, level, query) in [
+            (Method::DELETE, Level::Object, "annotation"),
+            (Method::DELETE, Level::Object, "annotation=x&versionId=null"),
+            (Method::DELETE, Level::Object, "tagging"),
+            (Method::DELETE, Level::Bucket, "metadataConfiguration"),
+            (Method::DELETE, Level::Bucket, "policy"),
+            (Method::PUT, Level::Object, "annotation"),
+            (Method::PUT, Level::Object, "encryption"),
+            (Method::PUT, Level::Object, "renameObject"),
+            (Method::PUT, Level::Object, "partNumber=1"),
+            (Method::PUT, Level::Object, "acl"),
+            (Method::PUT, Level::Bucket, "abac"),
+            (Method::PUT, Level::Bucket, "acl"),
+            (Method::GET, Level::Object, "annotation"),
+            (Method::GET, Level::Object, "attributes"),
+            (Method::GET, Level::Bucket, "metadataConfiguration"),
+            (Method::GET, Level::Bucket, "acl&tagging"),
+            (Method::GET, Level::Bucket, "versions&uploads"),
+            (Method::POST, Level::Object, "restore"),
+            (Method::POST, Level::Bucket, "metadataTable"),
+            (Method::GET, Level::Object, "%61nnotation"),
+            (Method::PUT, Level::Object, "x-amz-acl=public-read"),
+        ] {
+            assert_eq!(code(method.clone(), level, query), "NotImplemented", "{method} {query}");
+        }
+    }
+
+    #[test]
+    fn what_clients_send_every_day_passes() {
+        for (method, level, query) in [
+            (Method::GET, Level::Root, "x-id=ListBuckets&max-buckets=10"),
+            (
+                Method::GET,
+                Level::Bucket,
+                "list-type=2&prefix=a&delimiter=%2F&encoding-type=url&fetch-owner=true&metadata=true",
+            ),
+            (Method::GET, Level::Bucket, "location"),
+            (Method::GET, Level::Bucket, "uploads&KeyMarker=a&UploadIdMarker=b"),
+            (Method::GET, Level::Bucket, "versions&max-keys=2"),
+            (Method::GET, Level::Object, "versionId=null&response-content-type=a&partNumber=1&x-id=GetObject"),
+            (Method::GET, Level::Object, "uploadId=x&max-parts=3"),
+            (Method::PUT, Level::Object, "partNumber=1&uploadId=x&x-id=UploadPart"),
+            (Method::PUT, Level::Object, "X-Amz-Signature=a&X-Amz-Expires=5&x-amz-checksum-crc32=AAAAAA%3D%3D"),
+            (Method::POST, Level::Object, "uploads="),
+            (Method::POST, Level::Object, "uploadId=x"),
+            (Method::POST, Level::Bucket, "delete="),
+            (Method::DELETE, Level::Object, "uploadId=x"),
+            (Method::DELETE, Level::Bucket, ""),
+        ] {
+            assert_eq!(code(method.clone(), level, query), "ok", "{method} {query}");
+        }
+    }
+
+    #[test]
+    fn half_an_operation_is_refused() {
+        assert_eq!(code(Method::PUT, Level::Object, "uploadId=x"), "InvalidArgument");
+        assert_eq!(code(Method::GET, Level::Bucket, "prefix=a&prefix=b"), "InvalidArgument");
+        assert_eq!(code(Method::POST, Level::Object, ""), "MethodNotAllowed");
+        assert_eq!(code(Method::POST, Level::Root, ""), "MethodNotAllowed");
+        assert_eq!(code(Method::PATCH, Level::Object, ""), "MethodNotAllowed");
+        assert_eq!(code(Method::HEAD, Level::Root, ""), "MethodNotAllowed");
+    }
+
+    #[test]
+    fn levels_are_read_like_s3s_reads_them() {
+        assert_eq!(Level::of("/", false), Level::Root);
+        assert_eq!(Level::of("/b", false), Level::Bucket);
+        assert_eq!(Level::of("/b/", false), Level::Bucket);
+        assert_eq!(Level::of("/b/k", false), Level::Object);
+        assert_eq!(Level::of("/b//", false), Level::Object);
+        assert_eq!(Level::of(&percent_decode("/b%2Fk"), false), Level::Object);
+        assert_eq!(Level::of("/", true), Level::Bucket);
+        assert_eq!(Level::of("/k", true), Level::Object);
+    }
+
+    #[test]
+    fn queries_are_decoded() {
+        let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        };
+        assert_eq!(pairs("a=b%20c+d&&e"), owned(&[("a", "b c d"), ("e", "")]));
+        assert_eq!(pairs("a%3D=%zz%4"), owned(&[("a=", "%zz%4")]));
+    }
+}

@@ -1,0 +1,138 @@
+//! The S3 operations, one file each, and their table. s3s parses requests and writes answers; its types stay in this
+//! directory, and storage never sees them.
+
+mod abort_multipart_upload;
+mod absent_documents;
+mod attributes;
+mod body;
+mod checksums;
+mod complete_multipart_upload;
+mod conditions;
+mod copy_object;
+mod create_bucket;
+mod create_multipart_upload;
+pub mod dates;
+pub mod delete_bucket;
+mod delete_object;
+mod delete_objects;
+mod get_bucket_acl;
+mod get_bucket_location;
+mod get_object;
+mod get_object_acl;
+mod get_object_tagging;
+mod head_bucket;
+mod head_object;
+mod list_buckets;
+mod list_multipart_uploads;
+mod list_object_versions;
+mod list_objects;
+mod list_objects_v2;
+mod list_parts;
+mod listing;
+mod put_object;
+mod upload_part;
+mod upload_part_copy;
+mod whole_checksum;
+
+use self::absent_documents::*;
+use crate::Parts;
+use crate::access::{self, Identity};
+use crate::error::{Error, Result};
+use crate::route::Router;
+use cluster::Bucket;
+use common::OwnerId;
+use s3s::dto;
+use s3s::{S3Request, S3Response, S3Result};
+use std::sync::Arc;
+
+/// What every operation is given.
+pub struct Service {
+    pub parts: Parts,
+    pub region: String,
+    pub router: Router,
+}
+
+impl Service {
+    pub fn new(parts: Parts, region: String) -> Self {
+        let router = Router::new(parts.target.clone());
+        Self { parts, region, router }
+    }
+
+    /// The bucket of a request; that the caller may use it was decided before (`access.rs`).
+    fn bucket(&self, name: &str) -> Result<Arc<Bucket>> {
+        access::find(&*self.parts.control, name)
+    }
+
+    /// The caller. Every operation but those of anonymous readers has one, and there are none of these yet.
+    fn identity<T>(&self, request: &S3Request<T>) -> Result<Identity> {
+        request.extensions.get::<Identity>().cloned().ok_or(Error::AccessDenied)
+    }
+
+    /// An owner as S3's documents name one.
+    fn owner(&self, id: &OwnerId) -> dto::Owner {
+        let state = self.parts.control.current();
+        let name = state.owners.get(id).map(|owner| owner.display_name.clone());
+        dto::Owner { id: Some(id.0.clone()), display_name: name }
+    }
+}
+
+/// Forwards each method of s3s's trait to the file of the same name.
+macro_rules! operations {
+    ($($operation:ident($input:ident) -> $output:ident,)*) => {
+        #[async_trait::async_trait]
+        impl s3s::S3 for Service {
+            $(async fn $operation(
+                &self,
+                request: S3Request<dto::$input>,
+            ) -> S3Result<S3Response<dto::$output>> {
+                Ok($operation::$operation(self, request).await?)
+            })*
+        }
+    };
+}
+
+operations! {
+    abort_multipart_upload(AbortMultipartUploadInput) -> AbortMultipartUploadOutput,
+    complete_multipart_upload(CompleteMultipartUploadInput) -> CompleteMultipartUploadOutput,
+    copy_object(CopyObjectInput) -> CopyObjectOutput,
+    create_bucket(CreateBucketInput) -> CreateBucketOutput,
+    create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput,
+    delete_bucket(DeleteBucketInput) -> DeleteBucketOutput,
+    delete_object(DeleteObjectInput) -> DeleteObjectOutput,
+    delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput,
+    get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput,
+    get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput,
+    get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput,
+    get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput,
+    get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput,
+    get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput,
+    get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput,
+    get_bucket_notification_configuration(GetBucketNotificationConfigurationInput)
+        -> GetBucketNotificationConfigurationOutput,
+    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput,
+    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput,
+    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput,
+    get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput,
+    get_bucket_request_payment(GetBucketRequestPaymentInput) -> GetBucketRequestPaymentOutput,
+    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput,
+    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput,
+    get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput,
+    get_object(GetObjectInput) -> GetObjectOutput,
+    get_object_acl(GetObjectAclInput) -> GetObjectAclOutput,
+    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput,
+    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput,
+    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput,
+    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput,
+    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput,
+    head_bucket(HeadBucketInput) -> HeadBucketOutput,
+    head_object(HeadObjectInput) -> HeadObjectOutput,
+    list_buckets(ListBucketsInput) -> ListBucketsOutput,
+    list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput,
+    list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput,
+    list_objects(ListObjectsInput) -> ListObjectsOutput,
+    list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output,
+    list_parts(ListPartsInput) -> ListPartsOutput,
+    put_object(PutObjectInput) -> PutObjectOutput,
+    upload_part(UploadPartInput) -> UploadPartOutput,
+    upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput,
+}

@@ -1,0 +1,150 @@
+//! What a client gave an object to keep: from request headers to `storage::Attributes`, and back to response headers.
+//!
+//! Source: "Working with object metadata", Amazon S3 User Guide.
+
+use crate::error::{Error, Result};
+use crate::limits;
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use s3s::dto::Metadata;
+use storage::Attributes;
+
+const SYSTEM: [&str; 7] = [
+    "content-type",
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "expires",
+    "x-amz-website-redirect-location",
+];
+
+/// Headers that ask for something that is not there yet. They are refused by name: an object that its owner believes
+/// encrypted, locked, tagged or shared must be so.
+const UNSUPPORTED: [&str; 4] =
+    ["x-amz-tagging", "x-amz-write-offset-bytes", "x-amz-bucket-object-lock-enabled", "x-amz-object-lock-mode"];
+const UNSUPPORTED_FAMILIES: [&str; 4] =
+    ["x-amz-server-side-encryption", "x-amz-copy-source-server-side-encryption", "x-amz-object-lock-", "x-amz-grant-"];
+
+/// The attributes of a new object. `metadata` is what s3s read from `x-amz-meta-*`, RFC 2047 words decoded.
+pub fn parse(headers: &HeaderMap, metadata: Option<Metadata>) -> Result<Attributes> {
+    let mut attributes = Attributes::default();
+    for name in SYSTEM {
+        let Some(value) = headers.get(name) else { continue };
+        let value = std::str::from_utf8(value.as_bytes())
+            .map_err(|_| Error::InvalidArgument(format!("the header {name} is not UTF-8")))?;
+        let value = if name == "content-encoding" { without_aws_chunked(value) } else { value.to_owned() };
+        if !value.is_empty() {
+            attributes.headers.push((name.to_owned(), value));
+        }
+    }
+    attributes.user = metadata.unwrap_or_default().into_iter().collect();
+    attributes.user.sort_unstable();
+    let bytes: usize = attributes.user.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > limits::USER_METADATA_BYTES_MAX {
+        return Err(Error::MetadataTooLarge { limit_bytes: limits::USER_METADATA_BYTES_MAX });
+    }
+    if let Some((name, _)) = attributes.user.iter().find(|(_, value)| value.contains(|c: char| c.is_control())) {
+        return Err(Error::InvalidArgument(format!("x-amz-meta-{name} has a control character")));
+    }
+    Ok(attributes)
+}
+
+/// Refuses what a write asks for and would not get.
+pub fn refuse_unsupported(headers: &HeaderMap) -> Result<()> {
+    for name in headers.keys() {
+        let name = name.as_str();
+        if UNSUPPORTED.contains(&name) || UNSUPPORTED_FAMILIES.iter().any(|family| name.starts_with(family)) {
+            return Err(Error::NotImplemented(format!("The header {name}")));
+        }
+    }
+    if let Some(acl) = headers.get("x-amz-acl") {
+        // With one owner per bucket these two say what is so anyway.
+        if acl != "private" && acl != "bucket-owner-full-control" {
+            return Err(Error::NotImplemented("The header x-amz-acl with a value other than private".to_owned()));
+        }
+    }
+    match headers.get("x-amz-storage-class") {
+        Some(class) if class != "STANDARD" => Err(Error::InvalidStorageClass),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Writes the system metadata. An object without a type gets S3's default.
+pub fn write_headers(attributes: &Attributes, headers: &mut HeaderMap) {
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("binary/octet-stream"));
+    for (name, value) in &attributes.headers {
+        let name = SYSTEM.iter().find(|known| *known == name);
+        if let (Some(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+}
+
+/// The user metadata as s3s writes it.
+pub fn metadata(attributes: &Attributes) -> Option<Metadata> {
+    Some(attributes.user.iter().cloned().collect())
+}
+
+/// `aws-chunked` describes the transfer, not the object.
+fn without_aws_chunked(value: &str) -> String {
+    let codings = value.split(',').map(str::trim).filter(|coding| !coding.eq_ignore_ascii_case("aws-chunked"));
+    codings.filter(|coding| !coding.is_empty()).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn system_metadata_survives() {
+        let given = headers(&[
+            ("content-type", "text/plain"),
+            ("content-encoding", "gzip, aws-chunked"),
+            ("cache-control", "no-cache"),
+            ("x-amz-storage-class", "STANDARD"),
+            ("host", "localhost"),
+        ]);
+        let attributes = parse(&given, None).expect("accepted");
+        let mut answer = HeaderMap::new();
+        write_headers(&attributes, &mut answer);
+        let expected =
+            headers(&[("content-type", "text/plain"), ("cache-control", "no-cache"), ("content-encoding", "gzip")]);
+        assert_eq!(answer, expected);
+    }
+
+    #[test]
+    fn only_chunked_leaves_no_encoding() {
+        let attributes = parse(&headers(&[("content-encoding", "aws-chunked")]), None).expect("accepted");
+        assert_eq!(attributes, Attributes::default());
+    }
+
+    #[test]
+    fn user_metadata_is_bounded() {
+        let with = |bytes: usize| parse(&HeaderMap::new(), Some([("k".to_owned(), "v".repeat(bytes))].into()));
+        assert!(with(2047).is_ok());
+        assert!(matches!(with(2048), Err(Error::MetadataTooLarge { .. })));
+        assert!(parse(&HeaderMap::new(), Some([("k".to_owned(), "a\nb".to_owned())].into())).is_err());
+        assert!(parse(&HeaderMap::new(), Some([("k".to_owned(), "größe".to_owned())].into())).is_ok());
+    }
+
+    #[test]
+    fn promises_that_cannot_be_kept_are_refused() {
+        for (name, value) in [
+            ("x-amz-server-side-encryption", "AES256"),
+            ("x-amz-server-side-encryption-customer-key", "k"),
+            ("x-amz-object-lock-mode", "GOVERNANCE"),
+            ("x-amz-tagging", "a=b"),
+            ("x-amz-acl", "public-read"),
+            ("x-amz-grant-read", "id=1"),
+        ] {
+            let refused = refuse_unsupported(&headers(&[(name, value)]));
+            assert!(matches!(refused, Err(Error::NotImplemented(text)) if text.contains(name)), "{name}");
+        }
+        assert!(refuse_unsupported(&headers(&[("x-amz-acl", "private"), ("x-amz-storage-class", "STANDARD")])).is_ok());
+        assert!(refuse_unsupported(&headers(&[("x-amz-storage-class", "GLACIER")])).is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! CreateBucket. The owner's repetition answers 409 BucketAlreadyOwnedByYou, as S3 does everywhere but in us-east-1:
+//! clients that create before they upload test for exactly that.
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html>
+
+use crate::Parts;
+use crate::error::{Error, Result};
+use crate::s3::{Service, attributes};
+use cluster::{Applied, Bucket, Command};
+use common::{BucketName, OwnerId};
+use s3s::dto::{CreateBucketInput, CreateBucketOutput};
+use s3s::{S3Request, S3Response};
+use storage::{BucketState, BucketView};
+
+pub async fn create_bucket(
+    service: &Service,
+    request: S3Request<CreateBucketInput>,
+) -> Result<S3Response<CreateBucketOutput>> {
+    let identity = service.identity(&request)?;
+    attributes::refuse_unsupported(&request.headers)?;
+    let input = request.input;
+    let name = BucketName::parse(&input.bucket)?;
+    if input.object_ownership.as_ref().is_some_and(|ownership| ownership.as_str() != "BucketOwnerEnforced") {
+        return Err(Error::NotImplemented("An object ownership other than BucketOwnerEnforced".to_owned()));
+    }
+    let constraint = input.create_bucket_configuration.and_then(|configuration| configuration.location_constraint);
+    check_location(constraint.as_ref().map(|constraint| constraint.as_str()), &service.region)?;
+
+    let command = Command::CreateBucket {
+        name: name.clone(),
+        owner: identity.owner.clone(),
+        region: service.region.clone(),
+        created_ms: service.parts.clock.now_ms(),
+    };
+    // Both steps go on without the client: the disks must not stay ignorant of a bucket because somebody hung up.
+    let parts = service.parts.clone();
+    let created = tokio::spawn(async move { create(&parts, command, &identity.owner).await });
+    match created.await {
+        Ok(outcome) => outcome?,
+        Err(_) => return Err(Error::Internal("the creation of the bucket was interrupted")),
+    }
+    Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) }))
+}
+
+/// Existence is decided by the control store, then the disks are told. Where that failed the owner's repetition tells them.
+async fn create(parts: &Parts, command: Command, owner: &OwnerId) -> Result<()> {
+    match parts.control.propose(command).await {
+        Ok(Applied::Bucket(bucket)) => Ok(parts.target.apply_bucket(view(&bucket)).await?),
+        Ok(Applied::Nothing | Applied::Term(_)) => Err(Error::Internal("CreateBucket gave no bucket")),
+        Err(cluster::Error::BucketExists { name, owner: of }) if of == *owner => {
+            if let Some(bucket) = parts.control.read().await?.buckets.get(&name) {
+                parts.target.apply_bucket(view(bucket)).await?;
+            }
+            Err(Error::BucketAlreadyOwnedByYou(name))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A bucket as the disks know it.
+pub fn view(bucket: &Bucket) -> BucketView {
+    BucketView {
+        id: bucket.id,
+        name: bucket.name.clone(),
+        version: bucket.version,
+        state: match bucket.state {
+            cluster::BucketState::Active => BucketState::Active,
+            cluster::BucketState::Deleting => BucketState::Deleting,
+        },
+    }
+}
+
+/// There is one region; a bucket that asks for another one does not get this one instead.
+fn check_location(constraint: Option<&str>, region: &str) -> Result<()> {
+    match constraint {
+        Some(constraint) if !constraint.is_empty() && constraint != region => {
+            Err(Error::IllegalLocationConstraint(constraint.to_owned()))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_region_is_given() {
+        assert!(check_location(None, "eu-x").is_ok());
+        assert!(check_location(Some(""), "eu-x").is_ok());
+        assert!(check_location(Some("eu-x"), "eu-x").is_ok());
+        let refused = check_location(Some("us-west-2"), "eu-x").expect_err("refused");
+        assert_eq!(refused.answer().code, "IllegalLocationConstraintException");
+    }
+}

@@ -1,0 +1,38 @@
+//! Times as S3 writes them. Stored times have milliseconds; clients see whole seconds, as a `Last-Modified` header cannot
+//! say more and a client that sends it back in `If-Modified-Since` must not be told "changed".
+
+use s3s::dto::{Timestamp, TimestampFormat};
+use time::OffsetDateTime;
+
+/// For XML: milliseconds are written, and are zero.
+pub fn timestamp(ms: u64) -> Timestamp {
+    let seconds = i64::try_from(ms / 1000).unwrap_or(i64::MAX);
+    OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
+}
+
+/// For headers: IMF-fixdate (RFC 9110 section 5.6.7).
+pub fn http_date(ms: u64) -> String {
+    let mut text = Vec::with_capacity(29);
+    let written = timestamp(ms).format(TimestampFormat::HttpDate, &mut text);
+    if written.is_err() {
+        return String::new();
+    }
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// Whole seconds since 1970 of a date that a client sent.
+pub fn seconds(timestamp: &Timestamp) -> i64 {
+    OffsetDateTime::from(timestamp.clone()).unix_timestamp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_lose_their_milliseconds() {
+        assert_eq!(http_date(784_111_777_999), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(seconds(&timestamp(784_111_777_999)), 784_111_777);
+        assert_eq!(seconds(&timestamp(u64::MAX)), 0);
+    }
+}

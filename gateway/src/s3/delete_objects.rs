@@ -1,0 +1,103 @@
+//! DeleteObjects: up to 1000 keys, each with an outcome of its own. The document must come with a Content-MD5 or a
+//! checksum, which is verified before anything is deleted.
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>
+
+use crate::error::{Error, Result};
+use crate::guard::BodyDigests;
+use crate::limits;
+use crate::route::Target;
+use crate::s3::Service;
+use crate::s3::checksums::{Declared, DeclaredChecksum};
+use cluster::Bucket;
+use common::{ETag, ObjectKey, VersionId};
+use futures::{StreamExt, stream};
+use s3s::dto::{self, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ObjectIdentifier};
+use s3s::{S3Error, S3Request, S3Response};
+use storage::{DeleteRequest, Match, Precondition};
+
+/// Deletes in flight for one request: enough to fill the committer's batches.
+const DELETES_AT_ONCE: usize = 32;
+
+pub async fn delete_objects(
+    service: &Service,
+    request: S3Request<DeleteObjectsInput>,
+) -> Result<S3Response<DeleteObjectsOutput>> {
+    verify(&request)?;
+    let input = request.input;
+    let bucket = service.bucket(&input.bucket)?;
+    let quiet = input.delete.quiet.unwrap_or(false);
+    let keys = input.delete.objects;
+    if keys.is_empty() || keys.len() > limits::DELETE_KEYS_MAX {
+        return Err(Error::MalformedXml("The document names no keys, or more than 1000"));
+    }
+
+    let outcomes: Vec<_> = stream::iter(keys)
+        .map(|identifier| async {
+            let outcome = delete(service, &bucket, &identifier).await;
+            (identifier, outcome)
+        })
+        .buffered(DELETES_AT_ONCE)
+        .collect()
+        .await;
+
+    let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+    for (ObjectIdentifier { key, version_id, .. }, outcome) in outcomes {
+        match outcome {
+            Ok(()) if quiet => {}
+            Ok(()) => deleted.push(DeletedObject { key: Some(key), version_id, ..Default::default() }),
+            Err(error) => {
+                let error = S3Error::from(error);
+                errors.push(dto::Error {
+                    code: Some(error.code().as_str().to_owned()),
+                    message: error.message().map(str::to_owned),
+                    key: Some(key),
+                    version_id,
+                });
+            }
+        }
+    }
+    Ok(S3Response::new(DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), request_charged: None }))
+}
+
+/// The document against what its client declared of it.
+fn verify(request: &S3Request<DeleteObjectsInput>) -> Result<()> {
+    let declared = Declared::parse(&request.headers)?;
+    if declared.is_empty() {
+        return Err(Error::InvalidRequest("Missing required header for this request: Content-MD5".to_owned()));
+    }
+    let framed =
+        request.headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"));
+    if framed || matches!(declared.checksum, Some(DeclaredChecksum::Trailer(_))) {
+        // The digests are of the body as it came, framing and all; no SDK frames this document.
+        return Err(Error::NotImplemented("DeleteObjects with an aws-chunked body".to_owned()));
+    }
+    let digests = request.extensions.get::<BodyDigests>().and_then(|digests| digests.0.get());
+    declared.verify(digests.ok_or(Error::Internal("the document has no digests"))?, None)
+}
+
+async fn delete(service: &Service, bucket: &Bucket, identifier: &ObjectIdentifier) -> Result<()> {
+    if identifier.last_modified_time.is_some() || identifier.size.is_some() {
+        return Err(Error::NotImplemented("A condition on time or size".to_owned()));
+    }
+    let key = ObjectKey::parse(&identifier.key)?;
+    let version = identifier.version_id.as_deref().map(VersionId::parse).transpose()?;
+    let request = DeleteRequest {
+        epoch: service.router.epoch(),
+        bucket: bucket.id,
+        key: key.clone(),
+        version,
+        precondition: Precondition { if_match: identifier.e_tag.as_ref().map(condition), if_none_match: None },
+    };
+    let Target::Here(target) = service.router.owner_of(bucket.id, &key);
+    target.delete(request).await?;
+    Ok(())
+}
+
+/// An ETag that no object here can have matches none.
+fn condition(etag: &dto::ETag) -> Match {
+    match etag.value() {
+        "*" => Match::Any,
+        text => Match::ETags(ETag::parse(text).into_iter().collect()),
+    }
+}

@@ -1,0 +1,44 @@
+//! HeadObject: what GetObject says, without the bytes.
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>
+
+use crate::error::Result;
+use crate::route::Target;
+use crate::s3::checksums::{self, set_checksum};
+use crate::s3::conditions::Conditions;
+use crate::s3::get_object::{check_version, missing, view, wanted_version};
+use crate::s3::{Service, attributes, listing};
+use common::ObjectKey;
+use s3s::dto::{HeadObjectInput, HeadObjectOutput};
+use s3s::{S3Request, S3Response};
+
+pub async fn head_object(
+    service: &Service,
+    request: S3Request<HeadObjectInput>,
+) -> Result<S3Response<HeadObjectOutput>> {
+    let input = request.input;
+    let bucket = service.bucket(&input.bucket)?;
+    let key = ObjectKey::parse(&input.key)?;
+    let version = wanted_version(input.version_id.as_deref())?;
+
+    let Target::Here(target) = service.router.owner_of(bucket.id, &key);
+    let info = target.head(bucket.id, &key).await.map_err(|error| missing(error, version))?;
+    check_version(version, &info)?;
+    Conditions::parse(&request.headers, "").check_read(&info)?;
+    let view = view(&request.headers, input.part_number, &info)?;
+
+    let mut output = HeadObjectOutput {
+        content_length: Some(listing::size(view.range.end - view.range.start)),
+        // The guard turns an answer with this header into a 206: s3s does not for HEAD.
+        content_range: view.content_range(&info),
+        metadata: attributes::metadata(&info.attributes),
+        parts_count: view.parts_count,
+        version_id: version.map(|version| version.to_string()),
+        ..Default::default()
+    };
+    if input.checksum_mode.is_some() && view.is_whole(&info) {
+        output.checksum_type = checksums::full_object();
+        set_checksum!(output, checksums::preferred(&info.checksums));
+    }
+    Ok(S3Response::with_headers(output, view.headers(&info)?))
+}

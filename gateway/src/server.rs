@@ -1,0 +1,130 @@
+//! The gateway's wiring: listeners, guard, s3s, drain. Start-up in the order it happens.
+
+use crate::access::Access;
+use crate::admin::{self, AdminParts};
+use crate::error::{Error, Result};
+use crate::guard::Guard;
+use crate::health::Health;
+use crate::host::Domains;
+use crate::lenient::Lenient;
+use crate::limits;
+use crate::listener::{Handler, Listener, Stage};
+use crate::s3::Service;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use s3s::Body;
+use s3s::config::{S3Config, StaticConfigProvider};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{oneshot, watch};
+
+pub struct Config {
+    /// The data port: S3.
+    pub listen: SocketAddr,
+    /// The admin port: `/api/v1`.
+    pub admin_listen: SocketAddr,
+    pub region: String,
+    /// Base names of virtual-hosted buckets.
+    pub domains: Vec<String>,
+    /// How long open requests may take after the shutdown began.
+    pub drain: Duration,
+    /// Told the two addresses once both ports accept.
+    pub ready: Option<oneshot::Sender<(SocketAddr, SocketAddr)>>,
+}
+
+/// What the gateway works with. It owns none of it.
+#[derive(Clone)]
+pub struct Parts {
+    pub control: Arc<dyn cluster::ControlPlane>,
+    pub target: Arc<storage::Target>,
+    pub clock: Arc<dyn common::Clock>,
+    pub random: Arc<dyn common::Random>,
+}
+
+/// Serves until `shutdown` is done and open requests have ended or run out of time.
+pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
+    let data_listener = Listener::bind(config.listen).await?;
+    let admin_listener = Listener::bind(config.admin_listen).await?;
+    let (data_address, admin_address) = (data_listener.address(), admin_listener.address());
+
+    let health = Health::new(admin_address);
+    let domains = Domains::new(&config.domains);
+    let s3 = s3_service(&config, &parts, &domains)?;
+    let guard = Guard::new(s3, domains, config.region.clone(), parts.random.clone(), health.clone());
+
+    let Parts { control, clock, random, .. } = parts;
+    let api = AdminParts { control, clock, random, region: config.region };
+    let (stage, watched) = watch::channel(Stage::Serving);
+    let data = tokio::spawn(data_listener.serve(Arc::new(Data(guard)), watched.clone()));
+    let admin = tokio::spawn(admin_listener.serve(Arc::new(Admin { api, health: health.clone() }), watched));
+    if let Some(ready) = config.ready {
+        // Nobody may be waiting any more.
+        let _ = ready.send((data_address, admin_address));
+    }
+    tracing::info!(%data_address, %admin_address, "the gateway is ready");
+
+    shutdown.await;
+    health.drain();
+    stage.send_replace(Stage::Draining);
+    let listeners = async { tokio::join!(data, admin) };
+    tokio::pin!(listeners);
+    if tokio::time::timeout(config.drain, &mut listeners).await.is_err() {
+        tracing::warn!(seconds = config.drain.as_secs(), "requests are still open after the drain time and are cut");
+        stage.send_replace(Stage::Closing);
+        let _ = listeners.await;
+    }
+    Ok(())
+}
+
+/// s3s, with itself behind the route of requests that have to be asked again.
+fn s3_service(config: &Config, parts: &Parts, domains: &Domains) -> Result<S3Service> {
+    let inner = s3_builder(config, parts, domains)?.build();
+    let mut outer = s3_builder(config, parts, domains)?;
+    outer.set_route(Lenient::new(inner));
+    Ok(outer.build())
+}
+
+fn s3_builder(config: &Config, parts: &Parts, domains: &Domains) -> Result<S3ServiceBuilder> {
+    let mut builder = S3ServiceBuilder::new(Service::new(parts.clone(), config.region.clone()));
+    let access = Access::new(parts.control.clone(), &config.region)?;
+    builder.set_auth(access.clone());
+    builder.set_access(access);
+    builder.set_host(domains.clone());
+    let mut limits = S3Config::default();
+    limits.xml_max_body_size = limits::XML_BODY_BYTES_MAX;
+    // The guard refuses forms; should one come through, it is not worth memory.
+    limits.post_object_max_file_size = 1;
+    limits.form_max_field_size = 1024;
+    limits.form_max_fields_size = 16 * 1024;
+    limits.form_max_parts = 32;
+    builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits))));
+    Ok(builder)
+}
+
+/// The data port.
+struct Data(Guard);
+
+#[async_trait::async_trait]
+impl Handler for Data {
+    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+        self.0.call(request).await
+    }
+}
+
+/// The admin port: health, and `/api/v1` by `admin.rs`.
+struct Admin {
+    api: AdminParts,
+    health: Health,
+}
+
+#[async_trait::async_trait]
+impl Handler for Admin {
+    async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
+        if let Some(answer) = self.health.answer(request.method(), request.uri().path()) {
+            return answer;
+        }
+        admin::handle(&self.api, request).await.map(Body::http_body)
+    }
+}
