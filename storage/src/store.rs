@@ -426,10 +426,12 @@ fn settle_compactions(
 ) -> Result<()> {
     for (output, footer) in sealed {
         let mut inputs = Vec::new();
-        for name in superseded.iter().filter(|name| output.replaces(name)) {
+        // The direct inputs alone: what an input had replaced in its turn was settled with it.
+        let replaced: Vec<_> = superseded.iter().filter(|name| output.replaces(name)).collect();
+        for name in replaced.iter().filter(|name| !replaced.iter().any(|other| other.replaces(name))) {
             let file = disk.open(&name.path()).map_err(Error::io(name.path()))?;
             if let Some((input, _)) = read_footer(file.as_ref()).map_err(Error::io(name.path()))? {
-                inputs.push((*name, input));
+                inputs.push((**name, input));
             }
         }
         if !inputs.is_empty() {

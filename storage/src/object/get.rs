@@ -60,7 +60,8 @@ pub(super) fn find(store: &DiskStore, bucket: BucketId, key: &ObjectKey) -> Resu
             Err(ReadError::Io(source)) => return Err(Error::Io { what: "read the log".into(), source }),
         }
     }
-    Err(Error::Damaged(format!("{key}: its segment is gone")))
+    let row = store.index.lookup(&row_key)?;
+    Err(Error::Damaged(format!("{key}: its segment is gone {row:?} {:?}", store.segments.names())))
 }
 
 fn damaged(store: &DiskStore, key: &RowKey, stamp: Stamp, what: &str) -> Error {

@@ -81,7 +81,8 @@ pub fn run(seed: u64, short: bool) -> Result<Finished> {
         let mut cuts = 0;
         for number in 0..sizes.runs {
             let run_seed = seed.wrapping_add(number);
-            let run = drive(run_seed, sizes.steps_per_life).await.with_context(|| format!("run with seed {run_seed}"))?;
+            let run =
+                drive(run_seed, sizes.steps_per_life).await.with_context(|| format!("run with seed {run_seed}"))?;
             let found = cut_run(&run, run_seed, sizes.cuts_per_run, None).await;
             if found.lost + found.wrong > 0 {
                 println!("twin: seed {run_seed}: lost {}, wrong {}", found.lost, found.wrong);
@@ -223,7 +224,14 @@ impl Worker {
             match self.step().await {
                 Ok(()) => {}
                 // Killed: the rest of this life does not happen.
-                Err(Error::OutcomeUnknown(_) | Error::DiskFailed(_) | Error::Stopping | Error::Io { .. }) => break,
+                Err(
+                    Error::OutcomeUnknown(_)
+                    | Error::DiskFailed(_)
+                    | Error::Stopping
+                    | Error::IndexRebuilding
+                    | Error::IndexBroken(_)
+                    | Error::Io { .. },
+                ) => break,
                 Err(error) => return Err(error.into()),
             }
             self.done.fetch_add(1, Ordering::Relaxed);
