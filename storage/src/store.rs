@@ -383,13 +383,11 @@ fn recover_disk(disk: &Arc<dyn Disk>, segments: &Segments, files: &Files, identi
     {
         return Err(Error::Incomplete(missing_end(checkpoint)));
     }
-    if let Some(store) = &store {
-        settle_compactions(disk.as_ref(), store, &sealed, &superseded)?;
-    }
     let replayed = match store {
-        Some(store) => Replay { segments, store: &store, files: Some(files) }
-            .run(&sealed, checkpoint)
-            .map(|replayed| (store, replayed)),
+        Some(store) => settle_compactions(disk.as_ref(), &store, &sealed, &superseded).and_then(|()| {
+            let replayed = Replay { segments, store: &store, files: Some(files) }.run(&sealed, checkpoint)?;
+            Ok((store, replayed))
+        }),
         None => Err(Error::IndexBroken("none is there".into())),
     };
     let (store, replayed) = match replayed {
@@ -430,9 +428,9 @@ fn settle_compactions(
         let replaced: Vec<_> = superseded.iter().filter(|name| output.replaces(name)).collect();
         for name in replaced.iter().filter(|name| !replaced.iter().any(|other| other.replaces(name))) {
             let file = disk.open(&name.path()).map_err(Error::io(name.path()))?;
-            if let Some((input, _)) = read_footer(file.as_ref()).map_err(Error::io(name.path()))? {
-                inputs.push((**name, input));
-            }
+            let input = read_footer(file.as_ref()).map_err(Error::io(name.path()))?;
+            let (input, _) = input.ok_or_else(|| Error::IndexBroken(format!("{name} lost its footer")))?;
+            inputs.push((**name, input));
         }
         if !inputs.is_empty() {
             relocate(store, &relocation(&inputs, *output, footer))?;
