@@ -147,7 +147,8 @@ def boto3_client(server, access_key=ACCESS_KEY, secret_key=SECRET_KEY, **config)
     import boto3
     from botocore.config import Config
 
-    settings = {"retries": {"max_attempts": 1, "mode": "standard"}, "s3": {"addressing_style": "path"}} | config
+    # A retry would hide a request that got no answer.
+    settings = {"retries": {"total_max_attempts": 1, "mode": "standard"}, "s3": {"addressing_style": "path"}} | config
     return boto3.client(
         "s3",
         endpoint_url=server.endpoint,
