@@ -262,6 +262,13 @@ impl DiskStore {
         let message = KeeperMessage::Relocate(relocation(&inputs, output, &footer), reply);
         self.keeper.send(message).map_err(|_| Error::Stopping)?;
         answer.recv().unwrap_or(Err(Error::Stopping))?;
+        // A batch that was decided before may name an old address as what it replaces: its files are freed first.
+        let (reply, answer) = channel();
+        self.committer.blocking_send(CommitMessage::Barrier(reply)).map_err(|_| Error::Stopping)?;
+        let last_batch = answer.recv().map_err(|_| Error::Stopping)?;
+        if !self.files.wait_applied(last_batch, || self.health.is_stopping_hard() || self.health.failure().is_some()) {
+            return Err(Error::Stopping);
+        }
         for (name, _) in &inputs {
             self.segments.remove(*name);
             self.disk.unlink(&name.path()).map_err(Error::io(name.path()))?;

@@ -154,6 +154,11 @@ impl LogWriter {
         synced.map_err(|error| Error::DiskFailed(format!("fdatasync of {}: {error}", active.name)))
     }
 
+    /// The number of the last batch that was written; 0 before the first.
+    pub fn last_batch(&self) -> u64 {
+        self.next_batch - 1
+    }
+
     pub fn has_ordinary_space(&self) -> bool {
         self.spares.has_ordinary()
     }

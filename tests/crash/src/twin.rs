@@ -340,7 +340,11 @@ async fn cut_run(run: &Run, seed: u64, cuts: u64, without: Option<SyncPoint>) ->
 async fn check_image(run: &Run, image: &TwinDisk, moment: usize, without: Option<SyncPoint>) -> Tally {
     let mut tally = Tally::default();
     // With a sync left out it is meant to go wrong.
-    let report = |text: &str| if without.is_none() { report(text) };
+    let report = |text: &str| {
+        if without.is_none() {
+            report(text)
+        }
+    };
     let options = DiskOptions { background_compaction: false, ..OPTIONS };
     let expects_something = run.keys.iter().any(|key| key.allowed(moment).iter().all(Option::is_some));
     let target = match open(image, &run.doors, options, &[BUCKET]).await {
@@ -366,7 +370,7 @@ async fn check_image(run: &Run, image: &TwinDisk, moment: usize, without: Option
                 tally.wrong += 1;
             }
             Err(error) => {
-                report(&format!("{} at {moment}: {error}", key.name));
+                report(&format!("{} at {moment}: {error}, allowed {allowed:?}", key.name));
                 tally.wrong += 1;
             }
         }
