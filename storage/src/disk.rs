@@ -45,11 +45,10 @@ pub enum SyncPoint {
 }
 
 impl SyncPoint {
-    /// Every sync that a rule asks for.
-    pub const REQUIRED: [Self; 12] = [
+    /// The syncs without which something acknowledged can be lost.
+    pub const REQUIRED: [Self; 10] = [
         Self::Batch,
         Self::SegmentNamed,
-        Self::SegmentSealed,
         Self::SegmentRecovered,
         Self::SegmentRecoveredNamed,
         Self::SegmentCompacted,
@@ -57,9 +56,11 @@ impl SyncPoint {
         Self::StagedFile,
         Self::StagedNames,
         Self::InstalledNames,
-        Self::IndexPages,
         Self::Identity,
     ];
+
+    /// Syncs that spare the next start a rebuild of the index or a slow first batch, and protect nothing.
+    pub const DERIVED: [Self; 3] = [Self::SegmentSealed, Self::IndexPages, Self::Spare];
 }
 
 /// One open file. Reads and writes are positional, so that one handle serves many threads.

@@ -162,6 +162,8 @@ struct State {
     capacity_bytes: Option<u64>,
     used_bytes: u64,
     failing: Vec<(SyncPoint, u32)>,
+    /// Before which sync the process is killed.
+    kill_before: Option<SyncPoint>,
     read_errors: HashSet<u64>,
 }
 
@@ -222,6 +224,25 @@ impl TwinDisk {
         let _state = self.lock();
         self.alive.store(false, Ordering::Release);
         Self { state: Arc::clone(&self.state), alive: Arc::new(AtomicBool::new(true)) }
+    }
+
+    /// kill -9 right before the next sync of this kind: its bytes are in the page cache and nowhere else.
+    pub fn kill_before(&self, point: SyncPoint) {
+        self.lock().kill_before = Some(point);
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
+
+    /// Whether this sync is where the process dies.
+    fn dies_before(&self, state: &mut State, point: SyncPoint) -> bool {
+        let dies = state.kill_before == Some(point);
+        if dies {
+            state.kill_before = None;
+            self.alive.store(false, Ordering::Release);
+        }
+        dies
     }
 
     /// Lets the `nth` next sync of this kind fail with EIO (0 = the next one), as a dying disk does.
@@ -561,6 +582,9 @@ impl Disk for TwinDisk {
 
     fn sync_dir(&self, directory: &str, point: SyncPoint) -> io::Result<()> {
         let mut state = self.running()?;
+        if self.dies_before(&mut state, point) {
+            return Err(io::Error::other("the process was killed"));
+        }
         if state.fails(point) {
             return Err(io::Error::other("simulated EIO"));
         }
@@ -628,6 +652,9 @@ impl File for TwinFile {
 
     fn sync_data(&self, point: SyncPoint) -> io::Result<()> {
         let mut state = self.disk.running()?;
+        if self.disk.dies_before(&mut state, point) {
+            return Err(io::Error::other("the process was killed"));
+        }
         if state.fails(point) {
             state.log.push(Operation::SyncDataFailed { inode: self.inode });
             return Err(io::Error::other("simulated EIO"));

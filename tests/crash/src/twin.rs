@@ -126,6 +126,12 @@ async fn mutations(seed: u64, sizes: &Sizes) -> Result<()> {
             }
         }
     }
+    for point in SyncPoint::DERIVED {
+        let run = drive(seed.wrapping_add(2000), sizes.steps_per_life).await?;
+        let found = cut_run(&run, seed.wrapping_add(2000), sizes.cuts_per_run, Some(point)).await;
+        println!("twin: without {point:?}: lost {}, wrong {} (it protects nothing)", found.lost, found.wrong);
+        ensure!(found.lost + found.wrong == 0, "something rests on {point:?}");
+    }
     ensure!(blind.is_empty(), "the check does not see that these syncs are missing: {blind:?}");
     Ok(())
 }
@@ -161,6 +167,13 @@ async fn drive(seed: u64, steps_per_life: u64) -> Result<Run> {
         if let Some(kill_after) = kill_after {
             while done.load(Ordering::Relaxed) < kill_after && !tasks.iter().all(tokio::task::JoinHandle::is_finished) {
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            if random.u64() % 2 == 0 {
+                // In the moment when a batch is written but not synced.
+                disk.kill_before(SyncPoint::Batch);
+                while disk.is_alive() && !tasks.iter().all(tokio::task::JoinHandle::is_finished) {
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
             }
             disk = disk.kill();
         }
