@@ -473,6 +473,15 @@ impl State {
         self.log.push(Operation::Name(operation));
     }
 
+    /// Space that nobody gives back: enough to fill a disk up.
+    fn charge(&mut self, bytes: u64) -> io::Result<()> {
+        if bytes > 0 && self.capacity_bytes.is_some_and(|capacity| self.used_bytes + bytes > capacity) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.used_bytes += bytes;
+        Ok(())
+    }
+
     fn has_children(&self, directory: &str) -> bool {
         let prefix = format!("{directory}/");
         self.names.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix))
@@ -626,10 +635,7 @@ impl File for TwinFile {
         let data: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         let before = state.content(self.inode).length;
         let grown = (offset + data.len() as u64).saturating_sub(before);
-        if state.capacity_bytes.is_some_and(|capacity| state.used_bytes + grown > capacity) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        state.used_bytes += grown;
+        state.charge(grown)?;
         state.content(self.inode).write(&data, offset);
         state.log.push(Operation::Write { inode: self.inode, offset, data: Arc::from(data) });
         Ok(())
@@ -646,8 +652,8 @@ impl File for TwinFile {
         Ok(self.disk.running()?.contents.get(&self.inode).map_or(0, |content| content.length))
     }
 
-    fn allocate(&self, _length: u64) -> io::Result<()> {
-        self.disk.running().map(|_| ())
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.disk.running()?.charge(length)
     }
 
     fn sync_data(&self, point: SyncPoint) -> io::Result<()> {
