@@ -23,7 +23,7 @@ fn accept_loss(data: &Path) -> Result<()> {
     }
     match accepted.len() {
         0 => output::line("nothing is lost"),
-        _ => output::line("The next start serves what is left: the keys that were only there are gone."),
+        _ => output::line("The next start serves what is left. What was only there cannot be read again."),
     }
     Ok(())
 }
