@@ -49,6 +49,8 @@ pub enum Message {
     /// Answers when every earlier mutation is durable and every later one is decided by this view (A13).
     ApplyBucket(BucketView, oneshot::Sender<Result<()>>),
     RemoveBucket(BucketId, oneshot::Sender<Result<()>>),
+    /// Answers with the number of the last batch: everything that was read before it is in batches up to it.
+    Barrier(std::sync::mpsc::Sender<u64>),
     /// Closes the active segment, so that everything before is in sealed ones.
     Rotate(std::sync::mpsc::Sender<Result<()>>),
     Stop,
@@ -125,6 +127,9 @@ impl Committer {
                             }
                             Message::RemoveBucket(id, reply) => {
                                 reply.send(self.remove_bucket(id)).ok();
+                            }
+                            Message::Barrier(reply) => {
+                                reply.send(self.writer.last_batch()).ok();
                             }
                             Message::Rotate(reply) => {
                                 reply.send(self.writer.seal_active(&self.buckets)).ok();

@@ -20,6 +20,8 @@ pub enum SyncPoint {
     Batch,
     /// fsync of `log/` after a segment got its name, before the first batch goes into it (A18).
     SegmentNamed,
+    /// fdatasync of a segment with its footer, before compaction may rest on it (A9).
+    SegmentSealed,
     /// fdatasync of a segment that recovery rewrote (A4).
     SegmentRecovered,
     /// fsync of `log/` after the rewritten segment took the place of the torn one (A4).
@@ -44,9 +46,10 @@ pub enum SyncPoint {
 
 impl SyncPoint {
     /// Every sync that a rule asks for.
-    pub const REQUIRED: [Self; 11] = [
+    pub const REQUIRED: [Self; 12] = [
         Self::Batch,
         Self::SegmentNamed,
+        Self::SegmentSealed,
         Self::SegmentRecovered,
         Self::SegmentRecoveredNamed,
         Self::SegmentCompacted,

@@ -448,10 +448,13 @@ impl Writer<'_> {
                 self.put(UPLOAD_ENDS, &id, &StoredRow { row: row.clone(), dead })
             }
             _ => {
-                if before.is_none() {
-                    self.count(row.location, 1);
+                let mut stored = StoredRow { row: row.clone(), dead: 0 };
+                match before {
+                    // A part changed it; where its record stands only compaction changes, and may have done so meanwhile.
+                    Some(before) => stored.row.location = before.row.location,
+                    None => self.count(row.location, 1),
                 }
-                self.put(UPLOADS, key.in_table(), &StoredRow { row: row.clone(), dead: 0 })
+                self.put(UPLOADS, key.in_table(), &stored)
             }
         }
     }

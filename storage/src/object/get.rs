@@ -60,9 +60,6 @@ pub(super) fn find(store: &DiskStore, bucket: BucketId, key: &ObjectKey) -> Resu
             Err(ReadError::Io(source)) => return Err(Error::Io { what: "read the log".into(), source }),
         }
     }
-    // The error goes to the client; what the index believes is for the log.
-    let row = store.index.lookup(&row_key)?;
-    tracing::error!(%key, ?row, segments = ?store.segments.names(), "the segment of a record is gone");
     Err(Error::Damaged(format!("{key}: its segment is gone")))
 }
 

@@ -51,6 +51,7 @@ impl Target {
             let completion = match prepared {
                 Ok(completion) => completion,
                 Err(Error::NoSuchUpload) => return repeated(&store, &request).await,
+                Err(Error::UploadChanged) => continue,
                 Err(error) => return Err(error),
             };
             let Completion { newest_part, object, staged, frees } = completion;
@@ -220,7 +221,8 @@ struct Completion {
 fn prepare(store: &DiskStore, request: &CompleteUploadRequest) -> Result<Completion> {
     let row = upload_row(store, request.bucket, &request.key, request.upload)?;
     let RowKind::Upload { newest_part, .. } = row.kind else { return Err(Error::NoSuchUpload) };
-    let created = created(store, &row)?;
+    let row_key = RowKey::upload(request.bucket, request.key.as_str(), request.upload);
+    let created = created(store, &row_key, &row)?;
     if request.parts.is_empty() || !request.parts.windows(2).all(|pair| pair[0].part < pair[1].part) {
         return Err(Error::InvalidPartOrder);
     }
@@ -272,10 +274,16 @@ fn prepare(store: &DiskStore, request: &CompleteUploadRequest) -> Result<Complet
     Ok(Completion { newest_part, object, staged: table.into_iter().collect(), frees })
 }
 
-fn created(store: &DiskStore, row: &Row) -> Result<UploadRecord> {
-    match store.segments.record(row.location, false) {
+fn created(store: &DiskStore, key: &RowKey, row: &Row) -> Result<UploadRecord> {
+    let mut found = store.segments.record(row.location, false);
+    if let Err(ReadError::Moved) = found {
+        // Compaction moved it. A row that a part has just changed may still say the old address in the overlay; the store
+        // under it knows the new one.
+        let row = store.index.store()?.lookup(key)?.ok_or(Error::NoSuchUpload)?;
+        found = store.segments.record(row.location, false);
+    }
+    match found {
         Ok((Record { operation: Operation::CreateUpload(upload), .. }, _)) => Ok(upload),
-        // Moved: the caller's retry reads the new address.
         Err(ReadError::Moved) => Err(Error::UploadChanged),
         Ok(_) => Err(Error::Damaged("an upload's record is another's".into())),
         Err(ReadError::Io(source)) => Err(Error::Io { what: "read the log".into(), source }),
