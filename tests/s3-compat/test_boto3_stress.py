@@ -13,19 +13,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 import weir
+from test_boto3 import body_of, refused, with_header
 
 PART = 5 * 1024 * 1024
 BLOCK = 64 * 1024
-
-
-def refused(call, **arguments):
-    with pytest.raises(ClientError) as error:
-        call(**arguments)
-    return error.value.response["Error"]["Code"], error.value.response["ResponseMetadata"]["HTTPStatusCode"]
-
-
-def body_of(s3, bucket, key, **arguments):
-    return s3.get_object(Bucket=bucket, Key=key, **arguments)["Body"].read()
 
 
 def upload(s3, bucket, key, bodies, threads=1, **arguments):
@@ -216,6 +207,19 @@ def test_one_upload_completed_twice_at_once(server, bucket):
     with ThreadPoolExecutor(4) as pool:
         assert len(set(pool.map(complete, range(4)))) == 1
     assert body_of(s3, bucket, "k") == b"x" * 1000
+
+
+def test_who_is_told_that_a_key_exists_finds_it(server, bucket):
+    def create(key):
+        client = with_header(weir.boto3_client(server), "PutObject", If_None_Match="*")
+        try:
+            client.put_object(Bucket=bucket, Key=key, Body=b"x")
+        except ClientError as error:
+            assert error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412)
+        assert body_of(client, bucket, key) == b"x"
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(create, [f"k{index // 8}" for index in range(160)]))
 
 
 # Every boundary of an object
