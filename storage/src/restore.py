@@ -235,7 +235,7 @@ def segments(disk):
     before, following = None, 1
     for first, last, generation, path in names:
         if first != following:
-            problem(f"{disk}: log segments {following} to {first - 1} are missing")
+            problem(f"{disk}: log segments {following} to {first - 1} are missing: objects may be older than they were")
         following = last + 1
         segment = Segment(path, first)
         counted = before and segment.batches and generation == 0 and before[0] == segment.batches[0]
