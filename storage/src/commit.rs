@@ -89,6 +89,8 @@ struct Batch {
     accepted: Vec<Accepted>,
     /// Who waits, with the stamp to answer and the files that are theirs.
     waiting: Vec<(oneshot::Sender<Result<Option<Stamp>>>, Option<Stamp>, Vec<StagedFile>)>,
+    /// Who was refused because of what this batch does, perhaps: the refusal becomes true when the batch does.
+    refused: Vec<(oneshot::Sender<Result<Option<Stamp>>>, Error)>,
     cost_bytes: u64,
     footer_bytes: u64,
     has_staged: bool,
@@ -156,7 +158,7 @@ impl Committer {
         BATCH_BYTES_MAX.min(self.segment_bytes / 4)
     }
 
-    /// Decides one request; a refusal is answered at once, and its staged files go with it.
+    /// Decides one request. A refused one's staged files go at once.
     fn accept(&mut self, batch: &mut Batch, ticket: Ticket) {
         let Ticket { request, payload, staged, reply } = ticket;
         if let Some(reason) = self.health.failure() {
@@ -176,7 +178,11 @@ impl Committer {
             }
             Err(error) => {
                 drop(staged);
-                reply.send(Err(error)).ok();
+                if batch.framed.is_empty() {
+                    reply.send(Err(error)).ok();
+                } else {
+                    batch.refused.push((reply, error));
+                }
             }
         }
     }
@@ -269,12 +275,24 @@ impl Committer {
     /// Makes a batch durable and visible, and answers those who wait for it.
     fn commit(&mut self, batch: Batch) {
         if batch.waiting.is_empty() {
+            for (reply, error) in batch.refused {
+                reply.send(Err(error)).ok();
+            }
             return;
         }
         let hopeless = || self.health.is_stopping_hard() || self.index.store().is_err();
         self.index.overlay.wait_for_room(OVERLAY_BYTES_MAX, hopeless);
         let Batch {
-            framed, accepted, waiting, cost_bytes, footer_bytes, has_staged, is_privileged, mut before, ..
+            framed,
+            accepted,
+            waiting,
+            refused,
+            cost_bytes,
+            footer_bytes,
+            has_staged,
+            is_privileged,
+            mut before,
+            ..
         } = batch;
         if framed.is_empty() {
             for (reply, stamp, _) in waiting {
@@ -290,9 +308,14 @@ impl Committer {
                     staged.into_iter().for_each(StagedFile::committed);
                     reply.send(Ok(stamp)).ok();
                 }
+                for (reply, error) in refused {
+                    reply.send(Err(error)).ok();
+                }
             }
+            // What a refusal was decided by has not happened either.
             Err(Error::OutOfSpace) => {
-                for (reply, _, _) in waiting {
+                let replies = waiting.into_iter().map(|(reply, _, _)| reply);
+                for reply in replies.chain(refused.into_iter().map(|(reply, _)| reply)) {
                     reply.send(Err(Error::OutOfSpace)).ok();
                 }
             }
@@ -303,6 +326,9 @@ impl Committer {
                 self.health.fail(&reason);
                 for (reply, _, staged) in waiting {
                     staged.into_iter().for_each(StagedFile::abandon);
+                    reply.send(Err(Error::OutcomeUnknown(reason.clone()))).ok();
+                }
+                for (reply, _) in refused {
                     reply.send(Err(Error::OutcomeUnknown(reason.clone()))).ok();
                 }
             }

@@ -461,9 +461,8 @@ fn open_identity(disk: &dyn Disk, random: &dyn Random) -> Result<DiskIdentity> {
     if disk.exists(identity::FILE).map_err(failed)? {
         let bytes = read_small(disk, identity::FILE, identity::BYTES_MAX).map_err(failed)?;
         let identity = DiskIdentity::decode(&bytes).map_err(|error| Error::Refused(error.to_string()))?;
-        for directory in DIRECTORIES {
-            disk.make_dir(directory).map_err(Error::io(directory))?;
-        }
+        // A copy of a disk may have lost its empty directories, and a file without a place to go would stay in staging.
+        make_directories(disk).map_err(Error::io("make directories"))?;
         return Ok(identity);
     }
     if disk.exists("log").map_err(failed)? && !disk.list("log").map_err(failed)?.is_empty() {
@@ -479,7 +478,7 @@ fn open_identity(disk: &dyn Disk, random: &dyn Random) -> Result<DiskIdentity> {
     Ok(identity)
 }
 
-fn format_disk(disk: &dyn Disk, identity: &DiskIdentity) -> std::io::Result<()> {
+fn make_directories(disk: &dyn Disk) -> std::io::Result<()> {
     for directory in DIRECTORIES {
         disk.make_dir(directory)?;
     }
@@ -487,6 +486,11 @@ fn format_disk(disk: &dyn Disk, identity: &DiskIdentity) -> std::io::Result<()> 
         disk.make_dir(&format!("objects/{number:02x}"))?;
     }
     disk.sync_dir("objects", SyncPoint::Identity)?;
+    disk.sync_dir("", SyncPoint::Identity)
+}
+
+fn format_disk(disk: &dyn Disk, identity: &DiskIdentity) -> std::io::Result<()> {
+    make_directories(disk)?;
     replace_small(disk, "", "restore.py", RESTORE)?;
     // Last: with it, everything above is there.
     replace_small(disk, "", identity::FILE, &identity.encode())

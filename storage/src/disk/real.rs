@@ -163,6 +163,10 @@ impl File for RealFile {
     }
 
     fn allocate(&self, length: u64) -> io::Result<()> {
+        if length == 0 {
+            // An empty part. The kernel calls such a reservation an invalid argument.
+            return Ok(());
+        }
         match rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, 0, length) {
             // A file system without fallocate gives no reservation; writes then find out by themselves.
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
@@ -172,5 +176,21 @@ impl File for RealFile {
 
     fn sync_data(&self, _point: SyncPoint) -> io::Result<()> {
         self.0.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_needs_no_space() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = RealDisk::open(directory.path()).unwrap();
+        let file = disk.create("empty").unwrap();
+        for length in [0, 1, 4096] {
+            file.allocate(length).unwrap();
+        }
+        assert_eq!(file.len().unwrap(), 0);
     }
 }

@@ -119,15 +119,19 @@ impl Target {
     }
 }
 
-/// A hint before a body is read: whether the upload is there.
+/// Before a part's body is read: the checksum algorithm of its upload, which is there.
 pub(super) async fn open_upload(
     store: &Arc<DiskStore>,
     bucket: BucketId,
     key: &ObjectKey,
     upload: UploadId,
-) -> Result<()> {
+) -> Result<Option<Algorithm>> {
     let (store, key) = (Arc::clone(store), key.clone());
-    blocking(move || newest_part(&store, bucket, &key, upload).map(|_| ())).await
+    blocking(move || match upload_row(&store, bucket, &key, upload)?.kind {
+        RowKind::Upload { algorithm, .. } => Ok(algorithm),
+        _ => Err(Error::NoSuchUpload),
+    })
+    .await
 }
 
 fn upload_row(store: &DiskStore, bucket: BucketId, key: &ObjectKey, upload: UploadId) -> Result<Row> {
