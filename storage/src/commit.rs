@@ -33,6 +33,9 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use tokio::sync::{mpsc, oneshot};
 
+/// Takes the stamp of the first record, or `None` if there was nothing to do.
+type Reply = oneshot::Sender<Result<Option<Stamp>>>;
+
 /// A request with everything that belongs to it.
 pub struct Ticket {
     pub request: Request,
@@ -40,7 +43,7 @@ pub struct Ticket {
     pub payload: Option<Bytes>,
     /// Files that the record names and that are durable already.
     pub staged: Vec<StagedFile>,
-    pub reply: oneshot::Sender<Result<Option<Stamp>>>,
+    pub reply: Reply,
 }
 
 pub enum Message {
@@ -88,9 +91,9 @@ struct Batch {
     framed: Vec<Framed>,
     accepted: Vec<Accepted>,
     /// Who waits, with the stamp to answer and the files that are theirs.
-    waiting: Vec<(oneshot::Sender<Result<Option<Stamp>>>, Option<Stamp>, Vec<StagedFile>)>,
+    waiting: Vec<(Reply, Option<Stamp>, Vec<StagedFile>)>,
     /// Who was refused because of what this batch does, perhaps: the refusal becomes true when the batch does.
-    refused: Vec<(oneshot::Sender<Result<Option<Stamp>>>, Error)>,
+    refused: Vec<(Reply, Error)>,
     cost_bytes: u64,
     footer_bytes: u64,
     has_staged: bool,

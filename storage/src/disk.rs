@@ -79,7 +79,7 @@ pub trait File: Send + Sync {
 
     fn set_len(&self, length: u64) -> io::Result<()>;
 
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
 
     /// Reserves space for `length` bytes without changing the file's length where the file system can.
     fn allocate(&self, length: u64) -> io::Result<()>;
@@ -134,7 +134,7 @@ pub fn read_exact(file: &dyn File, offset: u64, length: usize) -> io::Result<Vec
 /// Reads a whole small file, at most `bytes_max` of it.
 pub fn read_small(disk: &dyn Disk, path: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
     let file = disk.open(path)?;
-    let length = file.len()?;
+    let length = file.length()?;
     if length > bytes_max {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,

@@ -13,7 +13,7 @@ use crate::index::keeper::{Keeper, Message as KeeperMessage, relocate};
 use crate::index::rows::RowKey;
 use crate::index::store::{Checkpoint, Store};
 use crate::limits::QUEUE_MUTATIONS_MAX;
-use crate::log::compact::{Compactor, candidates, choose, relocation};
+use crate::log::compact::{Compacted, Compactor, candidates, choose, relocation};
 use crate::log::recover::{self, Recovered};
 use crate::log::spares::Spares;
 use crate::log::writer::{LogWriter, WriterParts};
@@ -253,7 +253,7 @@ impl DiskStore {
             disk_id: self.disk_id,
             nonce: self.random.u64(),
         };
-        let (output, footer, inputs) = compactor.write(&names).inspect_err(|error| {
+        let Compacted { output, footer, inputs } = compactor.write(&names).inspect_err(|error| {
             if let Error::DiskFailed(reason) = error {
                 self.health.fail(reason);
             }

@@ -648,7 +648,7 @@ impl File for TwinFile {
         Ok(())
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.disk.running()?.contents.get(&self.inode).map_or(0, |content| content.length))
     }
 

@@ -111,7 +111,7 @@ impl std::fmt::Debug for dyn File {
 
 impl redb::StorageBackend for Door {
     fn len(&self) -> Result<u64, std::io::Error> {
-        Ok(self.0.len()?)
+        self.0.length()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
@@ -122,15 +122,15 @@ impl redb::StorageBackend for Door {
     }
 
     fn set_len(&self, length: u64) -> Result<(), std::io::Error> {
-        Ok(self.0.set_len(length)?)
+        self.0.set_len(length)
     }
 
     fn sync_data(&self) -> Result<(), std::io::Error> {
-        Ok(self.0.sync_data(SyncPoint::IndexPages)?)
+        self.0.sync_data(SyncPoint::IndexPages)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
-        Ok(self.0.write_at(&[IoSlice::new(data)], offset)?)
+        self.0.write_at(&[IoSlice::new(data)], offset)
     }
 }
 

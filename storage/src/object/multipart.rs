@@ -152,7 +152,7 @@ fn parts(store: &DiskStore, upload: UploadId) -> Result<Vec<(PartNumber, Row)>> 
     let range = RowKey::parts_of(upload);
     let mut scan = Scan::new(&store.index, Table::Parts, range.start, range.end);
     let mut parts = Vec::new();
-    while let Some((key, row)) = scan.next()? {
+    while let Some((key, row)) = scan.next_row()? {
         if let Some((_, part)) = key.part_number() {
             parts.push((part, row));
         }
@@ -299,11 +299,10 @@ fn full_object_checksums(records: &[PartRecord], chosen: Option<Algorithm>) -> V
             Some((checksum, record.size))
         });
         let (first, _) = parts.next()??;
-        let combined = parts.try_fold(first.clone(), |whole, part| {
+        parts.try_fold(first.clone(), |whole, part| {
             let (part, size) = part?;
             whole.combine(part, size)
-        });
-        combined
+        })
     };
     let wanted = std::iter::once(Algorithm::Crc64Nvme).chain(chosen.filter(|chosen| *chosen != Algorithm::Crc64Nvme));
     wanted.filter_map(combine).collect()

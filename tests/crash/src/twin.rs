@@ -52,7 +52,7 @@ impl Key {
     /// What may be there after a cut at `moment`.
     fn allowed(&self, moment: usize) -> Vec<Seen> {
         let durable = self.steps.iter().rposition(|step| step.acknowledged.is_some_and(|at| at <= moment));
-        let base = durable.map_or(None, |at| self.steps[at].state.clone());
+        let base = durable.and_then(|at| self.steps[at].state.clone());
         let later = self.steps[durable.map_or(0, |at| at + 1)..].iter().filter(|step| step.began <= moment);
         std::iter::once(base).chain(later.map(|step| step.state.clone())).collect()
     }
@@ -168,7 +168,7 @@ async fn drive(seed: u64, steps_per_life: u64) -> Result<Run> {
             while done.load(Ordering::Relaxed) < kill_after && !tasks.iter().all(tokio::task::JoinHandle::is_finished) {
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             }
-            if random.u64() % 2 == 0 {
+            if random.u64().is_multiple_of(2) {
                 // In the moment when a batch is written but not synced.
                 disk.kill_before(SyncPoint::Batch);
                 while disk.is_alive() && !tasks.iter().all(tokio::task::JoinHandle::is_finished) {

@@ -68,7 +68,7 @@ impl Bench {
     /// Where these bytes stand in a file.
     fn find(&self, path: &str, wanted: &[u8]) -> Option<u64> {
         let file = self.disk.open(path).expect("it is there");
-        let length = file.len().expect("in memory") as usize;
+        let length = file.length().expect("in memory") as usize;
         let bytes = storage::disk::read_exact(file.as_ref(), 0, length).expect("in memory");
         bytes.windows(wanted.len()).position(|window| window == wanted).map(|at| at as u64)
     }
@@ -185,7 +185,7 @@ async fn a_damaged_index_is_rebuilt() {
             bench.put(&format!("key-{number}"), number, 100 + 100 * number as usize).await.expect("the disk is well");
         }
         bench.stop().await;
-        let length = bench.disk.open("index/index.redb").and_then(|file| file.len()).expect("there is an index");
+        let length = bench.disk.open("index/index.redb").and_then(|file| file.length()).expect("there is an index");
         for at in (offset..length.min(offset + 4096)).step_by(7) {
             bench.disk.rot("index/index.redb", at, 0x55).expect("in memory");
         }
