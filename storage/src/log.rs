@@ -50,7 +50,7 @@ impl Segments {
         Self { disk, open: RwLock::default() }
     }
 
-    /// Adds a segment that is being written.
+    /// Adds a segment that is being written, or that need not be looked into.
     pub fn insert(&self, name: SegmentName, file: Arc<dyn File>) {
         self.add(OpenSegment { name, file, weight_bytes: None });
     }
@@ -65,13 +65,23 @@ impl Segments {
         self.open.write().unwrap_or_else(PoisonError::into_inner).insert(key, segment);
     }
 
-    /// Bytes of a segment that compaction may win back or must move.
+    /// Bytes of a segment that compaction may win back or must move. Of a compacted segment that this process has not yet
+    /// looked into, the footer is read once.
     pub fn weight_bytes(&self, name: SegmentName) -> io::Result<u64> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        match open.get(&(name.first, name.generation)) {
-            Some(OpenSegment { weight_bytes: Some(bytes), .. }) => Ok(*bytes),
-            Some(segment) => segment.file.length(),
-            None => Ok(0),
+        let file = {
+            let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+            match open.get(&(name.first, name.generation)) {
+                Some(OpenSegment { weight_bytes: Some(bytes), .. }) => return Ok(*bytes),
+                Some(segment) => Arc::clone(&segment.file),
+                None => return Ok(0),
+            }
+        };
+        match read_footer(file.as_ref())? {
+            Some((footer, _)) if name.generation > 0 => {
+                self.insert_sealed(name, file, &footer);
+                self.weight_bytes(name)
+            }
+            _ => file.length(),
         }
     }
 

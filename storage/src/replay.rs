@@ -15,6 +15,7 @@ use crate::format::record::{Operation, Record};
 use crate::index::overlay::Change;
 use crate::index::rows::{Location, Row, RowKey, RowKind};
 use crate::index::store::{Checkpoint, Store, Writer};
+use crate::log::recover::Recovered;
 use crate::log::{Segments, decode};
 use crate::{Error, Result};
 use common::checksum::crc32c;
@@ -260,8 +261,8 @@ fn part_row(stamp: Stamp, location: Location) -> Row {
 }
 
 /// Checks that no acknowledged stretch of the log is without names, except those that an administrator accepted as lost.
-pub fn refuse_holes(sealed: &[(SegmentName, Footer)], accepted: &[String]) -> Result<()> {
-    let open: Vec<String> = holes(sealed).into_iter().filter(|hole| !accepted.contains(hole)).collect();
+pub fn refuse_holes(recovered: &Recovered, accepted: &[String]) -> Result<()> {
+    let open: Vec<String> = holes(recovered).into_iter().filter(|hole| !accepted.contains(hole)).collect();
     if open.is_empty() {
         return Ok(());
     }
@@ -272,18 +273,18 @@ pub fn refuse_holes(sealed: &[(SegmentName, Footer)], accepted: &[String]) -> Re
     )))
 }
 
-/// The names of all holes: stretches without names, and segments that are missing.
-pub fn holes(sealed: &[(SegmentName, Footer)]) -> Vec<String> {
+/// The names of all holes that can be seen: stretches without names, and segments that are missing.
+pub fn holes(recovered: &Recovered) -> Vec<String> {
     let mut holes = Vec::new();
     let mut next = SegmentNumber(1);
-    for (name, footer) in sealed {
+    for name in &recovered.names {
         if name.first != next {
             holes.push(format!("log segments {} to {}", next.0, name.first.0.saturating_sub(1)));
         }
         next = SegmentNumber(name.last.0 + 1);
-        for (from, to) in &footer.holes {
-            holes.push(format!("log/{name} bytes {from}..{to}"));
-        }
+    }
+    for (name, footer) in &recovered.sealed {
+        holes.extend(footer.holes.iter().map(|(from, to)| format!("log/{name} bytes {from}..{to}")));
     }
     holes
 }

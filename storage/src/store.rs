@@ -16,7 +16,7 @@ use crate::limits::QUEUE_MUTATIONS_MAX;
 use crate::log::compact::{Compacted, Compactor, candidates, choose, relocation};
 use crate::log::recover::{self, Recovered};
 use crate::log::spares::Spares;
-use crate::log::writer::{LogWriter, WriterParts};
+use crate::log::writer::{BucketTable, LogWriter, WriterParts};
 use crate::log::{Segments, read_footer};
 use crate::replay::{Replay, holes, rebuild, refuse_holes};
 use crate::target::TermSource;
@@ -382,30 +382,38 @@ fn recover_disk(disk: &Arc<dyn Disk>, segments: &Segments, files: &Files, identi
         }
         Err(error) => return Err(error),
     };
-    let Recovered { sealed, superseded } = recover::recover(segments, checkpoint)?;
-    refuse_holes(&sealed, &identity.accepted_losses)?;
+    let known = store.as_ref().map(Store::buckets).transpose()?.unwrap_or_default();
+    let known: BucketTable = known.into_iter().map(|(id, stamp, record)| (id, (stamp, record))).collect();
+    name_buckets(files, &known);
+    let mut recovered = recover::recover(segments, checkpoint, known)?;
+    refuse_holes(&recovered, &identity.accepted_losses)?;
     if let Some(checkpoint) = checkpoint
-        && checkpoint.segment > recover::next_segment(&sealed)
+        && checkpoint.segment > recover::next_segment(&recovered.names)
         && !identity.accepted_losses.contains(&missing_end(checkpoint))
     {
         return Err(Error::Incomplete(missing_end(checkpoint)));
     }
     let replayed = match store {
-        Some(store) => settle_compactions(disk.as_ref(), &store, &sealed, &superseded).and_then(|()| {
-            let replayed = Replay { segments, store: &store, files: Some(files) }.run(&sealed, checkpoint)?;
+        Some(store) => settle_compactions(segments, &store, &recovered).and_then(|()| {
+            let replayed = Replay { segments, store: &store, files: Some(files) }.run(&recovered.sealed, checkpoint)?;
             Ok((store, replayed))
         }),
         None => Err(Error::IndexBroken("none is there".into())),
     };
     let (store, replayed) = match replayed {
         Ok(replayed) => replayed,
-        Err(Error::IndexBroken(_)) => rebuild(disk.as_ref(), segments, &sealed, Some(files))?,
+        Err(Error::IndexBroken(_)) => {
+            if checkpoint.is_some() {
+                recovered = recover::recover(segments, None, BucketTable::new())?;
+                refuse_holes(&recovered, &identity.accepted_losses)?;
+            }
+            rebuild(disk.as_ref(), segments, &recovered.sealed, Some(files))?
+        }
         Err(error) => return Err(error),
     };
-    for (id, _, record) in store.buckets()? {
-        files.bucket_names.write().unwrap_or_else(PoisonError::into_inner).insert(id, record.name.as_str().to_owned());
-    }
-    let (segment, offset) = recover::end_of(&sealed);
+    let Recovered { names, sealed, superseded } = recovered;
+    name_buckets(files, &store.buckets()?.into_iter().map(|(id, stamp, record)| (id, (stamp, record))).collect());
+    let (segment, offset) = recover::end_of(&names);
     let position = Checkpoint { segment, offset, stamp: replayed.greatest };
     files.sync_touched().map_err(|error| Error::DiskFailed(format!("sync of directories: {error}")))?;
     store.write(true, |writer| writer.set_checkpoint(position))?;
@@ -422,26 +430,25 @@ fn missing_end(checkpoint: Checkpoint) -> String {
     format!("the end of the log: the index knows segment {}", checkpoint.segment.0)
 }
 
+fn name_buckets(files: &Files, buckets: &BucketTable) {
+    let mut names = files.bucket_names.write().unwrap_or_else(PoisonError::into_inner);
+    names.extend(buckets.iter().map(|(id, (_, record))| (*id, record.name.as_str().to_owned())));
+}
+
 /// Finishes compactions that were cut between the output's name and the removal of the inputs (A9).
-fn settle_compactions(
-    disk: &dyn Disk,
-    store: &Store,
-    sealed: &[(SegmentName, Footer)],
-    superseded: &[SegmentName],
-) -> Result<()> {
-    for (output, footer) in sealed {
-        let mut inputs = Vec::new();
+fn settle_compactions(segments: &Segments, store: &Store, recovered: &Recovered) -> Result<()> {
+    let superseded = &recovered.superseded;
+    for output in recovered.names.iter().filter(|name| superseded.iter().any(|input| name.replaces(input))) {
+        let footer_of = |name: &SegmentName| -> Result<Footer> {
+            let file = segments.disk.open(&name.path()).map_err(Error::io(name.path()))?;
+            let footer = read_footer(file.as_ref()).map_err(Error::io(name.path()))?;
+            Ok(footer.ok_or_else(|| Error::IndexBroken(format!("{name} lost its footer")))?.0)
+        };
         // The direct inputs alone: what an input had replaced in its turn was settled with it.
-        let replaced: Vec<_> = superseded.iter().filter(|name| output.replaces(name)).collect();
-        for name in replaced.iter().filter(|name| !replaced.iter().any(|other| other.replaces(name))) {
-            let file = disk.open(&name.path()).map_err(Error::io(name.path()))?;
-            let input = read_footer(file.as_ref()).map_err(Error::io(name.path()))?;
-            let (input, _) = input.ok_or_else(|| Error::IndexBroken(format!("{name} lost its footer")))?;
-            inputs.push((**name, input));
-        }
-        if !inputs.is_empty() {
-            relocate(store, &relocation(&inputs, *output, footer))?;
-        }
+        let replaced: Vec<&SegmentName> = superseded.iter().filter(|name| output.replaces(name)).collect();
+        let direct = replaced.iter().filter(|name| !replaced.iter().any(|other| other.replaces(name)));
+        let inputs: Vec<_> = direct.map(|name| Ok((**name, footer_of(name)?))).collect::<Result<_>>()?;
+        relocate(store, &relocation(&inputs, *output, &footer_of(output)?))?;
     }
     Ok(())
 }
@@ -503,9 +510,12 @@ pub fn accept_loss(disk: &Arc<dyn Disk>) -> Result<Vec<String>> {
     let mut identity = DiskIdentity::decode(&bytes).map_err(|error| Error::Refused(error.to_string()))?;
     let checkpoint = Store::open(disk.as_ref()).and_then(|store| store.checkpoint()).ok().flatten();
     let segments = Segments::new(Arc::clone(disk));
-    let sealed = recover::recover(&segments, checkpoint)?.sealed;
-    let mut found = holes(&sealed);
-    if let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.segment > recover::next_segment(&sealed)) {
+    // Seal first, knowing what was durable; then look at everything, without the checkpoint's shortcut.
+    recover::recover(&segments, checkpoint, BucketTable::new())?;
+    let recovered = recover::recover(&segments, None, BucketTable::new())?;
+    let mut found = holes(&recovered);
+    let next = recover::next_segment(&recovered.names);
+    if let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.segment > next) {
         found.push(missing_end(checkpoint));
     }
     for hole in &found {

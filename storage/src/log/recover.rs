@@ -5,36 +5,43 @@
 //! all settled by one mechanism. A damaged original stays in `quarantine/`.
 
 use super::scan::{Scanned, scan};
+use super::writer::BucketTable;
 use super::{DIRECTORY, Segments, read_footer};
 use crate::disk::{Disk, File, SyncPoint, read_exact};
 use crate::format::batch::{Entry, Subject};
 use crate::format::footer::{self, Footer};
 use crate::format::name::{SegmentName, SegmentNumber};
-use crate::format::record::{BucketRecord, Operation, Record};
+use crate::format::record::{Operation, Record};
 use crate::format::segment::HEADER_BYTES;
 use crate::index::store::Checkpoint;
 use crate::{Error, Result};
-use common::{BucketId, Stamp, Term};
-use std::collections::BTreeMap;
+use common::Term;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 /// The log, brought into order.
 pub struct Recovered {
-    /// The sealed segments with their footers, in the order of the log.
+    /// All segments, in order.
+    pub names: Vec<SegmentName>,
+    /// Those that the checkpoint does not cover, with their footers: what is to be replayed. Without a checkpoint, all.
     pub sealed: Vec<(SegmentName, Footer)>,
     /// Inputs of compactions whose output is there too: to be removed when the index knows.
     pub superseded: Vec<SegmentName>,
 }
 
-/// Brings the log into order.
-pub fn recover(segments: &Segments, checkpoint: Option<Checkpoint>) -> Result<Recovered> {
+/// Brings the log into order. Segments that the checkpoint covers are only opened: a start costs what was written since.
+/// `buckets` are those that the index knows.
+pub fn recover(segments: &Segments, checkpoint: Option<Checkpoint>, mut buckets: BucketTable) -> Result<Recovered> {
     let disk = &segments.disk;
-    let (names, superseded) = settle_names(disk.as_ref()).map_err(Error::io("read log/"))?;
-    let mut buckets = BTreeMap::new();
+    let (mut names, superseded) = settle_names(disk.as_ref()).map_err(Error::io("read log/"))?;
     let mut sealed: Vec<(SegmentName, Footer)> = Vec::new();
+    let mut empty = Vec::new();
     for name in &names {
         let file = disk.open(&name.path()).map_err(Error::io(name.path()))?;
+        if checkpoint.is_some_and(|checkpoint| name.last < checkpoint.segment) {
+            segments.insert(*name, file);
+            continue;
+        }
         let found = read_footer(file.as_ref()).map_err(Error::io(name.path()))?;
         let (file, footer) = match found {
             Some((footer, _)) => (file, footer),
@@ -42,7 +49,10 @@ pub fn recover(segments: &Segments, checkpoint: Option<Checkpoint>) -> Result<Re
                 let durable_until = durable_until(*name, checkpoint);
                 match reseal(disk, *name, file, durable_until, &buckets)? {
                     Some(resealed) => resealed,
-                    None => continue,
+                    None => {
+                        empty.push(*name);
+                        continue;
+                    }
                 }
             }
         };
@@ -53,7 +63,8 @@ pub fn recover(segments: &Segments, checkpoint: Option<Checkpoint>) -> Result<Re
         sealed.push((*name, footer));
     }
     find_gaps(&mut sealed);
-    Ok(Recovered { sealed, superseded })
+    names.retain(|name| !empty.contains(name));
+    Ok(Recovered { names, sealed, superseded })
 }
 
 /// The segments that count, in order, and those that do not: where output and inputs of a compaction are both there the
@@ -104,7 +115,7 @@ fn reseal(
     name: SegmentName,
     file: Arc<dyn File>,
     durable_until: u64,
-    known: &BTreeMap<BucketId, (Stamp, BucketRecord)>,
+    known: &BucketTable,
 ) -> Result<Option<(Arc<dyn File>, Footer)>> {
     let path = name.path();
     let length = file.length().map_err(Error::io(&path))?;
@@ -141,7 +152,7 @@ fn already_there(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
 }
 
-fn footer_of(scanned: &Scanned, bytes: &[u8], known: &BTreeMap<BucketId, (Stamp, BucketRecord)>) -> Footer {
+fn footer_of(scanned: &Scanned, bytes: &[u8], known: &BucketTable) -> Footer {
     let mut buckets = known.clone();
     let entries: Vec<Entry> = scanned.batches.iter().flat_map(|batch| batch.entries.iter().cloned()).collect();
     for entry in entries.iter().filter(|entry| entry.subject == Subject::Bucket) {
@@ -164,11 +175,11 @@ fn footer_of(scanned: &Scanned, bytes: &[u8], known: &BTreeMap<BucketId, (Stamp,
 }
 
 /// The number that the next segment of this disk gets.
-pub fn next_segment(sealed: &[(SegmentName, Footer)]) -> SegmentNumber {
-    SegmentNumber(sealed.last().map_or(1, |(name, _)| name.last.0 + 1))
+pub fn next_segment(names: &[SegmentName]) -> SegmentNumber {
+    SegmentNumber(names.last().map_or(1, |name| name.last.0 + 1))
 }
 
 /// The first address behind all of the log.
-pub fn end_of(sealed: &[(SegmentName, Footer)]) -> (SegmentNumber, u32) {
-    (next_segment(sealed), HEADER_BYTES as u32)
+pub fn end_of(names: &[SegmentName]) -> (SegmentNumber, u32) {
+    (next_segment(names), HEADER_BYTES as u32)
 }
