@@ -18,6 +18,10 @@ pub enum Command {
     Serve(ServeArgs),
     /// Make, list and delete access keys of a running appliance
     Key(KeyArgs),
+    /// Make, list and delete buckets of a running appliance
+    Bucket(BucketArgs),
+    /// Look after the disk of a stopped appliance
+    Disk(DiskArgs),
 }
 
 #[derive(Debug, Default, ClapArgs)]
@@ -112,4 +116,50 @@ pub struct ImportArgs {
     pub account_root: bool,
     #[arg(long, hide = true, value_name = "NAME")]
     pub policy: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct BucketArgs {
+    #[command(subcommand)]
+    pub verb: BucketVerb,
+    /// Data directory where the admin's credentials are looked for last
+    #[arg(long, value_name = "DIR", default_value = "./weir-data", global = true)]
+    pub data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BucketVerb {
+    /// Make a bucket, which belongs to the key's owner
+    Create {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[arg(hide = true, value_name = "SETTING=VALUE")]
+        settings: Vec<String>,
+    },
+    /// List the buckets that the key may use
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete an empty bucket
+    Delete {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct DiskArgs {
+    #[command(subcommand)]
+    pub verb: DiskVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DiskVerb {
+    /// Accept that what the disk's log has lost is lost, so that the appliance starts with the rest
+    AcceptLoss {
+        /// Directory of the disk
+        #[arg(long, value_name = "DIR")]
+        data: PathBuf,
+    },
 }

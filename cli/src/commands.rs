@@ -1,4 +1,6 @@
 //! One file per verb.
 
+pub mod bucket;
+pub mod disk;
 pub mod key;
 pub mod serve;

@@ -6,8 +6,10 @@
 //! | 1      | failed                                                             |
 //! | 2      | usage: flags, configuration or environment are wrong               |
 //! | 3      | what was named does not exist                                      |
-//! | 4      | refused: it exists already, or the credentials do not allow it     |
+//! | 4      | refused: it exists already, is in use, or the credentials do not allow it |
 //! | 5      | the server cannot be reached                                       |
+
+use http::StatusCode;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -36,11 +38,21 @@ pub enum Error {
 impl Error {
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Failed(_) | Self::Io { .. } | Self::Control(_) | Self::Storage(_) | Self::Gateway(_) => 1,
             Self::Usage(_) => 2,
             Self::NotFound(_) => 3,
-            Self::Refused(_) => 4,
+            Self::Refused(_) | Self::Storage(storage::Error::Refused(_)) => 4,
+            Self::Failed(_) | Self::Io { .. } | Self::Control(_) | Self::Storage(_) | Self::Gateway(_) => 1,
             Self::Unreachable { .. } => 5,
+        }
+    }
+
+    /// What an answer's status means.
+    pub fn of_status(status: StatusCode, detail: String) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::NotFound(detail),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::CONFLICT => Self::Refused(detail),
+            StatusCode::BAD_REQUEST => Self::Usage(detail),
+            _ => Self::Failed(detail),
         }
     }
 

@@ -9,18 +9,31 @@ mod config;
 mod credentials;
 mod error;
 mod output;
+mod s3_client;
+mod signed;
 mod terms;
 
 use args::{Args, Command};
 use clap::Parser;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
+/// Where an appliance listens that nobody told otherwise, and what region it has.
+const DATA_ENDPOINT: &str = "http://127.0.0.1:9000";
+const REGION: &str = "us-east-1";
+
+/// Weir's own crates, and of the others what is wrong. s3s reports each refused request as an error of its own; the gateway
+/// logs the same request, with its id and as what it is.
+const LOG: &str = "warn,weir=info,s3s::ops=off";
+
 fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    if let Err(error) = start_log() {
+        eprintln!("weir: {error}");
+        return ExitCode::from(error.exit_status());
+    }
 
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
@@ -33,6 +46,8 @@ fn main() -> ExitCode {
         match args.command {
             Command::Serve(args) => commands::serve::run(args).await,
             Command::Key(args) => commands::key::run(args).await,
+            Command::Bucket(args) => commands::bucket::run(args).await,
+            Command::Disk(args) => commands::disk::run(args),
         }
     });
     // What still runs now was given its time to end.
@@ -44,4 +59,21 @@ fn main() -> ExitCode {
             ExitCode::from(error.exit_status())
         }
     }
+}
+
+/// To standard error, filtered by `WEIR_LOG`, else by `RUST_LOG`.
+fn start_log() -> Result<(), error::Error> {
+    let given = ["WEIR_LOG", "RUST_LOG"].into_iter().find_map(|name| {
+        let value = std::env::var(name).ok().filter(|value| !value.is_empty())?;
+        Some((name, value))
+    });
+    let filter = match given {
+        None => EnvFilter::new(LOG),
+        Some((name, value)) => EnvFilter::try_new(&value).map_err(|why| {
+            error::Error::Usage(format!("{name} is no filter of a log: {why}. Write info, or weir_storage=debug,info"))
+        })?,
+    };
+    let is_colored = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_colored).init();
+    Ok(())
 }

@@ -66,3 +66,22 @@ fn key_verbs_name_what_is_missing() {
     let secure = [&credentials[..], &[("WEIR_ADMIN_ENDPOINT", "https://127.0.0.1:9001")]].concat();
     refuses(&["key", "list"], &secure, 2, "HTTPS comes with a later version");
 }
+
+#[test]
+fn bucket_and_disk_verbs_say_what_is_wrong() {
+    let credentials = [("WEIR_ADMIN_ACCESS_KEY", "abc"), ("WEIR_ADMIN_SECRET_KEY", "12345678")];
+    let unreachable = [&credentials[..], &[("WEIR_ENDPOINT", "http://127.0.0.1:9")]].concat();
+    refuses(&["bucket", "list"], &[], 4, "no credentials");
+    refuses(&["bucket", "list"], &unreachable, 5, "cannot be reached");
+    refuses(&["bucket", "create", "a/../b"], &unreachable, 2, "a/../b: ");
+    refuses(&["bucket", "create", "abc", "copies=2"], &unreachable, 2, "copies=2 comes with a later version");
+    refuses(&["disk", "accept-loss"], &[], 2, "--data");
+    refuses(&["disk", "accept-loss", "--data", "absent"], &[], 3, "absent is no disk of a weir");
+}
+
+#[test]
+fn a_filter_that_is_none_is_named() {
+    refuses(&["key", "list"], &[("RUST_LOG", "weir=loud")], 2, "RUST_LOG is no filter");
+    // What is Weir's own goes first.
+    refuses(&["key", "list"], &[("RUST_LOG", "weir=loud"), ("WEIR_LOG", "info")], 4, "no credentials");
+}

@@ -58,19 +58,22 @@ impl Guard {
                 (Err(error), lent)
             }
         };
-        let waits = head.headers.contains_key(header::EXPECT);
+        let expects = head.headers.contains_key(header::EXPECT);
         let operation = OperationName::default();
         head.extensions.insert(operation.clone());
-        let answer = match body {
+        let mut answer = match body {
             Ok(body) => match self.s3.call(Request::from_parts(head, body)).await {
                 Ok(answer) => answer,
                 Err(_) => refusal(Error::Internal("the answer could not be written")),
             },
             Err(error) => refusal(error),
         };
-        // A client that sends its body without waiting must not find the connection reset instead of the refusal. One that
-        // waits for `100 Continue` has sent nothing.
-        if !answer.status().is_success() && !waits {
+        if expects && !lent.was_asked_for() {
+            // The client got this answer instead of `100 Continue`, so its body (if it has one) never comes. botocore would
+            // also take this answer's status for that of the connection's next request, unless the connection ends here.
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        } else if !answer.status().is_success() {
+            // A client that sends its body must not find the connection reset instead of the refusal.
             lent.drain().await;
         }
         exchange.complete(answer, operation.0.get().map_or("-", String::as_str)).await

@@ -14,6 +14,7 @@ mod create_multipart_upload;
 pub mod dates;
 pub mod delete_bucket;
 mod delete_object;
+mod delete_object_tagging;
 mod delete_objects;
 mod get_bucket_acl;
 mod get_bucket_location;
@@ -98,8 +99,18 @@ operations! {
     create_bucket(CreateBucketInput) -> CreateBucketOutput,
     create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput,
     delete_bucket(DeleteBucketInput) -> DeleteBucketOutput,
+    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput,
+    delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput,
+    delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput,
+    delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput,
+    delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput,
+    delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput,
+    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput,
+    delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput,
     delete_object(DeleteObjectInput) -> DeleteObjectOutput,
+    delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput,
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput,
+    delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput,
     get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput,
     get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput,
     get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput,

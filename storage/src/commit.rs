@@ -33,6 +33,9 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use tokio::sync::{mpsc, oneshot};
 
+/// Takes the stamp of the first record, or `None` if there was nothing to do.
+type Reply = oneshot::Sender<Result<Option<Stamp>>>;
+
 /// A request with everything that belongs to it.
 pub struct Ticket {
     pub request: Request,
@@ -40,7 +43,7 @@ pub struct Ticket {
     pub payload: Option<Bytes>,
     /// Files that the record names and that are durable already.
     pub staged: Vec<StagedFile>,
-    pub reply: oneshot::Sender<Result<Option<Stamp>>>,
+    pub reply: Reply,
 }
 
 pub enum Message {
@@ -49,6 +52,8 @@ pub enum Message {
     /// Answers when every earlier mutation is durable and every later one is decided by this view (A13).
     ApplyBucket(BucketView, oneshot::Sender<Result<()>>),
     RemoveBucket(BucketId, oneshot::Sender<Result<()>>),
+    /// Answers with the number of the last batch: everything that was read before it is in batches up to it.
+    Barrier(std::sync::mpsc::Sender<u64>),
     /// Closes the active segment, so that everything before is in sealed ones.
     Rotate(std::sync::mpsc::Sender<Result<()>>),
     Stop,
@@ -86,7 +91,9 @@ struct Batch {
     framed: Vec<Framed>,
     accepted: Vec<Accepted>,
     /// Who waits, with the stamp to answer and the files that are theirs.
-    waiting: Vec<(oneshot::Sender<Result<Option<Stamp>>>, Option<Stamp>, Vec<StagedFile>)>,
+    waiting: Vec<(Reply, Option<Stamp>, Vec<StagedFile>)>,
+    /// Who was refused because of what this batch does, perhaps: the refusal becomes true when the batch does.
+    refused: Vec<(Reply, Error)>,
     cost_bytes: u64,
     footer_bytes: u64,
     has_staged: bool,
@@ -126,6 +133,9 @@ impl Committer {
                             Message::RemoveBucket(id, reply) => {
                                 reply.send(self.remove_bucket(id)).ok();
                             }
+                            Message::Barrier(reply) => {
+                                reply.send(self.writer.last_batch()).ok();
+                            }
                             Message::Rotate(reply) => {
                                 reply.send(self.writer.seal_active(&self.buckets)).ok();
                             }
@@ -151,7 +161,7 @@ impl Committer {
         BATCH_BYTES_MAX.min(self.segment_bytes / 4)
     }
 
-    /// Decides one request; a refusal is answered at once, and its staged files go with it.
+    /// Decides one request. A refused one's staged files go at once.
     fn accept(&mut self, batch: &mut Batch, ticket: Ticket) {
         let Ticket { request, payload, staged, reply } = ticket;
         if let Some(reason) = self.health.failure() {
@@ -171,7 +181,11 @@ impl Committer {
             }
             Err(error) => {
                 drop(staged);
-                reply.send(Err(error)).ok();
+                if batch.framed.is_empty() {
+                    reply.send(Err(error)).ok();
+                } else {
+                    batch.refused.push((reply, error));
+                }
             }
         }
     }
@@ -264,12 +278,24 @@ impl Committer {
     /// Makes a batch durable and visible, and answers those who wait for it.
     fn commit(&mut self, batch: Batch) {
         if batch.waiting.is_empty() {
+            for (reply, error) in batch.refused {
+                reply.send(Err(error)).ok();
+            }
             return;
         }
         let hopeless = || self.health.is_stopping_hard() || self.index.store().is_err();
         self.index.overlay.wait_for_room(OVERLAY_BYTES_MAX, hopeless);
         let Batch {
-            framed, accepted, waiting, cost_bytes, footer_bytes, has_staged, is_privileged, mut before, ..
+            framed,
+            accepted,
+            waiting,
+            refused,
+            cost_bytes,
+            footer_bytes,
+            has_staged,
+            is_privileged,
+            mut before,
+            ..
         } = batch;
         if framed.is_empty() {
             for (reply, stamp, _) in waiting {
@@ -285,9 +311,14 @@ impl Committer {
                     staged.into_iter().for_each(StagedFile::committed);
                     reply.send(Ok(stamp)).ok();
                 }
+                for (reply, error) in refused {
+                    reply.send(Err(error)).ok();
+                }
             }
+            // What a refusal was decided by has not happened either.
             Err(Error::OutOfSpace) => {
-                for (reply, _, _) in waiting {
+                let replies = waiting.into_iter().map(|(reply, _, _)| reply);
+                for reply in replies.chain(refused.into_iter().map(|(reply, _)| reply)) {
                     reply.send(Err(Error::OutOfSpace)).ok();
                 }
             }
@@ -298,6 +329,9 @@ impl Committer {
                 self.health.fail(&reason);
                 for (reply, _, staged) in waiting {
                     staged.into_iter().for_each(StagedFile::abandon);
+                    reply.send(Err(Error::OutcomeUnknown(reason.clone()))).ok();
+                }
+                for (reply, _) in refused {
                     reply.send(Err(Error::OutcomeUnknown(reason.clone()))).ok();
                 }
             }

@@ -20,6 +20,8 @@ pub enum SyncPoint {
     Batch,
     /// fsync of `log/` after a segment got its name, before the first batch goes into it (A18).
     SegmentNamed,
+    /// fdatasync of a segment with its footer, before compaction may rest on it (A9).
+    SegmentSealed,
     /// fdatasync of a segment that recovery rewrote (A4).
     SegmentRecovered,
     /// fsync of `log/` after the rewritten segment took the place of the torn one (A4).
@@ -43,8 +45,8 @@ pub enum SyncPoint {
 }
 
 impl SyncPoint {
-    /// Every sync that a rule asks for.
-    pub const REQUIRED: [Self; 11] = [
+    /// The syncs without which something acknowledged can be lost.
+    pub const REQUIRED: [Self; 10] = [
         Self::Batch,
         Self::SegmentNamed,
         Self::SegmentRecovered,
@@ -54,9 +56,11 @@ impl SyncPoint {
         Self::StagedFile,
         Self::StagedNames,
         Self::InstalledNames,
-        Self::IndexPages,
         Self::Identity,
     ];
+
+    /// Syncs that spare the next start a rebuild of the index or a slow first batch, and protect nothing.
+    pub const DERIVED: [Self; 3] = [Self::SegmentSealed, Self::IndexPages, Self::Spare];
 }
 
 /// One open file. Reads and writes are positional, so that one handle serves many threads.
@@ -75,7 +79,7 @@ pub trait File: Send + Sync {
 
     fn set_len(&self, length: u64) -> io::Result<()>;
 
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
 
     /// Reserves space for `length` bytes without changing the file's length where the file system can.
     fn allocate(&self, length: u64) -> io::Result<()>;
@@ -130,7 +134,7 @@ pub fn read_exact(file: &dyn File, offset: u64, length: usize) -> io::Result<Vec
 /// Reads a whole small file, at most `bytes_max` of it.
 pub fn read_small(disk: &dyn Disk, path: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
     let file = disk.open(path)?;
-    let length = file.len()?;
+    let length = file.length()?;
     if length > bytes_max {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,

@@ -95,16 +95,12 @@ impl Files {
 
     fn install(&self, payload: &Payload) -> io::Result<()> {
         for id in self.ids(payload) {
-            match self.disk.rename(&id.staging_path(), &id.path()) {
-                Ok(()) => {
-                    let mut touched = lock(&self.touched);
-                    touched.insert("staging".to_owned());
-                    touched.insert(id.directory());
-                }
-                // Installed before, taken over from a part, or already dead again.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+            // Missing: installed before, taken over from a part, or already dead again.
+            missing_is_fine(self.disk.rename(&id.staging_path(), &id.path()))?;
+            // Also when nothing was to be renamed: a process that was killed may have done it and synced nothing.
+            let mut touched = lock(&self.touched);
+            touched.insert("staging".to_owned());
+            touched.insert(id.directory());
         }
         Ok(())
     }

@@ -70,7 +70,7 @@ impl Segments {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
         match open.get(&(name.first, name.generation)) {
             Some(OpenSegment { weight_bytes: Some(bytes), .. }) => Ok(*bytes),
-            Some(segment) => segment.file.len(),
+            Some(segment) => segment.file.length(),
             None => Ok(0),
         }
     }
@@ -135,7 +135,7 @@ pub fn decode(frame: Vec<u8>, is_member: bool) -> Result<(Record, InlinePayload)
 
 /// Reads the footer of a sealed segment and where it begins; `None` if there is no sound one.
 pub fn read_footer(file: &dyn File) -> io::Result<Option<(Footer, u64)>> {
-    let length = file.len()?;
+    let length = file.length()?;
     let behind = footer::END_BYTES + footer::TAIL_BYTES as u64;
     if length < HEADER_BYTES + behind {
         return Ok(None);

@@ -13,7 +13,7 @@ use crate::index::keeper::{Keeper, Message as KeeperMessage, relocate};
 use crate::index::rows::RowKey;
 use crate::index::store::{Checkpoint, Store};
 use crate::limits::QUEUE_MUTATIONS_MAX;
-use crate::log::compact::{Compactor, candidates, choose, relocation};
+use crate::log::compact::{Compacted, Compactor, candidates, choose, relocation};
 use crate::log::recover::{self, Recovered};
 use crate::log::spares::Spares;
 use crate::log::writer::{LogWriter, WriterParts};
@@ -253,7 +253,7 @@ impl DiskStore {
             disk_id: self.disk_id,
             nonce: self.random.u64(),
         };
-        let (output, footer, inputs) = compactor.write(&names).inspect_err(|error| {
+        let Compacted { output, footer, inputs } = compactor.write(&names).inspect_err(|error| {
             if let Error::DiskFailed(reason) = error {
                 self.health.fail(reason);
             }
@@ -262,6 +262,13 @@ impl DiskStore {
         let message = KeeperMessage::Relocate(relocation(&inputs, output, &footer), reply);
         self.keeper.send(message).map_err(|_| Error::Stopping)?;
         answer.recv().unwrap_or(Err(Error::Stopping))?;
+        // A batch that was decided before may name an old address as what it replaces: its files are freed first.
+        let (reply, answer) = channel();
+        self.committer.blocking_send(CommitMessage::Barrier(reply)).map_err(|_| Error::Stopping)?;
+        let last_batch = answer.recv().map_err(|_| Error::Stopping)?;
+        if !self.files.wait_applied(last_batch, || self.health.is_stopping_hard() || self.health.failure().is_some()) {
+            return Err(Error::Stopping);
+        }
         for (name, _) in &inputs {
             self.segments.remove(*name);
             self.disk.unlink(&name.path()).map_err(Error::io(name.path()))?;
@@ -383,13 +390,11 @@ fn recover_disk(disk: &Arc<dyn Disk>, segments: &Segments, files: &Files, identi
     {
         return Err(Error::Incomplete(missing_end(checkpoint)));
     }
-    if let Some(store) = &store {
-        settle_compactions(disk.as_ref(), store, &sealed, &superseded)?;
-    }
     let replayed = match store {
-        Some(store) => Replay { segments, store: &store, files: Some(files) }
-            .run(&sealed, checkpoint)
-            .map(|replayed| (store, replayed)),
+        Some(store) => settle_compactions(disk.as_ref(), &store, &sealed, &superseded).and_then(|()| {
+            let replayed = Replay { segments, store: &store, files: Some(files) }.run(&sealed, checkpoint)?;
+            Ok((store, replayed))
+        }),
         None => Err(Error::IndexBroken("none is there".into())),
     };
     let (store, replayed) = match replayed {
@@ -430,9 +435,9 @@ fn settle_compactions(
         let replaced: Vec<_> = superseded.iter().filter(|name| output.replaces(name)).collect();
         for name in replaced.iter().filter(|name| !replaced.iter().any(|other| other.replaces(name))) {
             let file = disk.open(&name.path()).map_err(Error::io(name.path()))?;
-            if let Some((input, _)) = read_footer(file.as_ref()).map_err(Error::io(name.path()))? {
-                inputs.push((**name, input));
-            }
+            let input = read_footer(file.as_ref()).map_err(Error::io(name.path()))?;
+            let (input, _) = input.ok_or_else(|| Error::IndexBroken(format!("{name} lost its footer")))?;
+            inputs.push((**name, input));
         }
         if !inputs.is_empty() {
             relocate(store, &relocation(&inputs, *output, footer))?;

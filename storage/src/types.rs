@@ -66,6 +66,7 @@ pub struct PutPartRequest {
     pub upload: UploadId,
     pub part: PartNumber,
     pub length: Option<u64>,
+    /// Checksums to compute beside MD5, CRC64NVME and the upload's own algorithm.
     pub algorithms: Vec<Algorithm>,
 }
 

@@ -1,5 +1,6 @@
 """The real server as a process, and the clients' settings for it."""
 
+import json
 import os
 import random
 import re
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -64,9 +66,7 @@ class Server:
         with urllib.request.urlopen(self.endpoint + "/-/ready", timeout=10) as answer:
             assert answer.status == 200
         with urllib.request.urlopen(self.endpoint + "/-/info", timeout=10) as answer:
-            admin = re.search(rb"127\.0\.0\.1:(\d+)", answer.read().replace(str(self.port).encode(), b""))
-        if admin:
-            self.admin_port = int(admin[1])
+            self.admin_port = urllib.parse.urlsplit(json.load(answer)["admin"]).port
 
     @property
     def endpoint(self):
@@ -147,7 +147,8 @@ def boto3_client(server, access_key=ACCESS_KEY, secret_key=SECRET_KEY, **config)
     import boto3
     from botocore.config import Config
 
-    settings = {"retries": {"max_attempts": 1, "mode": "standard"}, "s3": {"addressing_style": "path"}} | config
+    # A retry would hide a request that got no answer.
+    settings = {"retries": {"total_max_attempts": 1, "mode": "standard"}, "s3": {"addressing_style": "path"}} | config
     return boto3.client(
         "s3",
         endpoint_url=server.endpoint,

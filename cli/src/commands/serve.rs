@@ -259,8 +259,8 @@ s3cmd:
   s3cmd --access_key={id} --secret_key={secret} --host={host} --host-bucket={host} --region={region} --no-ssl ls
 
 boto3:
-  import boto3
-  s3 = boto3.client("s3", endpoint_url="http://{host}", region_name="{region}", aws_access_key_id="{id}", aws_secret_access_key={python})
+  import boto3, botocore.config
+  s3 = boto3.client("s3", endpoint_url="http://{host}", region_name="{region}", aws_access_key_id="{id}", aws_secret_access_key={python}, config=botocore.config.Config(signature_version="s3v4"))
 "#,
         plain = key.secret.expose(),
         python = serde_json::Value::String(key.secret.expose().to_owned()),

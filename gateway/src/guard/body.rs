@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use s3s::{Body, StdError};
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
@@ -24,25 +25,32 @@ pub struct GuardedBody {
     framed: VecDeque<Bytes>,
     digester: Option<(Digester, BodyDigests)>,
     home: Option<oneshot::Sender<Incoming>>,
+    asked_for: Arc<AtomicBool>,
 }
 
 /// Where the body comes back to.
-pub struct Lent(Option<oneshot::Receiver<Incoming>>);
+pub struct Lent {
+    body: Option<oneshot::Receiver<Incoming>>,
+    asked_for: Arc<AtomicBool>,
+}
 
 impl GuardedBody {
     pub fn lend(incoming: Incoming, framing: Option<Framing>, digests: Option<BodyDigests>) -> (Body, Lent) {
+        let asked_for = Arc::new(AtomicBool::new(false));
         if incoming.is_end_stream() && digests.is_none() {
-            return (Body::empty(), Lent(None));
+            return (Body::empty(), Lent { body: None, asked_for });
         }
         let (home, lent) = oneshot::channel();
+        let lent = Lent { body: Some(lent), asked_for: asked_for.clone() };
         let body = Self {
             inner: Some(incoming),
             framing,
             framed: VecDeque::new(),
             digester: digests.map(|digests| (Digester::new(&Algorithm::ALL), digests)),
             home: Some(home),
+            asked_for,
         };
-        (Body::http_body(body), Lent(Some(lent)))
+        (Body::http_body(body), lent)
     }
 
     fn digest_ends(&mut self) {
@@ -63,6 +71,9 @@ impl http_body::Body for GuardedBody {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
+            if !inner.is_end_stream() {
+                this.asked_for.store(true, Ordering::Relaxed);
+            }
             let frame = ready!(Pin::new(&mut *inner).poll_frame(context));
             let ended = inner.is_end_stream();
             match frame {
@@ -110,9 +121,14 @@ impl Drop for GuardedBody {
 }
 
 impl Lent {
+    /// Whether somebody has waited for the body's bytes, which is when hyper writes `100 Continue`.
+    pub fn was_asked_for(&self) -> bool {
+        self.asked_for.load(Ordering::Relaxed)
+    }
+
     /// Reads a bounded rest of the body and forgets it.
     pub async fn drain(self) {
-        let Some(mut body) = self.0.and_then(|mut lent| lent.try_recv().ok()) else { return };
+        let Some(mut body) = self.body.and_then(|mut lent| lent.try_recv().ok()) else { return };
         let drained = async {
             let mut bytes = 0;
             while bytes < limits::DRAIN_BYTES_MAX {

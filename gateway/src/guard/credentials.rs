@@ -17,6 +17,10 @@ pub enum Mechanism {
 
 const NOT_SUPPORTED: &str =
     "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
+/// boto3 and aws version 1 presign this way unless told otherwise, so the answer tells.
+const VERSION_2: &str = "The authorization mechanism you have provided, Signature Version 2, is not supported. Please use \
+    AWS4-HMAC-SHA256: in boto3 set config=Config(signature_version='s3v4') on the client; for aws run 'aws configure set \
+    default.s3.signature_version s3v4'; for s3cmd set signature_v2 = False.";
 
 pub fn check(headers: &HeaderMap, query: &[(String, String)], region: &str) -> Result<Mechanism> {
     let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
@@ -25,7 +29,7 @@ pub fn check(headers: &HeaderMap, query: &[(String, String)], region: &str) -> R
     let version_2 = value("AWSAccessKeyId").is_some() || value("Signature").is_some();
     match (authorizations, presigned, version_2) {
         (0, false, false) => {}
-        (0, false, true) => return Err(Error::InvalidRequest(NOT_SUPPORTED.to_owned())),
+        (0, false, true) => return Err(Error::InvalidRequest(VERSION_2.to_owned())),
         (1, false, false) | (0, true, false) => {}
         _ => {
             return Err(Error::InvalidArgument(
@@ -84,7 +88,8 @@ fn check_presigned<'q>(headers: &HeaderMap, value: impl Fn(&str) -> Option<&'q s
 fn check_header(headers: &HeaderMap, region: &str) -> Result<()> {
     let text = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
     let Some(fields) = text.strip_prefix("AWS4-HMAC-SHA256") else {
-        return Err(Error::InvalidRequest(NOT_SUPPORTED.to_owned()));
+        let message = if text.starts_with("AWS ") { VERSION_2 } else { NOT_SUPPORTED };
+        return Err(Error::InvalidRequest(message.to_owned()));
     };
     let field = |name: &str| {
         let found = fields.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='));
@@ -184,6 +189,18 @@ mod tests {
         assert_eq!(answer(&[("authorization", "Bearer x")], ""), "InvalidRequest");
         assert_eq!(answer(&[("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")], ""), "InvalidRequest");
         assert_eq!(answer(&[("x-amz-security-token", "t")], ""), "InvalidToken");
+    }
+
+    #[test]
+    fn version_2_is_told_what_to_set() {
+        let text =
+            |headers: &HeaderMap, query: &str| check(headers, &pairs(query), "us-east-1").unwrap_err().to_string();
+        assert!(text(&HeaderMap::new(), "AWSAccessKeyId=a&Signature=b&Expires=1").contains("signature_version='s3v4'"));
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, HeaderValue::from_static("AWS AK:sig"));
+        assert!(text(&headers, "").contains("signature_version='s3v4'"));
+        headers.insert(header::AUTHORIZATION, HeaderValue::from_static("Bearer x"));
+        assert!(!text(&headers, "").contains("s3v4"));
     }
 
     #[test]

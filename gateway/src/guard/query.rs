@@ -115,6 +115,22 @@ const GET_OBJECT: &[Shape] = &[
     sub("tagging", &["versionId"]),
 ];
 
+/// The configuration documents whose absence S3 confirms.
+const DELETE_BUCKET: &[Shape] = &[
+    plain(&[]),
+    sub("cors", &[]),
+    sub("encryption", &[]),
+    sub("lifecycle", &[]),
+    sub("ownershipControls", &[]),
+    sub("policy", &[]),
+    sub("publicAccessBlock", &[]),
+    sub("replication", &[]),
+    sub("tagging", &[]),
+    sub("website", &[]),
+];
+
+const DELETE_OBJECT: &[Shape] = &[plain(&["versionId"]), sub("uploadId", &[]), sub("tagging", &["versionId"])];
+
 const PUT_OBJECT: &[Shape] =
     &[plain(&[]), Shape { sub_resource: Some("uploadId"), takes: &["partNumber"], needs: &["partNumber"] }];
 
@@ -129,8 +145,8 @@ fn shapes(method: &Method, level: Level) -> Option<&'static [Shape]> {
         ("PUT", Level::Object) => PUT_OBJECT,
         ("POST", Level::Bucket) => &const { [sub("delete", &[])] },
         ("POST", Level::Object) => &const { [sub("uploads", &[]), sub("uploadId", &[])] },
-        ("DELETE", Level::Bucket) => &const { [plain(&[])] },
-        ("DELETE", Level::Object) => &const { [plain(&["versionId"]), sub("uploadId", &[])] },
+        ("DELETE", Level::Bucket) => DELETE_BUCKET,
+        ("DELETE", Level::Object) => DELETE_OBJECT,
         _ => return None,
     })
 }
@@ -217,9 +233,11 @@ mod tests {
         for (method, level, query) in [
             (Method::DELETE, Level::Object, "annotation"),
             (Method::DELETE, Level::Object, "annotation=x&versionId=null"),
-            (Method::DELETE, Level::Object, "tagging"),
+            (Method::DELETE, Level::Object, "tagging&uploadId=x"),
+            (Method::DELETE, Level::Object, "legal-hold"),
             (Method::DELETE, Level::Bucket, "metadataConfiguration"),
-            (Method::DELETE, Level::Bucket, "policy"),
+            (Method::DELETE, Level::Bucket, "metrics&id=x"),
+            (Method::DELETE, Level::Bucket, "policy&cors"),
             (Method::PUT, Level::Object, "annotation"),
             (Method::PUT, Level::Object, "encryption"),
             (Method::PUT, Level::Object, "renameObject"),
@@ -262,6 +280,9 @@ mod tests {
             (Method::POST, Level::Bucket, "delete="),
             (Method::DELETE, Level::Object, "uploadId=x"),
             (Method::DELETE, Level::Bucket, ""),
+            (Method::DELETE, Level::Bucket, "policy"),
+            (Method::DELETE, Level::Bucket, "publicAccessBlock="),
+            (Method::DELETE, Level::Object, "tagging&versionId=null"),
         ] {
             assert_eq!(code(method.clone(), level, query), "ok", "{method} {query}");
         }

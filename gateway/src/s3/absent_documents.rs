@@ -1,5 +1,6 @@
 //! The configuration documents that no bucket has yet. Clients and Terraform read all of them in everyday use, and each
-//! absence has an answer of its own: a code, or a document that says "off". Writing one is refused by the guard with 501.
+//! absence has an answer of its own: a code, or a document that says "off". Deleting what is absent succeeds, as in S3.
+//! Writing one is refused by the guard with 501.
 //!
 //! Source: "Error responses" and the page of each operation, Amazon S3 API Reference.
 
@@ -66,6 +67,34 @@ empty! {
     get_bucket_notification_configuration(GetBucketNotificationConfigurationInput)
         -> GetBucketNotificationConfigurationOutput;
     get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
+}
+
+/// Operations that take a document away that is not there.
+macro_rules! deleted {
+    ($($operation:ident($input:ident) -> $output:ident;)*) => {
+        $(pub mod $operation {
+            use super::*;
+
+            pub async fn $operation(
+                _service: &Service,
+                _request: S3Request<dto::$input>,
+            ) -> Result<S3Response<dto::$output>> {
+                Ok(S3Response::new(dto::$output::default()))
+            }
+        })*
+    };
+}
+
+deleted! {
+    delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput;
+    delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput;
+    delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput;
+    delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput;
+    delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput;
+    delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput;
+    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput;
+    delete_bucket_website(DeleteBucketWebsiteInput) -> DeleteBucketWebsiteOutput;
+    delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput;
 }
 
 /// Operations on an object's lock, which needs a bucket that has locks.

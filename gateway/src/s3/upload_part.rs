@@ -4,7 +4,7 @@
 
 use crate::error::Result;
 use crate::route::Target;
-use crate::s3::checksums::{Declared, set_checksum};
+use crate::s3::checksums::{self, Declared, set_checksum};
 use crate::s3::{Service, attributes, body, listing};
 use common::{ObjectKey, PartNumber, UploadId};
 use s3s::dto::{UploadPartInput, UploadPartOutput};
@@ -37,6 +37,11 @@ pub async fn upload_part(
     let outcome = staged.commit().await?;
 
     let mut output = UploadPartOutput { e_tag: Some(listing::etag(&outcome.etag)), ..Default::default() };
-    set_checksum!(output, declared.answer(&outcome.checksums));
+    // What the client sent, else what its upload asks for.
+    let checksum = match declared.checksum {
+        Some(_) => declared.answer(&outcome.checksums),
+        None => checksums::preferred(&outcome.checksums),
+    };
+    set_checksum!(output, checksum);
     Ok(S3Response::new(output))
 }

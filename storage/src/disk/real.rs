@@ -158,7 +158,7 @@ impl File for RealFile {
         self.0.set_len(length)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 
@@ -191,6 +191,6 @@ mod tests {
         for length in [0, 1, 4096] {
             file.allocate(length).unwrap();
         }
-        assert_eq!(file.len().unwrap(), 0);
+        assert_eq!(file.length().unwrap(), 0);
     }
 }

@@ -162,6 +162,8 @@ struct State {
     capacity_bytes: Option<u64>,
     used_bytes: u64,
     failing: Vec<(SyncPoint, u32)>,
+    /// Before which sync the process is killed.
+    kill_before: Option<SyncPoint>,
     read_errors: HashSet<u64>,
 }
 
@@ -222,6 +224,25 @@ impl TwinDisk {
         let _state = self.lock();
         self.alive.store(false, Ordering::Release);
         Self { state: Arc::clone(&self.state), alive: Arc::new(AtomicBool::new(true)) }
+    }
+
+    /// kill -9 right before the next sync of this kind: its bytes are in the page cache and nowhere else.
+    pub fn kill_before(&self, point: SyncPoint) {
+        self.lock().kill_before = Some(point);
+    }
+
+    pub fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Acquire)
+    }
+
+    /// Whether this sync is where the process dies.
+    fn dies_before(&self, state: &mut State, point: SyncPoint) -> bool {
+        let dies = state.kill_before == Some(point);
+        if dies {
+            state.kill_before = None;
+            self.alive.store(false, Ordering::Release);
+        }
+        dies
     }
 
     /// Lets the `nth` next sync of this kind fail with EIO (0 = the next one), as a dying disk does.
@@ -452,6 +473,15 @@ impl State {
         self.log.push(Operation::Name(operation));
     }
 
+    /// Space that nobody gives back: enough to fill a disk up.
+    fn charge(&mut self, bytes: u64) -> io::Result<()> {
+        if bytes > 0 && self.capacity_bytes.is_some_and(|capacity| self.used_bytes + bytes > capacity) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.used_bytes += bytes;
+        Ok(())
+    }
+
     fn has_children(&self, directory: &str) -> bool {
         let prefix = format!("{directory}/");
         self.names.range(prefix.clone()..).next().is_some_and(|(path, _)| path.starts_with(&prefix))
@@ -561,6 +591,9 @@ impl Disk for TwinDisk {
 
     fn sync_dir(&self, directory: &str, point: SyncPoint) -> io::Result<()> {
         let mut state = self.running()?;
+        if self.dies_before(&mut state, point) {
+            return Err(io::Error::other("the process was killed"));
+        }
         if state.fails(point) {
             return Err(io::Error::other("simulated EIO"));
         }
@@ -602,10 +635,7 @@ impl File for TwinFile {
         let data: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
         let before = state.content(self.inode).length;
         let grown = (offset + data.len() as u64).saturating_sub(before);
-        if state.capacity_bytes.is_some_and(|capacity| state.used_bytes + grown > capacity) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        state.used_bytes += grown;
+        state.charge(grown)?;
         state.content(self.inode).write(&data, offset);
         state.log.push(Operation::Write { inode: self.inode, offset, data: Arc::from(data) });
         Ok(())
@@ -618,16 +648,19 @@ impl File for TwinFile {
         Ok(())
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.disk.running()?.contents.get(&self.inode).map_or(0, |content| content.length))
     }
 
-    fn allocate(&self, _length: u64) -> io::Result<()> {
-        self.disk.running().map(|_| ())
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.disk.running()?.charge(length)
     }
 
     fn sync_data(&self, point: SyncPoint) -> io::Result<()> {
         let mut state = self.disk.running()?;
+        if self.disk.dies_before(&mut state, point) {
+            return Err(io::Error::other("the process was killed"));
+        }
         if state.fails(point) {
             state.log.push(Operation::SyncDataFailed { inode: self.inode });
             return Err(io::Error::other("simulated EIO"));

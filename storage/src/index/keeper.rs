@@ -174,7 +174,9 @@ impl Keeper {
     /// Everything up to `progress.position` becomes durable in the index. The names that its records moved are synced
     /// first (A2); the records themselves are, since they left the log's batch (A3).
     fn checkpoint(&self, progress: &mut Progress) -> Result<()> {
-        if !self.files.wait_applied(progress.batch, || self.health.is_stopping_hard()) {
+        // On a failed disk the files may never come that far.
+        let hopeless = || self.health.is_stopping_hard() || self.health.failure().is_some();
+        if !self.files.wait_applied(progress.batch, hopeless) {
             return Err(Error::Stopping);
         }
         self.files.sync_touched().map_err(|error| {

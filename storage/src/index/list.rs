@@ -41,7 +41,7 @@ impl<'a> Scan<'a> {
         self.next = self.next.clone().max(to);
     }
 
-    pub fn next(&mut self) -> Result<Option<(RowKey, Row)>> {
+    pub fn next_row(&mut self) -> Result<Option<(RowKey, Row)>> {
         loop {
             if let Some(found) = self.ready.next() {
                 return Ok(Some(found));
@@ -111,7 +111,7 @@ pub fn list_objects(index: &Index, request: &ListRequest) -> Result<ListPage> {
     };
     let mut scan = Scan::new(index, Table::Objects, from, until);
     let mut entries = Vec::new();
-    while let Some((row_key, row)) = scan.next()? {
+    while let Some((row_key, row)) = scan.next_row()? {
         let (Some((_, key)), Some(listed)) = (row_key.object_key(), row.listed().copied()) else { continue };
         if entries.len() == request.limit {
             return Ok(ListPage { entries, more: true });
@@ -151,7 +151,7 @@ pub fn list_uploads(index: &Index, request: &ListUploadsRequest) -> Result<Uploa
     }
     let mut scan = Scan::new(index, Table::Uploads, from, until);
     let mut entries = Vec::new();
-    while let Some((row_key, row)) = scan.next()? {
+    while let Some((row_key, row)) = scan.next_row()? {
         let (Some((_, key)), Some(upload)) = (row_key.object_key(), row_key.upload_id()) else { continue };
         let RowKind::Upload { created_ms, algorithm, .. } = row.kind else { continue };
         if entries.len() == request.limit {

@@ -111,7 +111,7 @@ impl std::fmt::Debug for dyn File {
 
 impl redb::StorageBackend for Door {
     fn len(&self) -> Result<u64, std::io::Error> {
-        Ok(self.0.len()?)
+        self.0.length()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
@@ -122,15 +122,15 @@ impl redb::StorageBackend for Door {
     }
 
     fn set_len(&self, length: u64) -> Result<(), std::io::Error> {
-        Ok(self.0.set_len(length)?)
+        self.0.set_len(length)
     }
 
     fn sync_data(&self) -> Result<(), std::io::Error> {
-        Ok(self.0.sync_data(SyncPoint::IndexPages)?)
+        self.0.sync_data(SyncPoint::IndexPages)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
-        Ok(self.0.write_at(&[IoSlice::new(data)], offset)?)
+        self.0.write_at(&[IoSlice::new(data)], offset)
     }
 }
 
@@ -448,10 +448,13 @@ impl Writer<'_> {
                 self.put(UPLOAD_ENDS, &id, &StoredRow { row: row.clone(), dead })
             }
             _ => {
-                if before.is_none() {
-                    self.count(row.location, 1);
+                let mut stored = StoredRow { row: row.clone(), dead: 0 };
+                match before {
+                    // A part changed it; where its record stands only compaction changes, and may have done so meanwhile.
+                    Some(before) => stored.row.location = before.row.location,
+                    None => self.count(row.location, 1),
                 }
-                self.put(UPLOADS, key.in_table(), &StoredRow { row: row.clone(), dead: 0 })
+                self.put(UPLOADS, key.in_table(), &stored)
             }
         }
     }

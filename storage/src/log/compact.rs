@@ -101,6 +101,13 @@ pub fn relocation(inputs: &[(SegmentName, Footer)], output: SegmentName, footer:
     relocation
 }
 
+/// A compaction whose output has its name, and whose inputs are still there.
+pub struct Compacted {
+    pub output: SegmentName,
+    pub footer: Footer,
+    pub inputs: Vec<(SegmentName, Footer)>,
+}
+
 pub struct Compactor<'a> {
     pub disk: &'a Arc<dyn Disk>,
     pub segments: &'a Segments,
@@ -111,7 +118,7 @@ pub struct Compactor<'a> {
 
 impl Compactor<'_> {
     /// Writes the output of a run. The inputs stay until the index has learned `relocation`.
-    pub fn write(&self, names: &[SegmentName]) -> Result<(SegmentName, Footer, Vec<(SegmentName, Footer)>)> {
+    pub fn write(&self, names: &[SegmentName]) -> Result<Compacted> {
         let (Some(first), Some(last)) = (names.first(), names.last()) else {
             return Err(Error::Refused("nothing to compact".into()));
         };
@@ -146,7 +153,7 @@ impl Compactor<'_> {
         self.disk.rename(&temporary, &path).map_err(Error::io(&temporary))?;
         self.disk.sync_dir(DIRECTORY, SyncPoint::SegmentCompactedNamed).map_err(failed)?;
         self.segments.insert_sealed(output, file, &footer);
-        Ok((output, footer, inputs))
+        Ok(Compacted { output, footer, inputs })
     }
 
     /// The stamps of the records that go on: live ones, and tombstones behind which dead records are left elsewhere.

@@ -107,7 +107,7 @@ fn reseal(
     known: &BTreeMap<BucketId, (Stamp, BucketRecord)>,
 ) -> Result<Option<(Arc<dyn File>, Footer)>> {
     let path = name.path();
-    let length = file.len().map_err(Error::io(&path))?;
+    let length = file.length().map_err(Error::io(&path))?;
     let bytes = read_exact(file.as_ref(), 0, length as usize).map_err(Error::io(&path))?;
     let scanned = scan(name.first, &bytes, durable_until);
     if scanned.batches.is_empty() && scanned.holes.is_empty() {

@@ -134,7 +134,8 @@ impl LogWriter {
         Ok(Written { name: active.name, start: id.start, end: active.end, number: id.number, entries })
     }
 
-    /// Gives the active segment its footer and cuts it to length. Not synced: recovery seals what a power cut left open.
+    /// Gives the active segment its footer and cuts it to length. Synced, because compaction's restart reads the footers of
+    /// its inputs; what a power cut leaves open before that, recovery seals.
     pub fn seal_active(&mut self, buckets: &BucketTable) -> Result<()> {
         let Some(active) = self.active.take() else { return Ok(()) };
         let footer = Footer {
@@ -148,7 +149,14 @@ impl LogWriter {
         };
         let bytes = footer::encode(&footer, active.end);
         active.file.write_at(&[IoSlice::new(&bytes)], active.end).map_err(Error::io("write a footer"))?;
-        active.file.set_len(active.end + bytes.len() as u64).map_err(Error::io("cut a segment"))
+        active.file.set_len(active.end + bytes.len() as u64).map_err(Error::io("cut a segment"))?;
+        let synced = active.file.sync_data(SyncPoint::SegmentSealed);
+        synced.map_err(|error| Error::DiskFailed(format!("fdatasync of {}: {error}", active.name)))
+    }
+
+    /// The number of the last batch that was written; 0 before the first.
+    pub fn last_batch(&self) -> u64 {
+        self.next_batch - 1
     }
 
     pub fn has_ordinary_space(&self) -> bool {

@@ -60,8 +60,7 @@ pub(super) fn find(store: &DiskStore, bucket: BucketId, key: &ObjectKey) -> Resu
             Err(ReadError::Io(source)) => return Err(Error::Io { what: "read the log".into(), source }),
         }
     }
-    let row = store.index.lookup(&row_key)?;
-    Err(Error::Damaged(format!("{key}: its segment is gone {row:?} {:?}", store.segments.names())))
+    Err(Error::Damaged(format!("{key}: its segment is gone")))
 }
 
 fn damaged(store: &DiskStore, key: &RowKey, stamp: Stamp, what: &str) -> Error {

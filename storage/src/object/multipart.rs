@@ -51,6 +51,7 @@ impl Target {
             let completion = match prepared {
                 Ok(completion) => completion,
                 Err(Error::NoSuchUpload) => return repeated(&store, &request).await,
+                Err(Error::UploadChanged) => continue,
                 Err(error) => return Err(error),
             };
             let Completion { newest_part, object, staged, frees } = completion;
@@ -118,15 +119,19 @@ impl Target {
     }
 }
 
-/// A hint before a body is read: whether the upload is there.
+/// Before a part's body is read: the checksum algorithm of its upload, which is there.
 pub(super) async fn open_upload(
     store: &Arc<DiskStore>,
     bucket: BucketId,
     key: &ObjectKey,
     upload: UploadId,
-) -> Result<()> {
+) -> Result<Option<Algorithm>> {
     let (store, key) = (Arc::clone(store), key.clone());
-    blocking(move || newest_part(&store, bucket, &key, upload).map(|_| ())).await
+    blocking(move || match upload_row(&store, bucket, &key, upload)?.kind {
+        RowKind::Upload { algorithm, .. } => Ok(algorithm),
+        _ => Err(Error::NoSuchUpload),
+    })
+    .await
 }
 
 fn upload_row(store: &DiskStore, bucket: BucketId, key: &ObjectKey, upload: UploadId) -> Result<Row> {
@@ -147,7 +152,7 @@ fn parts(store: &DiskStore, upload: UploadId) -> Result<Vec<(PartNumber, Row)>> 
     let range = RowKey::parts_of(upload);
     let mut scan = Scan::new(&store.index, Table::Parts, range.start, range.end);
     let mut parts = Vec::new();
-    while let Some((key, row)) = scan.next()? {
+    while let Some((key, row)) = scan.next_row()? {
         if let Some((_, part)) = key.part_number() {
             parts.push((part, row));
         }
@@ -216,7 +221,8 @@ struct Completion {
 fn prepare(store: &DiskStore, request: &CompleteUploadRequest) -> Result<Completion> {
     let row = upload_row(store, request.bucket, &request.key, request.upload)?;
     let RowKind::Upload { newest_part, .. } = row.kind else { return Err(Error::NoSuchUpload) };
-    let created = created(store, &row)?;
+    let row_key = RowKey::upload(request.bucket, request.key.as_str(), request.upload);
+    let created = created(store, &row_key, &row)?;
     if request.parts.is_empty() || !request.parts.windows(2).all(|pair| pair[0].part < pair[1].part) {
         return Err(Error::InvalidPartOrder);
     }
@@ -268,10 +274,16 @@ fn prepare(store: &DiskStore, request: &CompleteUploadRequest) -> Result<Complet
     Ok(Completion { newest_part, object, staged: table.into_iter().collect(), frees })
 }
 
-fn created(store: &DiskStore, row: &Row) -> Result<UploadRecord> {
-    match store.segments.record(row.location, false) {
+fn created(store: &DiskStore, key: &RowKey, row: &Row) -> Result<UploadRecord> {
+    let mut found = store.segments.record(row.location, false);
+    if let Err(ReadError::Moved) = found {
+        // Compaction moved it. A row that a part has just changed may still say the old address in the overlay; the store
+        // under it knows the new one.
+        let row = store.index.store()?.lookup(key)?.ok_or(Error::NoSuchUpload)?;
+        found = store.segments.record(row.location, false);
+    }
+    match found {
         Ok((Record { operation: Operation::CreateUpload(upload), .. }, _)) => Ok(upload),
-        // Moved: the caller's retry reads the new address.
         Err(ReadError::Moved) => Err(Error::UploadChanged),
         Ok(_) => Err(Error::Damaged("an upload's record is another's".into())),
         Err(ReadError::Io(source)) => Err(Error::Io { what: "read the log".into(), source }),
@@ -287,11 +299,10 @@ fn full_object_checksums(records: &[PartRecord], chosen: Option<Algorithm>) -> V
             Some((checksum, record.size))
         });
         let (first, _) = parts.next()??;
-        let combined = parts.try_fold(first.clone(), |whole, part| {
+        parts.try_fold(first.clone(), |whole, part| {
             let (part, size) = part?;
             whole.combine(part, size)
-        });
-        combined
+        })
     };
     let wanted = std::iter::once(Algorithm::Crc64Nvme).chain(chosen.filter(|chosen| *chosen != Algorithm::Crc64Nvme));
     wanted.filter_map(combine).collect()

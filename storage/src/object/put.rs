@@ -46,10 +46,11 @@ impl Target {
 
     /// Starts an UploadPart, in the same way.
     pub async fn put_part(&self, request: PutPartRequest) -> Result<ObjectWriter> {
-        let PutPartRequest { epoch, bucket, key, upload, part, length, algorithms } = request;
+        let PutPartRequest { epoch, bucket, key, upload, part, length, mut algorithms } = request;
         let store = Arc::clone(self.home(bucket, &key));
-        // A hint only: the committer decides.
-        super::multipart::open_upload(&store, bucket, &key, upload).await?;
+        // That it is open is a hint only: the committer decides. Its algorithm was fixed when it was created.
+        let of_upload = super::multipart::open_upload(&store, bucket, &key, upload).await?;
+        algorithms.extend(of_upload.filter(|algorithm| !algorithms.contains(algorithm)));
         let purpose = Purpose::Part { upload, part };
         // Parts are files always, so that Complete takes them over without touching a byte.
         ObjectWriter::new(store, Destination { epoch, bucket, key, purpose }, length, Digester::new(&algorithms), false)

@@ -60,17 +60,28 @@ pub fn run(seed: u64, rounds: u32) -> Result<Finished> {
     let binary = server::binary()?;
     let directory = tempfile::tempdir()?;
     let data = directory.path().join("data");
+    let outcome = rounds_on(&binary, &data, seed, rounds);
+    let failed = outcome.as_ref().map_or(true, |finished| finished.tally.lost + finished.tally.wrong > 0);
+    if failed {
+        println!("{}", server::log_tail(&data));
+        // The evidence outlives the run.
+        println!("kill: data and log are kept in {}", directory.keep().display());
+    }
+    outcome
+}
+
+fn rounds_on(binary: &Path, data: &Path, seed: u64, rounds: u32) -> Result<Finished> {
     let random = SeededRandom::new(seed);
     let mut workers: Vec<_> = (0..WORKERS).map(|number| Worker::new(number, random.u64())).collect();
     let mut tally = Tally::default();
 
-    let mut server = Server::spawn(&binary, &data)?;
+    let mut server = Server::spawn(binary, data)?;
     let created = client(&mut server)?.put(BUCKET, "", &[], &[])?;
     ensure!(created.is_success(), "creating the bucket answered {}", created.status);
     for round in 1..=rounds {
         let load = Duration::from_millis(LOAD_MS.start + random.u64() % (LOAD_MS.end - LOAD_MS.start));
         let acknowledged = load_and_kill(&mut workers, server, load, &mut tally)?;
-        server = restart(&binary, &data, random.as_ref())?;
+        server = restart(binary, data, random.as_ref())?;
         let before = (tally.lost, tally.wrong);
         verify(&mut workers, &mut client(&mut server)?, &mut tally)?;
         println!(
@@ -79,10 +90,6 @@ pub fn run(seed: u64, rounds: u32) -> Result<Finished> {
             tally.lost - before.0,
             tally.wrong - before.1
         );
-    }
-    if tally.lost + tally.wrong > 0 {
-        // The evidence outlives the run.
-        println!("kill: the data is kept in {}", directory.keep().display());
     }
     Ok(Finished { tally, acknowledged_min: u64::from(rounds) * ACKNOWLEDGED_PER_ROUND_MIN })
 }

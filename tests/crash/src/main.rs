@@ -66,6 +66,9 @@ impl fmt::Display for Tally {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    // Silent unless asked: thousands of simulated crashes have much to say.
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "off".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let seed = options.seed.unwrap_or_else(seed_from_clock);
     println!("seed {seed}");
     let mut total = Tally::default();

@@ -1,6 +1,7 @@
 //! The real server as a process that can be killed.
 
 use anyhow::{Context, Result, bail};
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts it and does not wait.
+    /// Starts it and does not wait. Its log goes to a file beside the data.
     pub fn spawn(binary: &Path, data: &Path) -> Result<Self> {
+        let log = File::options().create(true).append(true).open(log_path(data))?;
         let mut child = Command::new(binary)
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data"])
             .arg(data)
@@ -29,7 +31,7 @@ impl Server {
             .env("WEIR_ADMIN_SECRET_KEY", SECRET_KEY)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(log)
             .spawn()
             .with_context(|| format!("starting {}", binary.display()))?;
         let stdout = child.stdout.take().context("standard output was asked for")?;
@@ -79,6 +81,18 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn log_path(data: &Path) -> PathBuf {
+    data.with_extension("log")
+}
+
+/// The last lines of the log, for a message about a server that does not work.
+pub fn log_tail(data: &Path) -> String {
+    let log = std::fs::read(log_path(data)).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
 /// `weir is ready: S3 at http://127.0.0.1:PORT`

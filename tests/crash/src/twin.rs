@@ -24,6 +24,9 @@ const KEYS_PER_TASK: usize = 5;
 /// Lives of the process in one run; between two of them it is killed.
 const LIVES: usize = 3;
 
+/// Runs in which a missing sync may go unnoticed before the check counts as blind for it.
+const ATTEMPTS: u64 = 20;
+
 /// What a key shows: pieces of (seed, size), or nothing.
 type Seen = Option<Vec<(u64, usize)>>;
 
@@ -49,7 +52,7 @@ impl Key {
     /// What may be there after a cut at `moment`.
     fn allowed(&self, moment: usize) -> Vec<Seen> {
         let durable = self.steps.iter().rposition(|step| step.acknowledged.is_some_and(|at| at <= moment));
-        let base = durable.map_or(None, |at| self.steps[at].state.clone());
+        let base = durable.and_then(|at| self.steps[at].state.clone());
         let later = self.steps[durable.map_or(0, |at| at + 1)..].iter().filter(|step| step.began <= moment);
         std::iter::once(base).chain(later.map(|step| step.state.clone())).collect()
     }
@@ -60,6 +63,8 @@ struct Run {
     disk: TwinDisk,
     doors: Doors,
     keys: Vec<Key>,
+    /// Moments after which little time is left to lose what a restart or a compaction did.
+    delicate: Vec<usize>,
     end: usize,
 }
 
@@ -102,7 +107,7 @@ async fn mutations(seed: u64, sizes: &Sizes) -> Result<()> {
     let mut blind = Vec::new();
     for point in SyncPoint::REQUIRED {
         let mut red = None;
-        for attempt in 0..8 {
+        for attempt in 0..ATTEMPTS {
             let run_seed = seed.wrapping_add(1000 + attempt);
             let run = drive(run_seed, sizes.steps_per_life).await?;
             let found = cut_run(&run, run_seed, sizes.cuts_per_run.max(24), Some(point)).await;
@@ -121,6 +126,12 @@ async fn mutations(seed: u64, sizes: &Sizes) -> Result<()> {
             }
         }
     }
+    for point in SyncPoint::DERIVED {
+        let run = drive(seed.wrapping_add(2000), sizes.steps_per_life).await?;
+        let found = cut_run(&run, seed.wrapping_add(2000), sizes.cuts_per_run, Some(point)).await;
+        println!("twin: without {point:?}: lost {}, wrong {} (it protects nothing)", found.lost, found.wrong);
+        ensure!(found.lost + found.wrong == 0, "something rests on {point:?}");
+    }
     ensure!(blind.is_empty(), "the check does not see that these syncs are missing: {blind:?}");
     Ok(())
 }
@@ -133,9 +144,11 @@ async fn drive(seed: u64, steps_per_life: u64) -> Result<Run> {
     let mut keys: Vec<Key> = (0..TASKS * KEYS_PER_TASK)
         .map(|number| Key { name: format!("task-{}/key-{number}", number / KEYS_PER_TASK), steps: Vec::new() })
         .collect();
+    let delicate = Arc::new(Mutex::new(Vec::new()));
     for life in 0..LIVES {
         let target = open(&disk, &doors, OPTIONS, &[BUCKET]).await.context("open")?;
         observe(&disk, &target, &mut keys).await?;
+        lock(&delicate).push(disk.moment());
         // All but the last life end by a kill in the middle of the work.
         let kill_after = (life + 1 < LIVES).then(|| steps_per_life * TASKS as u64 * (50 + random.u64() % 50) / 100);
         let done = Arc::new(AtomicU64::new(0));
@@ -147,13 +160,20 @@ async fn drive(seed: u64, steps_per_life: u64) -> Result<Run> {
                 target: Arc::clone(&target),
                 keys: own,
                 done: Arc::clone(&done),
-                first: number == 0,
+                delicate: (number == 0).then(|| Arc::clone(&delicate)),
             };
             tasks.push(tokio::spawn(worker.work(steps_per_life)));
         }
         if let Some(kill_after) = kill_after {
             while done.load(Ordering::Relaxed) < kill_after && !tasks.iter().all(tokio::task::JoinHandle::is_finished) {
                 tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            if random.u64().is_multiple_of(2) {
+                // In the moment when a batch is written but not synced.
+                disk.kill_before(SyncPoint::Batch);
+                while disk.is_alive() && !tasks.iter().all(tokio::task::JoinHandle::is_finished) {
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
             }
             disk = disk.kill();
         }
@@ -166,7 +186,8 @@ async fn drive(seed: u64, steps_per_life: u64) -> Result<Run> {
         }
     }
     let end = disk.moment();
-    Ok(Run { disk, doors, keys, end })
+    let delicate = lock(&delicate).clone();
+    Ok(Run { disk, doors, keys, delicate, end })
 }
 
 fn split(keys: Vec<Key>) -> Vec<Vec<Key>> {
@@ -210,16 +231,17 @@ struct Worker {
     target: Arc<Target>,
     keys: Vec<Key>,
     done: Arc<AtomicU64>,
-    /// One of them compacts as well.
-    first: bool,
+    /// One of them compacts as well, and notes when.
+    delicate: Option<Arc<Mutex<Vec<usize>>>>,
 }
 
 impl Worker {
     async fn work(mut self, steps: u64) -> Result<Vec<Key>> {
         for number in 0..steps {
-            if self.first && number % 40 == 39 {
+            if let Some(delicate) = self.delicate.as_ref().filter(|_| number % 40 == 39) {
                 // A kill may hit it: then it is one more thing to recover from.
                 self.compact().await.ok();
+                lock(delicate).push(self.disk.moment());
             }
             match self.step().await {
                 Ok(()) => {}
@@ -302,7 +324,12 @@ impl Worker {
 /// Cuts a run at random moments and looks at every image.
 async fn cut_run(run: &Run, seed: u64, cuts: u64, without: Option<SyncPoint>) -> Tally {
     let random = SeededRandom::new(seed ^ 0xcafe);
-    let mut moments: Vec<usize> = (0..cuts).map(|_| (random.u64() % run.end as u64) as usize).collect();
+    let below = |bound: usize| (random.u64() % bound.max(1) as u64) as usize;
+    let moment = |number: u64| match number % 2 {
+        0 => below(run.end),
+        _ => (run.delicate[below(run.delicate.len())] + below(30)).min(run.end),
+    };
+    let mut moments: Vec<usize> = (0..cuts).map(moment).collect();
     moments.sort_unstable();
     // The last one is the end of the run, so that every acknowledgement is asked for once.
     moments.pop();
@@ -313,18 +340,24 @@ async fn cut_run(run: &Run, seed: u64, cuts: u64, without: Option<SyncPoint>) ->
     for moment in moments {
         let image = cutter.cut(moment, random.as_ref());
         // The run formatted the disk; before that there is nothing to lose.
-        tally += check_image(run, &image, moment).await;
+        tally += check_image(run, &image, moment, without).await;
         // Once more, in the middle of the recovery that this check was.
         let mut again: Cutter = image.cutter(without);
         let second = again.cut((random.u64() % (image.moment() as u64 + 1)) as usize, random.as_ref());
-        tally += check_image(run, &second, moment).await;
+        tally += check_image(run, &second, moment, without).await;
     }
     tally
 }
 
 /// Opens what a cut left, and asks for every key.
-async fn check_image(run: &Run, image: &TwinDisk, moment: usize) -> Tally {
+async fn check_image(run: &Run, image: &TwinDisk, moment: usize, without: Option<SyncPoint>) -> Tally {
     let mut tally = Tally::default();
+    // With a sync left out it is meant to go wrong.
+    let report = |text: &str| {
+        if without.is_none() {
+            report(text)
+        }
+    };
     let options = DiskOptions { background_compaction: false, ..OPTIONS };
     let expects_something = run.keys.iter().any(|key| key.allowed(moment).iter().all(Option::is_some));
     let target = match open(image, &run.doors, options, &[BUCKET]).await {
@@ -350,7 +383,7 @@ async fn check_image(run: &Run, image: &TwinDisk, moment: usize) -> Tally {
                 tally.wrong += 1;
             }
             Err(error) => {
-                report(&format!("{} at {moment}: {error}", key.name));
+                report(&format!("{} at {moment}: {error}, allowed {allowed:?}", key.name));
                 tally.wrong += 1;
             }
         }
@@ -359,10 +392,14 @@ async fn check_image(run: &Run, image: &TwinDisk, moment: usize) -> Tally {
     tally
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// Says a thing that went wrong once, and not a thousand of them.
 fn report(text: &str) {
     static REPORTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
-    let mut reported = REPORTED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut reported = lock(&REPORTED);
     if !reported.iter().any(|known| known == text) && reported.len() < 20 {
         println!("twin: {text}");
         reported.push(text.to_owned());

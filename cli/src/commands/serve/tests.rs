@@ -88,7 +88,7 @@ fn the_first_lines_can_be_pasted() {
         r"export AWS_ACCESS_KEY_ID=WKA AWS_SECRET_ACCESS_KEY='it'\''s$8chars' AWS_DEFAULT_REGION=us-east-1",
         "aws --endpoint-url http://127.0.0.1:9000 s3 mb s3://demo",
         "--host=127.0.0.1:9000 --host-bucket=127.0.0.1:9000 --region=us-east-1 --no-ssl ls",
-        r#"aws_secret_access_key="it's$8chars")"#,
+        r#"aws_secret_access_key="it's$8chars", config="#,
     ] {
         assert!(text.contains(line), "{line} in {text}");
     }

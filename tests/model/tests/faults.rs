@@ -1,0 +1,245 @@
+//! Disks that fail: errors from syncs, no space, flipped bits. Nothing acknowledged is lost silently, and wrong bytes are
+//! never served.
+
+use common::BucketId;
+use std::sync::Arc;
+use storage::disk::twin::TwinDisk;
+use storage::disk::{Disk, SyncPoint};
+use storage::store::{Doors, accept_loss};
+use storage::{After, Error, ListEntry, ListRequest, Precondition, Target};
+use weir_model::{OPTIONS, Terms, content, delete, doors, open, put, read};
+
+const BUCKET: BucketId = BucketId(1);
+
+struct Bench {
+    disk: TwinDisk,
+    doors: Doors,
+    target: Arc<Target>,
+}
+
+impl Bench {
+    async fn new() -> Self {
+        let disk = TwinDisk::default();
+        let doors = doors(7, &Arc::new(Terms::default()));
+        let target = open(&disk, &doors, OPTIONS, &[BUCKET]).await.expect("a new disk");
+        Self { disk, doors, target }
+    }
+
+    async fn put(&self, name: &str, seed: u64, size: usize) -> Result<(), Error> {
+        put(&self.target, BUCKET, name, seed, size, Precondition::default()).await.map(|_| ())
+    }
+
+    async fn is(&self, name: &str, seed: u64, size: usize) -> bool {
+        match read(&self.target, BUCKET, name).await {
+            Ok(Some((bytes, named))) => bytes == content(seed, size) && named == seed,
+            Ok(None) => false,
+            Err(error) => panic!("{name}: {error}"),
+        }
+    }
+
+    async fn keys(&self) -> Vec<String> {
+        let (prefix, delimiter, after) = (String::new(), None, After::Beginning);
+        let request = ListRequest { bucket: BUCKET, prefix, delimiter, after, limit: 1000 };
+        let page = self.target.list(request).await.expect("a listing");
+        let key = |entry| match entry {
+            ListEntry::Object(object) => object.key,
+            ListEntry::Prefix(prefix) => panic!("no delimiter, but {prefix}"),
+        };
+        page.entries.into_iter().map(key).collect()
+    }
+
+    async fn stop(&self) {
+        self.target.shutdown().await.expect("a clean stop");
+    }
+
+    async fn start(&mut self) {
+        self.target = open(&self.disk, &self.doors, OPTIONS, &[BUCKET]).await.expect("it opens");
+    }
+
+    async fn kill(&mut self) {
+        self.disk = self.disk.kill();
+        self.start().await;
+    }
+
+    fn segments(&self) -> Vec<String> {
+        self.disk.files().into_iter().filter(|path| path.starts_with("log/") && path.ends_with(".tar")).collect()
+    }
+
+    /// Where these bytes stand in a file.
+    fn find(&self, path: &str, wanted: &[u8]) -> Option<u64> {
+        let file = self.disk.open(path).expect("it is there");
+        let length = file.length().expect("in memory") as usize;
+        let bytes = storage::disk::read_exact(file.as_ref(), 0, length).expect("in memory");
+        bytes.windows(wanted.len()).position(|window| window == wanted).map(|at| at as u64)
+    }
+
+    fn rot_payload(&self, seed: u64, size: usize) {
+        let payload = content(seed, size);
+        let found = self.disk.files().into_iter().find_map(|path| {
+            let of_ours = path.starts_with("log/") || path.starts_with("objects/");
+            of_ours.then(|| self.find(&path, &payload[..64]).map(|at| (path.clone(), at))).flatten()
+        });
+        let (path, at) = found.expect("the payload stands somewhere");
+        self.disk.rot(&path, at + 10, 4).expect("in memory");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_sync_fails_the_disk_until_it_is_recovered() {
+    for point in [SyncPoint::Batch, SyncPoint::StagedNames, SyncPoint::StagedFile] {
+        let mut bench = Bench::new().await;
+        bench.put("before", 1, 5000).await.expect("the disk is well");
+        bench.disk.fail_sync(point, 0);
+        let outcome = bench.put("during", 2, 5000).await;
+        assert!(matches!(outcome, Err(Error::OutcomeUnknown(_) | Error::DiskFailed(_))), "{point:?}: {outcome:?}");
+        // The next sync would succeed; it must not be believed.
+        let outcome = bench.put("after", 3, 100).await;
+        assert!(matches!(outcome, Err(Error::DiskFailed(_))), "{point:?}: {outcome:?}");
+        assert!(bench.is("before", 1, 5000).await, "reads go on");
+        bench.kill().await;
+        assert!(bench.is("before", 1, 5000).await);
+        bench.put("after", 3, 100).await.expect("recovered");
+        assert!(bench.is("after", 3, 100).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_writes_and_goes_on_with_reads_and_deletes() {
+    let bench = Bench::new().await;
+    bench.put("large", 1, 300_000).await.expect("there is space");
+    bench.disk.limit_space(Some(0));
+    let mut refused = 0;
+    for number in 0..2000 {
+        match bench.put(&format!("small-{number}"), number, 1500).await {
+            Ok(()) => {}
+            Err(Error::OutOfSpace) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(refused > 0, "prepared segments do not last for ever");
+    assert!(matches!(bench.put("another", 2, 300_000).await, Err(Error::OutOfSpace)));
+    assert!(bench.is("large", 1, 300_000).await);
+    delete(&bench.target, BUCKET, "large").await.expect("deletes use the reserve");
+    assert!(!bench.is("large", 1, 300_000).await);
+    assert!(!bench.disk.files().iter().any(|path| path.starts_with("staging/")), "refused bodies leave nothing");
+    bench.disk.limit_space(None);
+    for _ in 0..100 {
+        if bench.put("again", 3, 1500).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("with space again, writes do not go on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flipped_bits_are_never_served_and_cost_one_object() {
+    for size in [1500, 100_000] {
+        let mut bench = Bench::new().await;
+        for number in 0..10 {
+            bench.put(&format!("key-{number}"), number, size).await.expect("the disk is well");
+        }
+        bench.stop().await;
+        bench.rot_payload(4, size);
+        bench.start().await;
+        for number in 0..10 {
+            let name = format!("key-{number}");
+            if number == 4 {
+                let outcome = read(&bench.target, BUCKET, &name).await;
+                assert!(matches!(outcome, Err(Error::Damaged(_))), "{outcome:?}");
+            } else {
+                assert!(bench.is(&name, number, size).await);
+            }
+        }
+        assert_eq!(bench.keys().await.len(), 10, "a damaged key stays in listings");
+        // The same from the log alone.
+        bench.stop().await;
+        bench.disk.unlink("index/index.redb").expect("there was an index");
+        bench.start().await;
+        assert!(matches!(read(&bench.target, BUCKET, "key-4").await, Err(Error::Damaged(_))));
+        assert_eq!(bench.keys().await.len(), 10);
+        bench.put("key-4", 44, size).await.expect("it can be written again");
+        assert!(bench.is("key-4", 44, size).await);
+        let kept = bench.disk.files().iter().filter(|path| path.starts_with("quarantine/")).count();
+        assert!(kept > 0, "the evidence is in quarantine");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_overwrite_does_not_bring_the_older_object_back() {
+    let mut bench = Bench::new().await;
+    bench.put("key", 1, 1500).await.expect("the disk is well");
+    bench.put("key", 2, 1500).await.expect("the disk is well");
+    bench.stop().await;
+    bench.rot_payload(2, 1500);
+    bench.disk.unlink("index/index.redb").expect("there was an index");
+    bench.start().await;
+    assert!(matches!(read(&bench.target, BUCKET, "key").await, Err(Error::Damaged(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_index_is_rebuilt() {
+    for offset in [0, 100, 4096, 8192, 12_288, 20_000] {
+        let mut bench = Bench::new().await;
+        for number in 0..50 {
+            bench.put(&format!("key-{number}"), number, 100 + 100 * number as usize).await.expect("the disk is well");
+        }
+        bench.stop().await;
+        let length = bench.disk.open("index/index.redb").and_then(|file| file.length()).expect("there is an index");
+        for at in (offset..length.min(offset + 4096)).step_by(7) {
+            bench.disk.rot("index/index.redb", at, 0x55).expect("in memory");
+        }
+        bench.start().await;
+        for number in 0..50 {
+            // Damage that the index only shows when it is used is repaired while serving: a little later it is right.
+            let name = format!("key-{number}");
+            let mut outcome = read(&bench.target, BUCKET, &name).await;
+            for _ in 0..100 {
+                if !matches!(outcome, Err(Error::IndexBroken(_) | Error::IndexRebuilding)) {
+                    break;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                outcome = read(&bench.target, BUCKET, &name).await;
+            }
+            let (bytes, _) = outcome.expect("the log has it").expect("it was put");
+            assert!(bytes == content(number, 100 + 100 * number as usize), "{name}, damage at {offset}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_before_the_last_batch_of_an_unclean_stop_is_no_torn_tail() {
+    let mut bench = Bench::new().await;
+    for number in 0..20 {
+        bench.put(&format!("key-{number}"), number, 1500).await.expect("the disk is well");
+    }
+    let disk = bench.disk.kill();
+    bench.disk = disk;
+    bench.rot_payload(5, 1500);
+    bench.start().await;
+    assert!(matches!(read(&bench.target, BUCKET, "key-5").await, Err(Error::Damaged(_))));
+    for number in (0..20).filter(|number| *number != 5) {
+        assert!(bench.is(&format!("key-{number}"), number, 1500).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hole_without_names_stops_the_disk_until_it_is_accepted() {
+    let mut bench = Bench::new().await;
+    for number in 0..20 {
+        bench.put(&format!("key-{number}"), number, 1500).await.expect("the disk is well");
+    }
+    bench.disk = bench.disk.kill();
+    let segment = bench.segments().pop().expect("there is a segment");
+    let at = bench.find(&segment, &content(5, 1500)[..64]).expect("it stands in the log") / 4096 * 4096;
+    for offset in at..at + 8192 {
+        bench.disk.rot(&segment, offset, 0xa5).expect("in memory");
+    }
+    let outcome = open(&bench.disk, &bench.doors, OPTIONS, &[BUCKET]).await;
+    assert!(matches!(outcome, Err(Error::Incomplete(_))), "{:?}", outcome.err());
+    let disk: Arc<dyn Disk> = Arc::new(bench.disk.clone());
+    let accepted = accept_loss(&disk).expect("it can be accepted");
+    assert_eq!(accepted.len(), 1, "{accepted:?}");
+    bench.start().await;
+    assert!(bench.is("key-0", 0, 1500).await && bench.is("key-19", 19, 1500).await);
+}
