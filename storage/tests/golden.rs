@@ -4,14 +4,14 @@
 
 use bytes::Bytes;
 use common::doors::{SeededRandom, SimulatedClock};
-use common::{BucketId, Digester, ETag, ObjectKey, Term};
+use common::{BucketId, Digester, ETag, ObjectKey, Stamp, Term, VersionId};
 use futures::TryStreamExt;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use weir_storage::{
-    After, Attributes, BucketState, BucketView, ListRequest, Precondition, PutRequest, Result, Target, TargetConfig,
-    TermSource,
+    After, Attributes, BucketState, BucketView, DeleteRequest, ListRequest, Precondition, PutRequest, Result, Target,
+    TargetConfig, TermSource,
 };
 
 const DISK: &[u8] = include_bytes!("golden/format-1/disk.tar");
@@ -85,8 +85,15 @@ async fn a_disk_of_format_1_opens_and_goes_on() {
     }
     assert_eq!(listed, lines.len(), "nothing that was deleted has come back");
 
+    // There is one version of each key: to delete another one changes nothing.
+    let key = ObjectKey::parse("copy").expect("a key");
+    let version = Some(VersionId::Id(Stamp(1), 2));
+    let (epoch, bucket) = (target.epoch(), ids["golden-two"]);
+    let request = DeleteRequest { epoch, bucket, key, version, precondition: Precondition::default() };
+    assert_eq!(target.delete(request).await.expect("nothing to do").stamp, None);
+    assert_eq!(read(&target, bucket, "copy").await.0, 2000);
+
     // The archive has no empty directories; new files must find their place all the same.
-    let bucket = ids["golden-two"];
     for number in 0..40 {
         let request = PutRequest {
             epoch: target.epoch(),
