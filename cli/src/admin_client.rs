@@ -5,8 +5,9 @@ use crate::error::{Error, Result};
 use crate::signed::{self, Answer};
 use crate::{DATA_ENDPOINT, REGION};
 use bytes::Bytes;
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Uri};
 use serde_json::Value;
+use std::net::IpAddr;
 
 pub struct AdminClient {
     endpoint: String,
@@ -22,7 +23,7 @@ impl AdminClient {
         let data = environment("WEIR_ENDPOINT").unwrap_or_else(|| DATA_ENDPOINT.to_owned());
         let (status, info) = parsed(signed::get(&data, "/-/info").await?);
         match info["admin"].as_str() {
-            Some(endpoint) if status.is_success() => Ok(Self { endpoint: endpoint.to_owned(), credentials }),
+            Some(announced) if status.is_success() => Ok(Self { endpoint: reachable(&data, announced)?, credentials }),
             _ => Err(Error::Failed(format!("{data} is not a weir: set WEIR_ADMIN_ENDPOINT"))),
         }
     }
@@ -43,6 +44,26 @@ impl AdminClient {
     }
 }
 
+/// The admin port as it is reached from here: an appliance that listens on all addresses announces the wildcard, and one
+/// that listens on its own loopback cannot be asked from elsewhere.
+fn reachable(data: &str, announced: &str) -> Result<String> {
+    let host_of = |endpoint: &str| endpoint.parse::<Uri>().ok().and_then(|uri| uri.host().map(str::to_owned));
+    let ip_of = |host: &str| host.trim_matches(['[', ']']).parse::<IpAddr>().ok();
+    let (Some(here), Ok(admin)) = (host_of(data), announced.parse::<Uri>()) else { return Ok(announced.to_owned()) };
+    let ip = admin.host().and_then(ip_of);
+    if ip.is_some_and(|ip| ip.is_unspecified()) {
+        return Ok(format!("http://{here}:{}", admin.port_u16().unwrap_or(80)));
+    }
+    let is_local = here == "localhost" || ip_of(&here).is_some_and(|ip| ip.is_loopback() || ip.is_unspecified());
+    if ip.is_some_and(|ip| ip.is_loopback()) && !is_local {
+        return Err(Error::Refused(format!(
+            "the admin port of {data} listens on that machine's own {announced}: run this there, start the appliance with \
+             --admin-listen, or set WEIR_ADMIN_ENDPOINT to a way to it"
+        )));
+    }
+    Ok(announced.to_owned())
+}
+
 fn parsed(answer: Answer) -> (StatusCode, Value) {
     (answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null))
 }
@@ -50,4 +71,20 @@ fn parsed(answer: Answer) -> (StatusCode, Value) {
 fn from_problem(status: StatusCode, problem: &Value) -> Error {
     let detail = problem["detail"].as_str().map_or_else(|| format!("the server answered {status}"), str::to_owned);
     Error::of_status(status, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_admin_port_is_where_it_can_be_reached() {
+        let found = |data, announced| reachable(data, announced).unwrap();
+        assert_eq!(found("http://127.0.0.1:9000", "http://127.0.0.1:9001"), "http://127.0.0.1:9001");
+        assert_eq!(found("http://localhost:9000", "http://[::1]:9001"), "http://[::1]:9001");
+        assert_eq!(found("http://store:9000", "http://0.0.0.0:9001"), "http://store:9001");
+        assert_eq!(found("http://[fd00::1]:9000/", "http://[::]:9001"), "http://[fd00::1]:9001");
+        assert_eq!(found("http://store:9000", "http://192.0.2.1:9001"), "http://192.0.2.1:9001");
+        assert!(matches!(reachable("http://store:9000", "http://127.0.0.1:9001"), Err(Error::Refused(_))));
+    }
 }
