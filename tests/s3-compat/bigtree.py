@@ -168,6 +168,8 @@ def main():
     arguments.add_argument("--work-dir", type=Path, help="needs about six times the tree")
     options = arguments.parse_args()
     source = options.tree or Path(weir.run(["rustc", "--print", "sysroot"]).stdout.strip())
+    if options.work_dir:
+        options.work_dir.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix="weir-bigtree-", dir=options.work_dir))
     server = weir.Server(work / "data")
     try:
