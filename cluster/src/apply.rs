@@ -365,7 +365,8 @@ mod tests {
         let refused = Error::TooManyBuckets { owner: OwnerId("ann".into()), limit };
         assert_eq!(apply(&full, &create("one-more")), Err(refused));
         let (freed, _) = apply(&full, &begin("bucket-0")).unwrap();
-        let (freed, _) = apply(&freed, &finish("bucket-0", 1)).unwrap();
+        let seen = freed.buckets[&name("bucket-0")].version;
+        let (freed, _) = apply(&freed, &finish_seen("bucket-0", 1, seen)).unwrap();
         assert!(apply(&freed, &create("one-more")).is_ok());
     }
 
