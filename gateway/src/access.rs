@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::lenient::Verified;
+use authn::{Action, Decision, Identity, authorize};
 use cluster::{Bucket, ControlPlane};
 use common::{AccessKeyId, BucketName, OwnerId};
 use http::{HeaderMap, HeaderValue};
@@ -10,17 +11,9 @@ use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3Result};
 use std::sync::{Arc, OnceLock};
 
-/// Who signed a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    pub owner: OwnerId,
-    /// An administrator sees and changes everything.
-    pub admin: bool,
-}
-
-/// The decision: an administrator may do everything, an owner everything with what is theirs, nobody else anything.
-pub fn allowed(identity: Option<&Identity>, bucket_owner: &OwnerId) -> bool {
-    identity.is_some_and(|identity| identity.admin || identity.owner == *bucket_owner)
+/// Whether the identity may use this bucket: the one decision, made by `authn`.
+pub fn allowed(identity: &Identity, owner: &OwnerId) -> bool {
+    authorize(identity, Action::UseBucket, Some(owner)) == Decision::Allow
 }
 
 /// The name of the operation that a request turned out to be, for the line in the log.
@@ -43,7 +36,7 @@ impl Access {
     fn identity(&self, access_key: &str) -> Result<Identity> {
         let state = self.control.current();
         let key = state.keys.get(&AccessKeyId(access_key.to_owned())).ok_or(Error::InvalidAccessKeyId)?;
-        Ok(Identity { owner: key.owner.clone(), admin: key.admin })
+        Ok(Identity::Key { access_key: key.id.clone(), owner: key.owner.clone(), admin: key.admin })
     }
 
     fn decide(&self, context: &mut S3AccessContext<'_>) -> Result<()> {
@@ -51,20 +44,22 @@ impl Access {
             Some(signed) => Some(signed.access_key.clone()),
             None => context.extensions_mut().get::<Verified>().map(|verified| verified.0.clone()),
         };
-        let identity = key.map(|key| self.identity(&key)).transpose()?;
+        let identity = key.map_or(Ok(Identity::Anonymous), |key| self.identity(&key))?;
         let creates = context.s3_op().name() == "CreateBucket";
         let bucket = context.s3_path().get_bucket_name().map(str::to_owned);
         let expected_owner = expected_owner(context.headers(), "x-amz-expected-bucket-owner");
-        if let Some(identity) = &identity {
-            context.extensions_mut().insert(identity.clone());
-        }
+        context.extensions_mut().insert(identity.clone());
         let bucket = match bucket {
             Some(bucket) if !creates => bucket,
             // ListBuckets shows what is the caller's; a new bucket becomes the caller's.
-            Some(_) | None => return if identity.is_some() { Ok(()) } else { Err(Error::AccessDenied) },
+            bucket => {
+                let action = if bucket.is_some() { Action::CreateBucket } else { Action::ListBuckets };
+                let decision = authorize(&identity, action, None);
+                return if decision == Decision::Allow { Ok(()) } else { Err(Error::AccessDenied) };
+            }
         };
         let bucket = find(&*self.control, &bucket)?;
-        check(identity.as_ref(), &bucket, expected_owner.as_deref())
+        check(&identity, &bucket, expected_owner.as_deref())
     }
 }
 
@@ -75,7 +70,7 @@ pub fn find(control: &dyn ControlPlane, name: &str) -> Result<Arc<Bucket>> {
 }
 
 /// Whether the caller may use this bucket, and whether it belongs to whom the caller believes.
-pub fn check(identity: Option<&Identity>, bucket: &Bucket, expected_owner: Option<&str>) -> Result<()> {
+pub fn check(identity: &Identity, bucket: &Bucket, expected_owner: Option<&str>) -> Result<()> {
     let as_expected = expected_owner.is_none_or(|owner| owner == bucket.owner.0);
     if allowed(identity, &bucket.owner) && as_expected { Ok(()) } else { Err(Error::AccessDenied) }
 }
@@ -113,20 +108,5 @@ impl S3Access for Access {
             }
             answer
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn owners_and_administrators_are_allowed() {
-        let owner = |name: &str| OwnerId(name.to_owned());
-        let identity = |name: &str, admin| Identity { owner: owner(name), admin };
-        assert!(allowed(Some(&identity("a", false)), &owner("a")));
-        assert!(allowed(Some(&identity("b", true)), &owner("a")));
-        assert!(!allowed(Some(&identity("b", false)), &owner("a")));
-        assert!(!allowed(None, &owner("a")));
     }
 }

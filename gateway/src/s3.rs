@@ -37,9 +37,10 @@ mod whole_checksum;
 
 use self::absent_documents::*;
 use crate::Parts;
-use crate::access::{self, Identity};
+use crate::access;
 use crate::error::{Error, Result};
 use crate::route::Router;
+use authn::Identity;
 use cluster::Bucket;
 use common::OwnerId;
 use s3s::dto;
@@ -66,7 +67,8 @@ impl Service {
 
     /// The caller. Every operation but those of anonymous readers has one, and there are none of these yet.
     fn identity<T>(&self, request: &S3Request<T>) -> Result<Identity> {
-        request.extensions.get::<Identity>().cloned().ok_or(Error::AccessDenied)
+        let known = request.extensions.get::<Identity>().filter(|identity| **identity != Identity::Anonymous);
+        known.cloned().ok_or(Error::AccessDenied)
     }
 
     /// An owner as S3's documents name one.

@@ -28,18 +28,29 @@ fn payload_of(store: &DiskStore, chunks: Vec<Chunk>) -> Result<(Payload, Option<
     }
     let content = table::encode(&chunks);
     let staged = StagedFile::whole(Arc::clone(&store.disk), store.new_file_id(), &content);
-    let (staged, table) = staged.map_err(|error| staging_failed(store, error))?;
+    let (staged, table) = staged.map_err(staging_failed)?;
+    sync_staged(store, &staged)?;
     Ok((Payload::Table { table, chunks: chunks.len() as u32 }, Some(staged)))
 }
 
-/// A failed write to staging. From a sync it is a failure of the disk (A19), from anything else out of space or an error.
-fn staging_failed(store: &DiskStore, error: std::io::Error) -> Error {
+/// A write to staging that failed: the body is refused, the disk goes on (engine rule A18).
+fn staging_failed(error: std::io::Error) -> Error {
     if crate::disk::is_out_of_space(&error) {
         return Error::OutOfSpace;
     }
-    let reason = format!("staging: {error}");
+    Error::Io { what: "staging".into(), source: error }
+}
+
+/// A sync of a staged file that failed: the disk has failed, whatever the error says (A19).
+fn sync_failed(store: &DiskStore, error: std::io::Error) -> Error {
+    let reason = format!("sync of a staged file: {error}");
     store.health.fail(&reason);
     Error::DiskFailed(reason)
+}
+
+/// Makes a staged file durable.
+fn sync_staged(store: &DiskStore, staged: &StagedFile) -> Result<()> {
+    staged.sync().map_err(|error| sync_failed(store, error))
 }
 
 fn check_attributes(attributes: &Attributes) -> Result<()> {

@@ -121,10 +121,11 @@ def unpacked(store, tmp_path_factory):
         complaints = [line for line in complaints if "exit status" not in line and "previous errors" not in line]
         assert not complaints or done.returncode == 0, done.stderr
     if (store.disk / "data").exists():
+        # Where tar made a folder for a small object and the view has a file (or the other way round), cp complains as tar does.
         command = ["cp", "-a", "--remove-destination", f"{store.disk}/data/.", str(folder)]
-        complaints = weir.run(command, may_fail=True).stderr.splitlines()
-        # One of such keys is a small object in the log and the other a large one in data/.
-        assert all("/folder'" in line or "/file'" in line for line in complaints), complaints
+        done = subprocess.run(command, capture_output=True, text=True)
+        complaints = [line for line in done.stderr.splitlines() if "folder" not in line]
+        assert not complaints, done.stderr
     return folder
 
 

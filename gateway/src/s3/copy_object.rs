@@ -97,7 +97,7 @@ impl Source {
         let bucket = service.bucket(bucket)?;
         let identity = service.identity(request)?;
         let expected = expected_owner(&request.headers, "x-amz-source-expected-bucket-owner");
-        access::check(Some(&identity), &bucket, expected.as_deref())?;
+        access::check(&identity, &bucket, expected.as_deref())?;
         Ok(Self { bucket, key: ObjectKey::parse(key)?, version: wanted_version(version_id.as_deref())? })
     }
 

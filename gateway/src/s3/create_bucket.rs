@@ -17,6 +17,7 @@ pub async fn create_bucket(
     request: S3Request<CreateBucketInput>,
 ) -> Result<S3Response<CreateBucketOutput>> {
     let identity = service.identity(&request)?;
+    let owner = identity.owner().cloned().ok_or(Error::AccessDenied)?;
     attributes::refuse_unsupported(&request.headers)?;
     let input = request.input;
     let name = BucketName::parse(&input.bucket)?;
@@ -28,13 +29,13 @@ pub async fn create_bucket(
 
     let command = Command::CreateBucket {
         name: name.clone(),
-        owner: identity.owner.clone(),
+        owner: owner.clone(),
         region: service.region.clone(),
         created_ms: service.parts.clock.now_ms(),
     };
     // Both steps go on without the client: the disks must not stay ignorant of a bucket because somebody hung up.
     let parts = service.parts.clone();
-    let created = tokio::spawn(async move { create(&parts, command, &identity.owner).await });
+    let created = tokio::spawn(async move { create(&parts, command, &owner).await });
     match created.await {
         Ok(outcome) => outcome?,
         Err(_) => return Err(Error::Internal("the creation of the bucket was interrupted")),

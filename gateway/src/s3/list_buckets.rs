@@ -16,6 +16,7 @@ pub async fn list_buckets(
     request: S3Request<ListBucketsInput>,
 ) -> Result<S3Response<ListBucketsOutput>> {
     let identity = service.identity(&request)?;
+    let owner = identity.owner().cloned().ok_or(Error::AccessDenied)?;
     let input = request.input;
     let limit = page_size(input.max_buckets)?;
     let after =
@@ -33,7 +34,7 @@ pub async fn list_buckets(
     let mut buckets: Vec<_> = state
         .buckets
         .values()
-        .filter(|bucket| allowed(Some(&identity), &bucket.owner) && in_region(&bucket.region))
+        .filter(|bucket| allowed(&identity, &bucket.owner) && in_region(&bucket.region))
         .filter(|bucket| bucket.name.as_str().starts_with(&prefix) && bucket.name.as_str() > after.as_str())
         .take(limit + 1)
         .map(|bucket| dto::Bucket {
@@ -49,7 +50,7 @@ pub async fn list_buckets(
     Ok(S3Response::new(ListBucketsOutput {
         buckets: Some(buckets),
         continuation_token: last.filter(|_| more).and_then(|name| token(&After::Key(name))),
-        owner: Some(service.owner(&identity.owner)),
+        owner: Some(service.owner(&owner)),
         prefix: input.prefix,
     }))
 }

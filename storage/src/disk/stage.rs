@@ -31,11 +31,10 @@ impl StagedFile {
         Ok(Self { disk, id, file, is_committed: false })
     }
 
-    /// A small file that is written and durable at once: a chunk table.
+    /// A small file that is written at once, not yet synced: a chunk table.
     pub fn whole(disk: Arc<dyn Disk>, id: FileId, content: &[u8]) -> io::Result<(Self, Chunk)> {
         let staged = Self::create(disk, id, Some(content.len() as u64))?;
         staged.file.write_at(&[io::IoSlice::new(content)], 0)?;
-        staged.sync()?;
         let blocks = content.chunks(crate::limits::BLOCK_BYTES).map(common::checksum::crc32c).collect();
         Ok((staged, Chunk { id, length: content.len() as u64, blocks }))
     }

@@ -2,7 +2,7 @@
 //! (engine rule A12).
 
 use super::get::ObjectReader;
-use super::{check_attributes, payload_of};
+use super::{check_attributes, payload_of, staging_failed, sync_staged};
 use crate::commit::decide::{Mutation, Request};
 use crate::disk::read::{ChunkList, open_data};
 use crate::disk::stage::StagedFile;
@@ -94,7 +94,7 @@ fn share(store: &DiskStore, chunks: &ChunkList) -> Result<(Vec<Chunk>, Vec<Stage
     let mut shared = Vec::with_capacity(listed.len());
     let mut staged = Vec::with_capacity(listed.len());
     for chunk in listed {
-        let file = share_file(store, &chunk).map_err(|error| super::staging_failed(store, error))?;
+        let file = share_file(store, &chunk)?;
         shared.push(Chunk { id: file.id(), ..chunk });
         staged.push(file);
     }
@@ -102,15 +102,17 @@ fn share(store: &DiskStore, chunks: &ChunkList) -> Result<(Vec<Chunk>, Vec<Stage
 }
 
 /// A second name for a file's bytes; a copy of them where the file system gives no more names.
-fn share_file(store: &DiskStore, chunk: &Chunk) -> io::Result<StagedFile> {
+fn share_file(store: &DiskStore, chunk: &Chunk) -> Result<StagedFile> {
     for path in [chunk.id.path(), chunk.id.staging_path(), crate::disk::read::dying_path(chunk.id)] {
         match StagedFile::link(Arc::clone(&store.disk), &path, store.new_file_id()) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) if error.kind() == ErrorKind::TooManyLinks => return copy_file(store, chunk),
-            result => return result,
+            Err(error) if error.kind() == ErrorKind::TooManyLinks => break,
+            result => return result.map_err(staging_failed),
         }
     }
-    copy_file(store, chunk)
+    let copied = copy_file(store, chunk).map_err(staging_failed)?;
+    sync_staged(store, &copied)?;
+    Ok(copied)
 }
 
 fn copy_file(store: &DiskStore, chunk: &Chunk) -> io::Result<StagedFile> {
@@ -126,6 +128,5 @@ fn copy_file(store: &DiskStore, chunk: &Chunk) -> io::Result<StagedFile> {
         staged.file().write_at(&[IoSlice::new(&buffer[..count])], offset)?;
         offset += count as u64;
     }
-    staged.sync()?;
     Ok(staged)
 }

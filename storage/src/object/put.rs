@@ -4,7 +4,7 @@
 //! hashing a step and writing it run side by side on two blocking threads, so that MD5, the slower of the two, sets the
 //! pace and not their sum.
 
-use super::{check_attributes, payload_of, staging_failed};
+use super::{check_attributes, payload_of, staging_failed, sync_staged};
 use crate::commit::decide::{Mutation, Request};
 use crate::disk::stage::StagedFile;
 use crate::format::record::{Chunk, ObjectRecord, PartRecord, Payload};
@@ -141,7 +141,7 @@ impl ObjectWriter {
             let (store, declared) = (Arc::clone(&self.store), self.declared);
             let staged = blocking(move || {
                 let id = store.new_file_id();
-                StagedFile::create(Arc::clone(&store.disk), id, declared).map_err(|error| staging_failed(&store, error))
+                StagedFile::create(Arc::clone(&store.disk), id, declared).map_err(staging_failed)
             });
             self.file = Some(LargeFile { staged: Arc::new(staged.await?), written: 0, blocks: Vec::new(), step: None });
         }
@@ -168,7 +168,7 @@ impl ObjectWriter {
         let (digester, blocks) = hashed.map_err(|_| Error::Stopping)?;
         file.blocks.extend(blocks);
         self.digester = Some(digester);
-        written.map_err(|_| Error::Stopping)?.map_err(|error| staging_failed(&self.store, error))
+        written.map_err(|_| Error::Stopping)?.map_err(staging_failed)
     }
 
     /// Ends the body: its bytes are on the disk (large) or in memory (small), not yet visible.
@@ -197,7 +197,7 @@ impl ObjectWriter {
         let digests = self.digester.take().expect("no step is running").finish();
         let store = Arc::clone(&self.store);
         let body = blocking(move || {
-            staged.sync().map_err(|error| staging_failed(&store, error))?;
+            sync_staged(&store, &staged)?;
             let chunk = Chunk { id: staged.id(), length: written, blocks };
             let (payload, table) = payload_of(&store, vec![chunk])?;
             Ok(Body::Files { payload, staged: std::iter::once(staged).chain(table).collect() })

@@ -43,7 +43,8 @@ const TABLE: &[Crate] = &[
         test_imports: &[],
     },
     // Drives the engine over its simulated disk, and the binary as a process.
-    Crate { name: "weir-crash", imports: &[COMMON, "weir-storage", "weir-cluster", CLIENT], test_imports: &[] },
+    Crate { name: "weir-model", imports: &[COMMON, "weir-storage"], test_imports: &[] },
+    Crate { name: "weir-crash", imports: &[COMMON, "weir-storage", "weir-model"], test_imports: &[] },
     Crate { name: "xtask", imports: &[], test_imports: &[] },
 ];
 
