@@ -12,7 +12,8 @@ pub mod store;
 
 use crate::error::{Error, Result};
 use overlay::Overlay;
-use rows::{Row, RowKey};
+use rows::{Row, RowKey, Table};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use store::Store;
 
@@ -21,11 +22,13 @@ pub struct Index {
     pub overlay: Overlay,
     /// `None` while it is being rebuilt.
     store: RwLock<Option<Arc<Store>>>,
+    /// A reader met damage in the store: the keeper rebuilds it.
+    is_broken: AtomicBool,
 }
 
 impl Index {
     pub fn new(store: Option<Arc<Store>>) -> Self {
-        Self { overlay: Overlay::default(), store: RwLock::new(store) }
+        Self { overlay: Overlay::default(), store: RwLock::new(store), is_broken: AtomicBool::new(false) }
     }
 
     pub fn store(&self) -> Result<Arc<Store>> {
@@ -40,7 +43,24 @@ impl Index {
     pub fn lookup(&self, key: &RowKey) -> Result<Option<Row>> {
         match self.overlay.lookup(key) {
             Some(row) => Ok(Some(row)),
-            None => self.store()?.lookup(key),
+            None => self.watch(self.store()?.lookup(key)),
         }
+    }
+
+    /// At most `limit` rows of the store in `from..until`.
+    fn range_in_store(&self, table: Table, from: &RowKey, until: &RowKey, limit: usize) -> Result<Vec<(RowKey, Row)>> {
+        self.watch(self.store()?.range(table, from, until, limit))
+    }
+
+    fn watch<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(Error::IndexBroken(_)) = &result {
+            self.is_broken.store(true, Ordering::Release);
+        }
+        result
+    }
+
+    /// Whether a reader met damage since the last time this was asked.
+    pub fn take_broken(&self) -> bool {
+        self.is_broken.swap(false, Ordering::AcqRel)
     }
 }

@@ -95,6 +95,9 @@ impl Keeper {
                     break;
                 }
             }
+            if self.index.take_broken() {
+                self.renew(&Error::IndexBroken("a reader met damage in it".into()));
+            }
             self.drain(&batches, &mut progress);
             match other {
                 Some(Message::Damaged(key, stamp)) => {
@@ -159,14 +162,23 @@ impl Keeper {
             if self.health.is_stopping() {
                 return;
             }
-            tracing::error!(%error, "the index failed and is rebuilt from the log");
-            self.index.replace_store(None);
-            match (self.rebuild)() {
-                Ok(store) => self.index.replace_store(Some(Arc::new(store))),
-                Err(error) => {
-                    tracing::error!(%error, "the index could not be rebuilt; trying again");
-                    std::thread::sleep(TICK);
-                }
+            self.renew(&error);
+        }
+    }
+
+    /// Puts a store built from the log in the place of the broken one. If that fails there is none, and the next use of it
+    /// comes here again.
+    fn renew(&self, error: &Error) {
+        tracing::error!(%error, "the index failed and is rebuilt from the log");
+        self.index.replace_store(None);
+        match (self.rebuild)() {
+            Ok(store) => {
+                self.index.replace_store(Some(Arc::new(store)));
+                self.index.take_broken();
+            }
+            Err(error) => {
+                tracing::error!(%error, "the index could not be rebuilt; trying again");
+                std::thread::sleep(TICK);
             }
         }
     }

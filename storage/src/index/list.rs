@@ -61,7 +61,7 @@ impl<'a> Scan<'a> {
             Some((last, _)) if over_more => last.successor(),
             _ => self.until.clone(),
         };
-        let under = self.index.store()?.range(self.table, &self.next, &bound, self.stride)?;
+        let under = self.index.range_in_store(self.table, &self.next, &bound, self.stride)?;
         let bound = match under.last() {
             Some((last, _)) if under.len() == self.stride => last.successor(),
             _ => bound,

@@ -208,6 +208,36 @@ async fn a_damaged_index_is_rebuilt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_value_in_the_index_is_found_by_its_reader_and_repaired_while_serving() {
+    let mut bench = Bench::new().await;
+    for number in 0..50 {
+        bench.put(&format!("key-{number}"), number, 3000).await.expect("the disk is well");
+    }
+    let reader = bench.target.get(BUCKET, &weir_model::key("key-30")).await.expect("it was put");
+    let etag = reader.info().etag.md5;
+    bench.stop().await;
+    let at = bench.find("index/index.redb", &etag).expect("its row holds the ETag");
+    bench.disk.rot("index/index.redb", at, 1).expect("in memory");
+    bench.start().await;
+    let mut refused = 0;
+    loop {
+        match read(&bench.target, BUCKET, "key-30").await {
+            Ok(Some((bytes, _))) => {
+                assert!(bytes == content(30, 3000));
+                break;
+            }
+            Err(Error::IndexBroken(_) | Error::IndexRebuilding) if refused < 500 => refused += 1,
+            outcome => panic!("{:?} after {refused} refusals", outcome.map(|found| found.is_some())),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(refused > 0, "the damage was in its way");
+    for number in 0..50 {
+        assert!(bench.is(&format!("key-{number}"), number, 3000).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn damage_before_the_last_batch_of_an_unclean_stop_is_no_torn_tail() {
     let mut bench = Bench::new().await;
     for number in 0..20 {
