@@ -303,7 +303,8 @@ pub fn rebuild(
     Ok((store, replayed))
 }
 
-fn set_aside(disk: &dyn Disk) -> Result<()> {
+/// Moves the index to quarantine, where only the last one is kept.
+pub fn set_aside(disk: &dyn Disk) -> Result<()> {
     let path = crate::index::store::PATH;
     if disk.exists(path).map_err(Error::io(path))? {
         let aside = "quarantine/index.redb";

@@ -18,7 +18,7 @@ use crate::log::recover::{self, Recovered};
 use crate::log::spares::Spares;
 use crate::log::writer::{BucketTable, LogWriter, WriterParts};
 use crate::log::{Segments, read_footer};
-use crate::replay::{Replay, holes, rebuild, refuse_holes};
+use crate::replay::{Replay, holes, rebuild, refuse_holes, set_aside};
 use crate::target::TermSource;
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -387,10 +387,7 @@ fn recover_disk(disk: &Arc<dyn Disk>, segments: &Segments, files: &Files, identi
     name_buckets(files, &known);
     let mut recovered = recover::recover(segments, checkpoint, known)?;
     refuse_holes(&recovered, &identity.accepted_losses)?;
-    if let Some(checkpoint) = checkpoint
-        && checkpoint.segment > recover::next_segment(&recovered.names)
-        && !identity.accepted_losses.contains(&missing_end(checkpoint))
-    {
+    if let Some(checkpoint) = checkpoint.filter(|checkpoint| lacks_end(&recovered.names, *checkpoint)) {
         return Err(Error::Incomplete(missing_end(checkpoint)));
     }
     let replayed = match store {
@@ -426,8 +423,19 @@ fn recover_disk(disk: &Arc<dyn Disk>, segments: &Segments, files: &Files, identi
     Ok(Opened { store, position, greatest_run })
 }
 
+/// Whether the log ends before the place up to which the index was complete.
+fn lacks_end(names: &[SegmentName], checkpoint: Checkpoint) -> bool {
+    let (segment, offset) = recover::end_of(names);
+    (checkpoint.segment, checkpoint.offset) > (segment, offset)
+        && names.last().is_none_or(|last| last.last < checkpoint.segment)
+}
+
 fn missing_end(checkpoint: Checkpoint) -> String {
-    format!("the end of the log: the index knows segment {}", checkpoint.segment.0)
+    format!(
+        "the end of the log, of which the index knows segment {}. Bring the disk back from a copy, or accept the loss with \
+         `weir disk accept-loss --data DIR`",
+        checkpoint.segment.0
+    )
 }
 
 fn name_buckets(files: &Files, buckets: &BucketTable) {
@@ -514,9 +522,8 @@ pub fn accept_loss(disk: &Arc<dyn Disk>) -> Result<Vec<String>> {
     recover::recover(&segments, checkpoint, BucketTable::new())?;
     let recovered = recover::recover(&segments, None, BucketTable::new())?;
     let mut found = holes(&recovered);
-    let next = recover::next_segment(&recovered.names);
-    if let Some(checkpoint) = checkpoint.filter(|checkpoint| checkpoint.segment > next) {
-        found.push(missing_end(checkpoint));
+    if let Some(checkpoint) = checkpoint.filter(|checkpoint| lacks_end(&recovered.names, *checkpoint)) {
+        found.push(format!("the end of the log from segment {} on", checkpoint.segment.0));
     }
     for hole in &found {
         if !identity.accepted_losses.contains(hole) {
@@ -524,5 +531,9 @@ pub fn accept_loss(disk: &Arc<dyn Disk>) -> Result<Vec<String>> {
         }
     }
     replace_small(disk.as_ref(), "", identity::FILE, &identity.encode()).map_err(failed)?;
+    if !found.is_empty() {
+        // The next start builds the index from what the log still says: nothing is listed that cannot be read.
+        set_aside(disk.as_ref())?;
+    }
     Ok(found)
 }

@@ -273,3 +273,31 @@ async fn a_hole_without_names_stops_the_disk_until_it_is_accepted() {
     bench.start().await;
     assert!(bench.is("key-0", 0, 1500).await && bench.is("key-19", 19, 1500).await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_segment_is_noticed_wherever_it_was() {
+    for at in [0, 2, usize::MAX] {
+        let mut bench = Bench::new().await;
+        for number in 0..900 {
+            bench.put(&format!("key-{number:04}"), number, 1500).await.expect("the disk is well");
+        }
+        bench.stop().await;
+        let segments = bench.segments();
+        assert!(segments.len() > 3, "{segments:?}");
+        bench.disk.unlink(&segments[at.min(segments.len() - 1)]).expect("it is there");
+        let outcome = open(&bench.disk, &bench.doors, OPTIONS, &[BUCKET]).await;
+        assert!(matches!(outcome, Err(Error::Incomplete(_))), "segment {at}: {:?}", outcome.err());
+        let disk: Arc<dyn Disk> = Arc::new(bench.disk.clone());
+        assert_eq!(accept_loss(&disk).expect("it can be accepted").len(), 1);
+        bench.start().await;
+        let left = bench.keys().await;
+        assert!((1..900).contains(&left.len()), "{} keys are left", left.len());
+        for name in left {
+            let number: u64 = name[4..].parse().expect("as it was put");
+            assert!(bench.is(&name, number, 1500).await);
+        }
+        bench.put("new", 1, 1500).await.expect("the disk goes on");
+        bench.kill().await;
+        assert!(bench.is("new", 1, 1500).await);
+    }
+}
