@@ -216,8 +216,13 @@ async fn a_damaged_value_in_the_index_is_found_by_its_reader_and_repaired_while_
     let reader = bench.target.get(BUCKET, &weir_model::key("key-30")).await.expect("it was put");
     let etag = reader.info().etag.md5;
     bench.stop().await;
-    let at = bench.find("index/index.redb", &etag).expect("its row holds the ETag");
-    bench.disk.rot("index/index.redb", at, 1).expect("in memory");
+    // In every copy of the row's page, current or not.
+    let mut copies = 0;
+    while let Some(at) = bench.find("index/index.redb", &etag) {
+        bench.disk.rot("index/index.redb", at, 1).expect("in memory");
+        copies += 1;
+    }
+    assert!(copies > 0, "its row holds the ETag");
     bench.start().await;
     let mut refused = 0;
     loop {
@@ -288,7 +293,8 @@ async fn a_missing_segment_is_noticed_wherever_it_was() {
         let outcome = open(&bench.disk, &bench.doors, OPTIONS, &[BUCKET]).await;
         assert!(matches!(outcome, Err(Error::Incomplete(_))), "segment {at}: {:?}", outcome.err());
         let disk: Arc<dyn Disk> = Arc::new(bench.disk.clone());
-        assert_eq!(accept_loss(&disk).expect("it can be accepted").len(), 1);
+        // In the middle the batches' numbers miss it as well.
+        assert!(!accept_loss(&disk).expect("it can be accepted").is_empty());
         bench.start().await;
         let left = bench.keys().await;
         assert!((1..900).contains(&left.len()), "{} keys are left", left.len());
