@@ -137,7 +137,7 @@ impl Committer {
                                 reply.send(self.writer.last_batch()).ok();
                             }
                             Message::Rotate(reply) => {
-                                reply.send(self.writer.seal_active(&self.buckets)).ok();
+                                reply.send(self.rotate()).ok();
                             }
                             Message::Stop => {
                                 if self.health.failure().is_none()
@@ -204,6 +204,10 @@ impl Committer {
                 None => None,
             },
         };
+        if let Mutation::PutPart(part) = &request.mutation {
+            // What can fail fails here: once a record is in the batch, nothing of its request may.
+            self.row(batch, &RowKey::part(part.upload, part.part))?;
+        }
         let records = decide(&facts, &request, first)?;
         if records.is_empty() {
             return Ok(None);
@@ -408,6 +412,17 @@ impl Committer {
         let batch =
             CommittedBatch { number: written.number, changes, buckets, end, log_bytes: written.end - written.start };
         self.keeper.send(KeeperMessage::Batch(Arc::new(batch))).ok();
+    }
+
+    fn rotate(&mut self) -> Result<()> {
+        if let Some(reason) = self.health.failure() {
+            return Err(Error::DiskFailed(reason.to_owned()));
+        }
+        self.writer.seal_active(&self.buckets).inspect_err(|error| {
+            if let Error::DiskFailed(reason) = error {
+                self.health.fail(reason);
+            }
+        })
     }
 
     fn apply_bucket(&mut self, view: BucketView) -> Result<()> {

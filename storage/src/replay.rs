@@ -32,6 +32,9 @@ pub struct Replay<'a> {
     pub files: Option<&'a Files>,
 }
 
+/// The files that completed uploads took over; `None` where the object's chunk list cannot be read.
+type Kept = HashMap<UploadId, Option<HashSet<FileId>>>;
+
 /// What replay found.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Replayed {
@@ -89,7 +92,7 @@ impl Replay<'_> {
         name: SegmentName,
         entry: &Entry,
         replayed: &mut Replayed,
-        kept: &mut HashMap<UploadId, HashSet<FileId>>,
+        kept: &mut Kept,
         from_start: bool,
     ) -> Result<Option<Done>> {
         replayed.records += 1;
@@ -103,7 +106,7 @@ impl Replay<'_> {
             self.keep_evidence(location);
             return named_only(writer, entry, location).map(|()| None);
         };
-        self.sound(writer, &record, location, kept, from_start)
+        self.sound(writer, &record, location, kept, (from_start, replayed.damaged > 0))
     }
 
     /// The record if it is as it was written. Twice, the second time past the page cache (A19).
@@ -148,8 +151,8 @@ impl Replay<'_> {
         writer: &mut Writer<'_>,
         record: &Record,
         location: Location,
-        kept: &mut HashMap<UploadId, HashSet<FileId>>,
-        from_start: bool,
+        kept: &mut Kept,
+        (from_start, damage_seen): (bool, bool),
     ) -> Result<Option<Done>> {
         match &record.operation {
             Operation::PutBucket(bucket) => {
@@ -183,18 +186,21 @@ impl Replay<'_> {
         match &record.operation {
             Operation::Put(object) => {
                 if let (Some(upload), true) = (object.upload, self.files.is_some()) {
-                    let ids = ChunkList::open(self.segments.disk.as_ref(), &object.payload).map(|chunks| chunks.ids());
-                    kept.insert(upload, ids.unwrap_or_default().into_iter().collect());
+                    let chunks = ChunkList::open(self.segments.disk.as_ref(), &object.payload);
+                    kept.insert(upload, chunks.ok().map(|chunks| chunks.ids().into_iter().collect()));
                 }
             }
             Operation::EndUpload { upload } => {
-                // Without its Put (dead and compacted away, or damaged) nobody can say which parts it took over: then
-                // the files stay. They were freed when the upload ended, unless the last stop came in between.
-                if let Some(kept) = kept.remove(upload) {
+                // Parts are freed only where it is certain that no object took them over: not when its chunk list or its
+                // record could not be read, and not when the Put may have been compacted away.
+                let (kept, may_free) = match kept.remove(upload) {
+                    Some(Some(kept)) => (kept, true),
+                    Some(None) => (HashSet::new(), false),
+                    None => (HashSet::new(), !from_start && !damage_seen),
+                };
+                if may_free {
                     frees = self.ids_of_parts(writer, *upload)?;
                     frees.retain(|id| !kept.contains(id));
-                } else if !from_start {
-                    frees = self.ids_of_parts(writer, *upload)?;
                 }
             }
             _ => {}
@@ -299,6 +305,11 @@ pub fn rebuild(
     set_aside(disk)?;
     let store = Store::open(disk)?;
     let replayed = Replay { segments, store: &store, files }.run(sealed, None)?;
+    // What these compactions mean is in the index now: a restart must not count their dead records down again.
+    store.write(false, |writer| {
+        let compacted = sealed.iter().map(|(name, _)| *name).filter(|name| name.generation > 0);
+        compacted.into_iter().try_for_each(|name| writer.set_compacted(name))
+    })?;
     tracing::info!(records = replayed.records, damaged = replayed.damaged, "the index was rebuilt from the log");
     Ok((store, replayed))
 }

@@ -24,7 +24,7 @@ use crate::{Error, Result};
 use bytes::Bytes;
 use common::{Clock, Epoch, Random, Stamp, Term};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -33,6 +33,8 @@ use tokio::sync::{mpsc, oneshot};
 
 const RESTORE: &[u8] = include_bytes!("restore.py");
 const COMPACTION_INTERVAL: Duration = Duration::from_secs(10);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+const RETRIES_MAX: u32 = 10;
 
 #[derive(Debug, Clone, Copy)]
 pub struct DiskOptions {
@@ -72,6 +74,8 @@ pub struct DiskStore {
     durable: Arc<Mutex<Checkpoint>>,
     spares: Arc<Spares>,
     compacting: Mutex<()>,
+    /// An output has its name and the index does not know it.
+    compaction_pending: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
     stop_compaction: Mutex<Option<Sender<()>>>,
 }
@@ -169,6 +173,7 @@ impl DiskStore {
             durable,
             spares,
             compacting: Mutex::new(()),
+            compaction_pending: AtomicBool::new(false),
             threads: Mutex::new(threads),
             stop_compaction: Mutex::new(None),
         });
@@ -242,6 +247,9 @@ impl DiskStore {
     /// Compacts the most rewarding run of segments. Gives whether there was one. Blocking.
     pub fn compact(&self) -> Result<bool> {
         let _one_at_a_time = lock(&self.compacting);
+        if self.compaction_pending.load(Ordering::Acquire) {
+            return Ok(false);
+        }
         let store = self.index.store()?;
         let durable = *lock(&self.durable);
         let candidates = candidates(&self.segments, &store.segments()?, durable);
@@ -258,10 +266,25 @@ impl DiskStore {
                 self.health.fail(reason);
             }
         })?;
-        let (reply, answer) = channel();
-        let message = KeeperMessage::Relocate(relocation(&inputs, output, &footer), reply);
-        self.keeper.send(message).map_err(|_| Error::Stopping)?;
-        answer.recv().unwrap_or(Err(Error::Stopping))?;
+        // Until the index knows, nothing may be unlinked and nothing else compacted. A failed attempt is repeated: if the index
+        // was built anew meanwhile it holds the output already, and says so. If it never does, the next start settles it.
+        self.compaction_pending.store(true, Ordering::Release);
+        let mut attempts = 0;
+        loop {
+            let (reply, answer) = channel();
+            let message = KeeperMessage::Relocate(relocation(&inputs, output, &footer), reply);
+            self.keeper.send(message).map_err(|_| Error::Stopping)?;
+            match answer.recv().unwrap_or(Err(Error::Stopping)) {
+                Ok(()) => break,
+                Err(error) if attempts == RETRIES_MAX || self.health.failure().is_some() => return Err(error),
+                Err(Error::Stopping) => return Err(Error::Stopping),
+                Err(error) => {
+                    tracing::warn!(%error, output = %output, "the index did not take a compaction; trying again")
+                }
+            }
+            attempts += 1;
+            std::thread::sleep(RETRY_INTERVAL);
+        }
         // A batch that was decided before may name an old address as what it replaces: its files are freed first.
         let (reply, answer) = channel();
         self.committer.blocking_send(CommitMessage::Barrier(reply)).map_err(|_| Error::Stopping)?;
@@ -271,8 +294,11 @@ impl DiskStore {
         }
         for (name, _) in &inputs {
             self.segments.remove(*name);
-            self.disk.unlink(&name.path()).map_err(Error::io(name.path()))?;
+            if let Err(error) = self.disk.unlink(&name.path()) {
+                tracing::warn!(%error, segment = %name, "a compacted segment stays until the next start");
+            }
         }
+        self.compaction_pending.store(false, Ordering::Release);
         tracing::info!(inputs = inputs.len(), output = %output, records = footer.entries.len(), "compacted");
         Ok(true)
     }
@@ -348,11 +374,19 @@ fn rebuilder(
         let committer = committer.upgrade().ok_or(Error::Stopping)?;
         committer.blocking_send(CommitMessage::Rotate(reply)).map_err(|_| Error::Stopping)?;
         answer.recv().unwrap_or(Err(Error::Stopping))?;
-        let mut sealed = Vec::new();
-        for name in segments.names() {
+        let names = segments.names();
+        let mut sealed: Vec<(SegmentName, Footer)> = Vec::new();
+        let mut open = None;
+        // While a compaction ends, its inputs are there beside its output: the output stands for them.
+        for name in names.iter().filter(|name| !names.iter().any(|other| other.replaces(name))) {
             let Some(file) = segments.file(name.first, name.generation) else { continue };
-            if let Some((footer, _)) = read_footer(file.as_ref()).map_err(Error::io(name.path()))? {
-                sealed.push((name, footer));
+            match (read_footer(file.as_ref()).map_err(Error::io(name.path()))?, open) {
+                (Some((footer, _)), None) => sealed.push((*name, footer)),
+                (None, None) => open = Some(*name),
+                // Only the newest segment may lack its footer: without the names in this one, older records would seem current.
+                (_, Some(open)) => {
+                    return Err(Error::IndexBroken(format!("{open} has no sound footer: a restart repairs it")));
+                }
             }
         }
         Ok(rebuild(disk.as_ref(), &segments, &sealed, None)?.0)
@@ -372,18 +406,22 @@ fn next_term(terms: &dyn TermSource, opened: &Opened) -> Result<Term> {
 }
 
 fn recover_disk(disk: &Arc<dyn Disk>, segments: &Segments, files: &Files, identity: &DiskIdentity) -> Result<Opened> {
-    let opened = Store::open(disk.as_ref()).and_then(|store| Ok((store.checkpoint()?, store)));
+    let opened = Store::open(disk.as_ref()).and_then(|store| Ok((store.checkpoint()?, store.buckets()?, store)));
+    let mut known = BucketTable::new();
     let (checkpoint, store) = match opened {
-        Ok((Some(checkpoint), store)) => (Some(checkpoint), Some(store)),
-        Ok((None, _)) => (None, None),
+        Ok((Some(checkpoint), buckets, store)) => {
+            known.extend(buckets.into_iter().map(|(id, stamp, record)| (id, (stamp, record))));
+            (Some(checkpoint), Some(store))
+        }
+        // A new disk. Over a log that is there already, an index without a checkpoint knows nothing for certain.
+        Ok((None, _, store)) if has_no_log(disk.as_ref())? => (None, Some(store)),
+        Ok((None, ..)) => (None, None),
         Err(error @ Error::IndexBroken(_)) => {
             tracing::error!(%error, "the index is damaged and is built anew from the log");
             (None, None)
         }
         Err(error) => return Err(error),
     };
-    let known = store.as_ref().map(Store::buckets).transpose()?.unwrap_or_default();
-    let known: BucketTable = known.into_iter().map(|(id, stamp, record)| (id, (stamp, record))).collect();
     name_buckets(files, &known);
     let mut recovered = recover::recover(segments, checkpoint, known)?;
     refuse_holes(&recovered, &identity.accepted_losses)?;
@@ -418,7 +456,7 @@ fn recover_disk(disk: &Arc<dyn Disk>, segments: &Segments, files: &Files, identi
     for name in &superseded {
         disk.unlink(&name.path()).map_err(Error::io(name.path()))?;
     }
-    clear_staging(disk.as_ref()).map_err(Error::io("staging/"))?;
+    clear_staging(disk.as_ref(), replayed.damaged > 0).map_err(Error::io("staging/"))?;
     let greatest_run = sealed.iter().map(|(_, footer)| footer.run).max().unwrap_or(Term(0));
     Ok(Opened { store, position, greatest_run })
 }
@@ -436,6 +474,11 @@ fn missing_end(checkpoint: Checkpoint) -> String {
          `weir disk accept-loss --data DIR`",
         checkpoint.segment.0
     )
+}
+
+fn has_no_log(disk: &dyn Disk) -> Result<bool> {
+    let entries = disk.list("log").map_err(Error::io("log/"))?;
+    Ok(entries.iter().all(|entry| SegmentName::parse(&entry.name).is_none()))
 }
 
 fn name_buckets(files: &Files, buckets: &BucketTable) {
@@ -461,10 +504,12 @@ fn settle_compactions(segments: &Segments, store: &Store, recovered: &Recovered)
     Ok(())
 }
 
-/// Whatever replay did not install belongs to no record.
-fn clear_staging(disk: &dyn Disk) -> std::io::Result<()> {
+/// Whatever replay did not install belongs to no record. When a record could not be read, it may belong to that one: then it
+/// is kept aside.
+fn clear_staging(disk: &dyn Disk, keep: bool) -> std::io::Result<()> {
     for entry in disk.list("staging")? {
-        disk.unlink(&format!("staging/{}", entry.name))?;
+        let path = format!("staging/{}", entry.name);
+        if keep { disk.rename(&path, &format!("quarantine/{}", entry.name))? } else { disk.unlink(&path)? }
     }
     Ok(())
 }

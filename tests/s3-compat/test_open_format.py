@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from collections import namedtuple
 
 import pytest
@@ -38,12 +39,21 @@ def conflicts(key, ever):
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     disk = tmp_path_factory.mktemp("open") / "disk"
-    server = weir.Server(disk).start()
+    # Small segments: the log is in many pieces, and there is something to compact.
+    server = weir.Server(disk, flags=["--segment-bytes", "1048576"]).start()
     try:
         yield fill(server, disk)
     finally:
         if server.process is not None:
             server.kill()
+
+
+def wait_for_compaction(disk):
+    """Every ten seconds the emptiest run of segments is rewritten: its file's generation is no longer 0."""
+    until = time.monotonic() + 60
+    while not any(not path.name.endswith(".0000.tar") for path in (disk / "log").glob("*.tar")):
+        assert time.monotonic() < until, sorted(path.name for path in (disk / "log").iterdir())
+        time.sleep(0.2)
 
 
 def fill(server, disk):
@@ -98,6 +108,7 @@ def fill(server, disk):
     s3.upload_part(Bucket="other", Key="never", UploadId=open_upload, PartNumber=1, Body=b"x" * 100_000)
     server.kill()
     server.start()
+    wait_for_compaction(disk)
     listed = {}
     for bucket in ever:
         s3 = weir.boto3_client(server)

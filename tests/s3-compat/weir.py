@@ -28,8 +28,9 @@ def binary():
 class Server:
     """`weir serve` on a data folder. The port stays the same over restarts, so that clients can retry."""
 
-    def __init__(self, data, log=None):
+    def __init__(self, data, log=None, flags=()):
         self.data = Path(data)
+        self.flags = list(flags)
         self.log = Path(log) if log else self.data.parent / (self.data.name + ".log")
         self.process = None
         self.port = 0
@@ -37,7 +38,7 @@ class Server:
 
     def start(self):
         assert self.process is None, "already started"
-        command = [binary(), "serve", "--data", str(self.data)]
+        command = [binary(), "serve", "--data", str(self.data), *self.flags]
         command += ["--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

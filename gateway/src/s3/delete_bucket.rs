@@ -62,7 +62,8 @@ async fn decide(parts: &Parts, bucket: Arc<Bucket>) -> Result<()> {
     let (name, id, version) = (bucket.name.clone(), bucket.id, bucket.version);
     if parts.target.is_bucket_empty(id).await? {
         parts.control.propose(Command::FinishDeleteBucket { name, id, version }).await?;
-        // The control store has decided. What the disks still know of the bucket is forgotten now or at the next start.
+        // The control store has decided. If the disks cannot forget the bucket now, they
+        // keep its name and the parts of its open uploads: nothing is reclaimed because the control store does not know it.
         if let Err(error) = parts.target.remove_bucket(id).await {
             tracing::error!(%error, bucket = %bucket.name, "a deleted bucket could not be forgotten");
         }

@@ -100,6 +100,8 @@ impl Disk for RealDisk {
     }
 }
 
+const PAGE_BYTES: u64 = 4096;
+
 struct RealFile(fs::File);
 
 impl File for RealFile {
@@ -128,7 +130,10 @@ impl File for RealFile {
     }
 
     fn forget_cached(&self, offset: u64, length: u64) -> io::Result<()> {
-        rustix::fs::fadvise(&self.0, offset, std::num::NonZeroU64::new(length), Advice::DontNeed)?;
+        // Only whole pages are dropped.
+        let start = offset / PAGE_BYTES * PAGE_BYTES;
+        let end = (offset + length).next_multiple_of(PAGE_BYTES);
+        rustix::fs::fadvise(&self.0, start, std::num::NonZeroU64::new(end - start), Advice::DontNeed)?;
         Ok(())
     }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 pub struct StagedFile {
     disk: Arc<dyn Disk>,
     id: FileId,
-    file: Arc<dyn File>,
+    /// `None` for a link: a copy of many chunks must not hold as many descriptors.
+    file: Option<Arc<dyn File>>,
     is_committed: bool,
 }
 
@@ -17,9 +18,9 @@ impl StagedFile {
     /// Makes the file; with a known length its space is reserved at once (engine rule A18).
     pub fn create(disk: Arc<dyn Disk>, id: FileId, length: Option<u64>) -> io::Result<Self> {
         let file = disk.create(&id.staging_path())?;
-        let staged = Self { disk, id, file, is_committed: false };
+        let staged = Self { disk, id, file: Some(file), is_committed: false };
         if let Some(length) = length {
-            staged.file.allocate(length)?;
+            staged.file().allocate(length)?;
         }
         Ok(staged)
     }
@@ -27,14 +28,13 @@ impl StagedFile {
     /// A new id for bytes that are durable already: a hard link (engine rule A12).
     pub fn link(disk: Arc<dyn Disk>, from_path: &str, id: FileId) -> io::Result<Self> {
         disk.link(from_path, &id.staging_path())?;
-        let file = disk.open(&id.staging_path())?;
-        Ok(Self { disk, id, file, is_committed: false })
+        Ok(Self { disk, id, file: None, is_committed: false })
     }
 
     /// A small file that is written at once, not yet synced: a chunk table.
     pub fn whole(disk: Arc<dyn Disk>, id: FileId, content: &[u8]) -> io::Result<(Self, Chunk)> {
         let staged = Self::create(disk, id, Some(content.len() as u64))?;
-        staged.file.write_at(&[io::IoSlice::new(content)], 0)?;
+        staged.file().write_at(&[io::IoSlice::new(content)], 0)?;
         let blocks = content.chunks(crate::limits::BLOCK_BYTES).map(common::checksum::crc32c).collect();
         Ok((staged, Chunk { id, length: content.len() as u64, blocks }))
     }
@@ -43,12 +43,13 @@ impl StagedFile {
         self.id
     }
 
+    /// Of a file that is being written, not of a link.
     pub fn file(&self) -> &Arc<dyn File> {
-        &self.file
+        self.file.as_ref().expect("a link is durable already and is not written")
     }
 
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data(SyncPoint::StagedFile)
+        self.file().sync_data(SyncPoint::StagedFile)
     }
 
     /// The record that names the file is durable: from here on it belongs to the object.

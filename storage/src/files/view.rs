@@ -87,10 +87,12 @@ impl View {
         if lost || !is_plain_path(key) {
             return tolerate(self.disk.unlink(&format!("data/{bucket}/.weir/{first}")), &[ErrorKind::NotFound]);
         }
+        // Also when it lost its path in an earlier run, of which this one knows nothing.
+        tolerate(self.disk.unlink(&format!("data/{bucket}/.weir/{first}")), &[ErrorKind::NotFound])?;
         let path = format!("data/{bucket}/{key}");
         if tolerate(self.disk.unlink(&path), &[ErrorKind::NotFound, ErrorKind::NotADirectory]).is_err() {
-            // A directory: the key lost its path in an earlier run.
-            return tolerate(self.disk.unlink(&format!("data/{bucket}/.weir/{first}")), &[ErrorKind::NotFound]);
+            // A directory: another key has the path.
+            return Ok(());
         }
         self.remove_empty_parents(&path, &format!("data/{bucket}"));
         self.relink_losers(bucket, key)

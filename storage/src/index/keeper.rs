@@ -96,12 +96,13 @@ impl Keeper {
                 }
             }
             if self.index.take_broken() {
-                self.renew(&Error::IndexBroken("a reader met damage in it".into()));
+                // When it stops meanwhile the next start does it.
+                self.renew(&Error::IndexBroken("a reader met damage in it".into())).ok();
             }
             self.drain(&batches, &mut progress);
             match other {
                 Some(Message::Damaged(key, stamp)) => {
-                    self.retrying(|store| store.write(false, |writer| writer.mark_damaged(&key, stamp)))
+                    self.retrying(|store| store.write(false, |writer| writer.mark_damaged(&key, stamp)));
                 }
                 Some(Message::Relocate(relocation, reply)) => {
                     let result = self
@@ -128,7 +129,7 @@ impl Keeper {
 
     fn drain(&self, batches: &[Arc<CommittedBatch>], progress: &mut Progress) {
         let Some(last) = batches.last() else { return };
-        self.retrying(|store| {
+        let applied = self.retrying(|store| {
             store.write(false, |writer| {
                 for batch in batches {
                     for change in &batch.changes {
@@ -144,6 +145,10 @@ impl Keeper {
                 Ok(())
             })
         });
+        if !applied {
+            // Stopping: the rows stay in the overlay, and no checkpoint passes them.
+            return;
+        }
         for batch in batches {
             self.index.overlay.remove(batch.number, &batch.changes);
             progress.log_bytes += batch.log_bytes;
@@ -157,18 +162,19 @@ impl Keeper {
     }
 
     /// A failed index never makes a committed write fail: it is built anew from the log, while the overlay stays.
-    fn retrying(&self, run: impl Fn(&Store) -> Result<()>) {
+    /// Gives whether it was done; it is not when the disk stops first.
+    fn retrying(&self, run: impl Fn(&Store) -> Result<()>) -> bool {
         while let Err(error) = self.with_store(&run) {
-            if self.health.is_stopping() {
-                return;
+            if self.health.is_stopping() || self.renew(&error).is_err() {
+                return false;
             }
-            self.renew(&error);
         }
+        true
     }
 
     /// Puts a store built from the log in the place of the broken one. If that fails there is none, and the next use of it
     /// comes here again.
-    fn renew(&self, error: &Error) {
+    fn renew(&self, error: &Error) -> Result<()> {
         tracing::error!(%error, "the index failed and is rebuilt from the log");
         self.index.replace_store(None);
         match (self.rebuild)() {
@@ -176,11 +182,13 @@ impl Keeper {
                 self.index.replace_store(Some(Arc::new(store)));
                 self.index.take_broken();
             }
+            Err(Error::Stopping) => return Err(Error::Stopping),
             Err(error) => {
                 tracing::error!(%error, "the index could not be rebuilt; trying again");
                 std::thread::sleep(TICK);
             }
         }
+        Ok(())
     }
 
     /// Everything up to `progress.position` becomes durable in the index. The names that its records moved are synced

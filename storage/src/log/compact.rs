@@ -15,6 +15,7 @@ use crate::index::rows::{Location, RowKey};
 use crate::index::store::{Checkpoint, Liveness, SegmentUsage, Store};
 use crate::limits::{BATCH_BYTES_MAX, COMPACTED_SEGMENTS_MAX};
 use crate::{Error, Result};
+use common::checksum::crc32c;
 use common::{Stamp, Term, UploadId};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::IoSlice;
@@ -192,6 +193,20 @@ impl Compactor<'_> {
         Ok(keep)
     }
 
+    /// Bytes that do not match their checksum are read once more past the page cache, before the input goes.
+    fn reread_if_damaged(&self, input: &dyn File, entry: &Entry, bytes: Vec<u8>) -> Result<Vec<u8>> {
+        if crc32c(&bytes) == entry.crc32c {
+            return Ok(bytes);
+        }
+        let (offset, length) = (u64::from(entry.offset), u64::from(entry.length));
+        input.forget_cached(offset, length).map_err(Error::io("compaction"))?;
+        let again = read_exact(input, offset, length as usize).map_err(Error::io("compaction"))?;
+        if crc32c(&again) != entry.crc32c {
+            tracing::error!(key = entry.key, stamp = %entry.stamp, "compaction met a damaged record and keeps it as it is");
+        }
+        Ok(again)
+    }
+
     fn fill(
         &self,
         file: &Arc<dyn File>,
@@ -207,7 +222,6 @@ impl Compactor<'_> {
         let mut framed = Vec::new();
         let mut framed_bytes = 0;
         let mut number = 0;
-        let mut holes = Vec::new();
         let mut flush = |framed: &mut Vec<Framed>, entries: &mut Vec<Entry>, end: &mut u64| -> Result<()> {
             if framed.is_empty() {
                 return Ok(());
@@ -232,14 +246,13 @@ impl Compactor<'_> {
             for (id, stamp, record) in &footer.buckets {
                 buckets.insert(*id, (*stamp, record.clone()));
             }
-            // The loss stays known, under the name of the segment in which it now would be.
-            holes.extend(footer.holes.iter().copied());
             let input =
                 self.segments.file(name.first, name.generation).ok_or(Error::Refused("a segment is gone".into()))?;
             for entry in footer.entries.iter().filter(|entry| keep.contains(&entry.stamp)) {
                 // Copied as it is, damaged or not: its own checksum goes on judging it.
                 let bytes = read_exact(input.as_ref(), u64::from(entry.offset), entry.length as usize)
                     .map_err(Error::io(name.path()))?;
+                let bytes = self.reread_if_damaged(input.as_ref(), entry, bytes)?;
                 framed_bytes += bytes.len() as u64;
                 framed.push(Framed {
                     stamp: entry.stamp,
@@ -263,7 +276,8 @@ impl Compactor<'_> {
             first_batch: 0,
             last_batch: 0,
             buckets: buckets.into_iter().map(|(id, (stamp, record))| (id, stamp, record)).collect(),
-            holes,
+            // A disk with holes that nobody accepted does not open: what is known here is accepted, and need not be again.
+            holes: Vec::new(),
             entries,
         };
         file.write_at(&[IoSlice::new(&footer::encode(&footer, end))], end).map_err(Error::io("compaction"))?;

@@ -7,7 +7,7 @@
 use super::scan::{Scanned, scan};
 use super::writer::BucketTable;
 use super::{DIRECTORY, Segments, read_footer};
-use crate::disk::{Disk, File, SyncPoint, read_exact};
+use crate::disk::{Disk, File, SyncPoint, is_out_of_space, read_exact};
 use crate::format::batch::{Entry, Subject};
 use crate::format::footer::{self, Footer};
 use crate::format::name::{SegmentName, SegmentNumber};
@@ -138,14 +138,37 @@ fn reseal(
     content.extend_from_slice(&footer::encode(&footer, scanned.end));
 
     let temporary = format!("{path}.new");
-    let new = disk.create(&temporary).map_err(Error::io(&temporary))?;
-    new.write_at(&[IoSlice::new(&content)], 0).map_err(Error::io(&temporary))?;
+    let new = loop {
+        match write_new(disk.as_ref(), &temporary, &content) {
+            Ok(new) => break new,
+            // A full disk must start all the same: the spares are space.
+            Err(error) if is_out_of_space(&error) && give_up_spare(disk.as_ref()).map_err(Error::io(DIRECTORY))? => {}
+            Err(error) => return Err(Error::Io { what: temporary, source: error }),
+        }
+    };
     let failed = |error: io::Error| Error::DiskFailed(format!("sync of {temporary}: {error}"));
     new.sync_data(SyncPoint::SegmentRecovered).map_err(failed)?;
     disk.rename(&temporary, &path).map_err(Error::io(&temporary))?;
     disk.sync_dir(DIRECTORY, SyncPoint::SegmentRecoveredNamed).map_err(failed)?;
     tracing::info!(segment = %name, batches = scanned.batches.len(), bytes = scanned.end, "sealed a segment of an unclean stop");
     Ok(Some((new, footer)))
+}
+
+fn write_new(disk: &dyn Disk, path: &str, content: &[u8]) -> io::Result<Arc<dyn File>> {
+    if disk.exists(path)? {
+        disk.unlink(path)?;
+    }
+    let file = disk.create(path)?;
+    file.write_at(&[IoSlice::new(content)], 0)?;
+    Ok(file)
+}
+
+/// Removes a prepared segment. Gives whether there was one.
+fn give_up_spare(disk: &dyn Disk) -> io::Result<bool> {
+    let spare = disk.list(DIRECTORY)?.into_iter().find(|entry| entry.name.starts_with(super::spares::PREFIX));
+    let Some(spare) = spare else { return Ok(false) };
+    disk.unlink(&format!("{DIRECTORY}/{}", spare.name))?;
+    Ok(true)
 }
 
 fn already_there(error: io::Error) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-const PREFIX: &str = "spare-";
+pub const PREFIX: &str = "spare-";
 /// One that ordinary writes may take beside the reserve.
 const WANTED: usize = RESERVED_SEGMENTS + 1;
 

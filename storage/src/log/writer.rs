@@ -137,7 +137,8 @@ impl LogWriter {
     /// Gives the active segment its footer and cuts it to length. Synced, because compaction's restart reads the footers of
     /// its inputs; what a power cut leaves open before that, recovery seals.
     pub fn seal_active(&mut self, buckets: &BucketTable) -> Result<()> {
-        let Some(active) = self.active.take() else { return Ok(()) };
+        // On an error the segment stays the active one, and the next attempt seals it.
+        let Some(active) = &self.active else { return Ok(()) };
         let footer = Footer {
             nonce: active.nonce,
             run: self.run,
@@ -145,13 +146,15 @@ impl LogWriter {
             last_batch: self.next_batch.saturating_sub(1),
             buckets: buckets.iter().map(|(id, (stamp, record))| (*id, *stamp, record.clone())).collect(),
             holes: Vec::new(),
-            entries: active.entries,
+            entries: active.entries.clone(),
         };
         let bytes = footer::encode(&footer, active.end);
         active.file.write_at(&[IoSlice::new(&bytes)], active.end).map_err(Error::io("write a footer"))?;
         active.file.set_len(active.end + bytes.len() as u64).map_err(Error::io("cut a segment"))?;
         let synced = active.file.sync_data(SyncPoint::SegmentSealed);
-        synced.map_err(|error| Error::DiskFailed(format!("fdatasync of {}: {error}", active.name)))
+        synced.map_err(|error| Error::DiskFailed(format!("fdatasync of {}: {error}", active.name)))?;
+        self.active = None;
+        Ok(())
     }
 
     /// The number of the last batch that was written; 0 before the first.
