@@ -140,6 +140,7 @@ impl DiskStore {
             files: Arc::clone(&files),
             health: Arc::clone(&health),
             clock: Arc::clone(&doors.clock),
+            gave_up: std::cell::Cell::new(false),
             rebuild: rebuilder(Arc::clone(&disk), Arc::clone(&segments), committer.downgrade()),
             durable: Arc::clone(&durable),
         };

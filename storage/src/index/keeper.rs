@@ -5,6 +5,7 @@ use super::Index;
 use super::overlay::Change;
 use super::rows::{Location, RowKey};
 use super::store::{Checkpoint, Store};
+use crate::disk::is_out_of_space;
 use crate::files::Files;
 use crate::format::name::SegmentName;
 use crate::format::record::BucketRecord;
@@ -58,6 +59,9 @@ pub struct Keeper {
     pub clock: Arc<dyn Clock>,
     /// Makes a new store from the log when this one broke.
     pub rebuild: Box<dyn Fn() -> Result<Store> + Send>,
+    /// The disk failed under a rebuild. Batches stay in the overlay, no checkpoint is made any more: the next start
+    /// recovers.
+    pub gave_up: std::cell::Cell<bool>,
     /// Where the last durable checkpoint ends.
     pub durable: Arc<std::sync::Mutex<Checkpoint>>,
 }
@@ -129,6 +133,9 @@ impl Keeper {
 
     fn drain(&self, batches: &[Arc<CommittedBatch>], progress: &mut Progress) {
         let Some(last) = batches.last() else { return };
+        if self.gave_up.get() {
+            return;
+        }
         let applied = self.retrying(|store| {
             store.write(false, |writer| {
                 for batch in batches {
@@ -165,7 +172,7 @@ impl Keeper {
     /// Gives whether it was done; it is not when the disk stops first.
     fn retrying(&self, run: impl Fn(&Store) -> Result<()>) -> bool {
         while let Err(error) = self.with_store(&run) {
-            if self.health.is_stopping() || self.renew(&error).is_err() {
+            if self.gave_up.get() || self.health.is_stopping() || self.renew(&error).is_err() {
                 return false;
             }
         }
@@ -183,6 +190,16 @@ impl Keeper {
                 self.index.take_broken();
             }
             Err(Error::Stopping) => return Err(Error::Stopping),
+            // The disk does not even let the log be read or the index be made: it has failed. Want of space may pass.
+            Err(Error::Io { what, source }) if !is_out_of_space(&source) => {
+                self.health.fail(&format!("the index cannot be rebuilt: {what}: {source}"));
+                self.gave_up.set(true);
+                return Err(Error::Io { what, source });
+            }
+            Err(error @ Error::DiskFailed(_)) => {
+                self.gave_up.set(true);
+                return Err(error);
+            }
             Err(error) => {
                 tracing::error!(%error, "the index could not be rebuilt; trying again");
                 std::thread::sleep(TICK);
@@ -194,6 +211,9 @@ impl Keeper {
     /// Everything up to `progress.position` becomes durable in the index. The names that its records moved are synced
     /// first (A2); the records themselves are, since they left the log's batch (A3).
     fn checkpoint(&self, progress: &mut Progress) -> Result<()> {
+        if self.gave_up.get() {
+            return Err(Error::IndexRebuilding);
+        }
         // On a failed disk the files may never come that far.
         let hopeless = || self.health.is_stopping_hard() || self.health.failure().is_some();
         if !self.files.wait_applied(progress.batch, hopeless) {
