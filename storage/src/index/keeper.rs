@@ -59,8 +59,8 @@ pub struct Keeper {
     pub clock: Arc<dyn Clock>,
     /// Makes a new store from the log when this one broke.
     pub rebuild: Box<dyn Fn() -> Result<Store> + Send>,
-    /// The disk failed under a rebuild. Batches stay in the overlay, no checkpoint is made any more: the next start
-    /// recovers.
+    /// A batch could not be applied: the disk stopped, or failed under a rebuild. Batches stay in the overlay, no checkpoint
+    /// is made any more: the next start recovers.
     pub gave_up: std::cell::Cell<bool>,
     /// Where the last durable checkpoint ends.
     pub durable: Arc<std::sync::Mutex<Checkpoint>>,
@@ -153,7 +153,8 @@ impl Keeper {
             })
         });
         if !applied {
-            // Stopping: the rows stay in the overlay, and no checkpoint passes them.
+            // Stopping: the rows stay in the overlay, and no checkpoint passes them, whatever becomes of later batches (A3).
+            self.gave_up.set(true);
             return;
         }
         for batch in batches {
@@ -254,4 +255,68 @@ pub fn relocate(store: &Store, relocation: &Relocation) -> Result<()> {
         }
         Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit::damaged_row;
+    use crate::disk::twin::TwinDisk;
+    use crate::format::name::SegmentNumber;
+    use crate::log::Segments;
+    use common::doors::SimulatedClock;
+    use std::sync::mpsc::channel;
+
+    fn batch(number: u64) -> (RowKey, Message) {
+        let location = Location { segment: SegmentNumber(1), generation: 0, offset: number as u32 * 4096, length: 100 };
+        let stamp = Stamp(number);
+        let key = RowKey::object(BucketId(1), &format!("key-{number}"));
+        let changes = vec![Change { key: key.clone(), row: damaged_row(stamp, location) }];
+        let end = Checkpoint { segment: SegmentNumber(1), offset: location.offset + 4096, stamp };
+        let batch = CommittedBatch { number, changes, buckets: Vec::new(), end, log_bytes: 4096 };
+        (key, Message::Batch(Arc::new(batch)))
+    }
+
+    /// A batch that a stopping disk could not apply, and a later one that it could: a checkpoint behind the second would
+    /// say that the first is in the index, and replay would never bring it back (A3).
+    #[test]
+    fn no_checkpoint_passes_a_batch_that_was_not_applied() {
+        let disk: Arc<dyn crate::disk::Disk> = Arc::new(TwinDisk::default());
+        disk.make_dir("index").unwrap();
+        let store = Arc::new(Store::open(disk.as_ref()).unwrap());
+        let index = Arc::new(Index::new(None));
+        let health = Arc::new(Health::default());
+        health.set_stopping();
+        let segments = Arc::new(Segments::new(Arc::clone(&disk)));
+        let start = Checkpoint { segment: SegmentNumber(1), offset: 4096, stamp: Stamp::ZERO };
+        let keeper = Keeper {
+            index: Arc::clone(&index),
+            files: Arc::new(Files::new(disk, segments)),
+            health,
+            clock: SimulatedClock::starting_at(0),
+            rebuild: Box::new(|| Err(Error::Stopping)),
+            gave_up: std::cell::Cell::new(false),
+            durable: Arc::new(std::sync::Mutex::new(start)),
+        };
+        keeper.files.set_applied(2);
+        let (sender, receiver) = channel();
+        let ask = |sender: &Sender<Message>| {
+            let (reply, answer) = channel();
+            sender.send(Message::Checkpoint(reply)).unwrap();
+            answer.recv().unwrap()
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(move || keeper.run(&receiver, start));
+            let ((first, message), (_, second)) = (batch(1), batch(2));
+            sender.send(message).unwrap();
+            // Without a store nothing is applied, and nothing is made durable.
+            assert!(ask(&sender).is_err());
+            index.replace_store(Some(Arc::clone(&store)));
+            sender.send(second).unwrap();
+            let checkpointed = ask(&sender);
+            let knows_the_first = store.lookup(&first).unwrap().is_some();
+            sender.send(Message::Stop).unwrap();
+            assert!(knows_the_first || (checkpointed.is_err() && store.checkpoint().unwrap().is_none()));
+        });
+    }
 }
