@@ -355,14 +355,20 @@ impl Committer {
             synced.map_err(|error| Error::DiskFailed(format!("sync of staging/: {error}")))?;
         }
         let greatest = framed.last().map_or(Stamp::ZERO, |last| last.stamp);
-        self.writer.make_room(cost_bytes + SEAL_BYTES_MAX, footer_bytes, claim, &self.buckets)?;
+        let refused = |error| match error {
+            Error::Io { source, .. } if is_out_of_space(&source) => Error::OutOfSpace,
+            error => error,
+        };
+        self.writer.make_room(cost_bytes + SEAL_BYTES_MAX, footer_bytes, claim, &self.buckets).map_err(refused)?;
         // One holder: whatever is durable here is durable everywhere.
         let stable = Stamp(greatest.0.saturating_sub(framed.len() as u64));
         let modified_s = self.clock.now_ms() / 1000;
-        match self.writer.append(framed, stable, modified_s) {
-            Err(Error::Io { source, .. }) if is_out_of_space(&source) => Err(Error::OutOfSpace),
-            result => result,
+        let appended = self.writer.append(framed, stable, modified_s).map_err(refused);
+        if let Err(Error::OutOfSpace) = &appended {
+            // Part of the refused batch may be there. The footer goes over it: no later batch stands beside its bytes (A18).
+            self.writer.seal_active(&self.buckets).map_err(|error| Error::DiskFailed(error.to_string()))?;
         }
+        appended
     }
 
     fn publish(&mut self, written: &Written, accepted: Vec<Accepted>, rows: &mut HashMap<RowKey, Option<Row>>) {

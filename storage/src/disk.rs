@@ -81,8 +81,8 @@ pub trait File: Send + Sync {
 
     fn length(&self) -> io::Result<u64>;
 
-    /// Reserves space for `length` bytes without changing the file's length where the file system can.
-    fn allocate(&self, length: u64) -> io::Result<()>;
+    /// Reserves space for `length` bytes from `offset` on, where the file system can, without changing the file's length.
+    fn allocate(&self, offset: u64, length: u64) -> io::Result<()>;
 
     fn sync_data(&self, point: SyncPoint) -> io::Result<()>;
 }

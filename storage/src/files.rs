@@ -8,15 +8,17 @@ mod view;
 pub use pins::Pin;
 
 use crate::disk::read::{ChunkList, DataError, dying_path};
-use crate::disk::{Disk, SyncPoint};
+use crate::disk::{Disk, SyncPoint, is_out_of_space};
 use crate::format::name::FileId;
 use crate::format::record::{Operation, Payload, Record};
 use crate::index::rows::{Row, RowKind};
 use crate::log::Segments;
+use crate::reserve::Reserve;
 use common::{BucketId, Stamp};
 use pins::Pins;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use view::View;
 
@@ -32,6 +34,7 @@ pub struct Done {
 pub struct Files {
     disk: Arc<dyn Disk>,
     segments: Arc<Segments>,
+    reserve: Arc<Reserve>,
     view: Mutex<View>,
     pins: Arc<Pins>,
     pub bucket_names: RwLock<BTreeMap<BucketId, String>>,
@@ -39,6 +42,8 @@ pub struct Files {
     touched: Mutex<BTreeSet<String>>,
     applied: Mutex<u64>,
     applied_changed: Condvar,
+    /// A committed record's names have no room. Nothing behind it can be applied before there is some.
+    waits_for_space: AtomicBool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -53,12 +58,14 @@ fn missing_is_fine(result: io::Result<()>) -> io::Result<()> {
 }
 
 impl Files {
-    pub fn new(disk: Arc<dyn Disk>, segments: Arc<Segments>) -> Self {
+    pub fn new(disk: Arc<dyn Disk>, segments: Arc<Segments>, reserve: Arc<Reserve>) -> Self {
         Self {
             view: Mutex::new(View::new(Arc::clone(&disk))),
             pins: Arc::new(Pins::new(Arc::clone(&disk))),
             disk,
             segments,
+            reserve,
+            waits_for_space: AtomicBool::new(false),
             bucket_names: RwLock::default(),
             touched: Mutex::default(),
             applied: Mutex::default(),
@@ -71,8 +78,15 @@ impl Files {
         self.pins.pin(stamp)
     }
 
-    /// Does what a record asks for. Repeating it changes nothing.
+    /// Does what a record asks for, with the disk's reserve if it must. Repeating it changes nothing.
     pub fn apply(&self, done: &Done) -> io::Result<()> {
+        let applied = self.reserve.with_space(|| self.try_apply(done));
+        let waits = applied.as_ref().is_err_and(is_out_of_space);
+        self.waits_for_space.store(waits, Ordering::Release);
+        applied
+    }
+
+    fn try_apply(&self, done: &Done) -> io::Result<()> {
         match &done.record.operation {
             Operation::Put(object) => {
                 self.install(&object.payload)?;
@@ -185,11 +199,11 @@ impl Files {
         self.applied_changed.notify_all();
     }
 
-    /// Waits until everything up to this batch is done; `stop` ends the wait.
+    /// Waits until everything up to this batch is done; `stop` or a disk without room for a name ends the wait.
     pub fn wait_applied(&self, batch: u64, stop: impl Fn() -> bool) -> bool {
         let mut applied = lock(&self.applied);
         while *applied < batch {
-            if stop() {
+            if stop() || self.waits_for_space.load(Ordering::Acquire) {
                 return false;
             }
             let waited = self.applied_changed.wait_timeout(applied, std::time::Duration::from_millis(50));

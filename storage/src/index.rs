@@ -13,7 +13,7 @@ pub mod store;
 use crate::error::{Error, Result};
 use overlay::Overlay;
 use rows::{Row, RowKey, Table};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use store::Store;
 
@@ -22,13 +22,13 @@ pub struct Index {
     pub overlay: Overlay,
     /// `None` while it is being rebuilt.
     store: RwLock<Option<Arc<Store>>>,
-    /// A reader met damage in the store: the keeper rebuilds it.
-    is_broken: AtomicBool,
+    /// What a reader met that the keeper must help: see `Renewal`.
+    wanted: AtomicU8,
 }
 
 impl Index {
     pub fn new(store: Option<Arc<Store>>) -> Self {
-        Self { overlay: Overlay::default(), store: RwLock::new(store), is_broken: AtomicBool::new(false) }
+        Self { overlay: Overlay::default(), store: RwLock::new(store), wanted: AtomicU8::new(0) }
     }
 
     pub fn store(&self) -> Result<Arc<Store>> {
@@ -53,14 +53,37 @@ impl Index {
     }
 
     fn watch<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(Error::IndexBroken(_)) = &result {
-            self.is_broken.store(true, Ordering::Release);
+        if let Err(error) = &result {
+            self.wanted.fetch_max(Renewal::after(error).map_or(0, |renewal| renewal as u8), Ordering::AcqRel);
         }
         result
     }
 
-    /// Whether a reader met damage since the last time this was asked.
-    pub fn take_broken(&self) -> bool {
-        self.is_broken.swap(false, Ordering::AcqRel)
+    /// What readers met since the last time this was asked.
+    pub fn take_wanted(&self) -> Option<Renewal> {
+        match self.wanted.swap(0, Ordering::AcqRel) {
+            0 => None,
+            wanted if wanted == Renewal::Reopen as u8 => Some(Renewal::Reopen),
+            _ => Some(Renewal::Rebuild),
+        }
+    }
+}
+
+/// How a store that failed comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// It had no space, and is sound up to its last checkpoint: opened again, the log's end replayed (A18).
+    Reopen = 1,
+    /// It is damaged: built anew from the whole log.
+    Rebuild = 2,
+}
+
+impl Renewal {
+    pub fn after(error: &Error) -> Option<Self> {
+        match error {
+            Error::OutOfSpace | Error::IndexRebuilding => Some(Self::Reopen),
+            Error::IndexBroken(_) => Some(Self::Rebuild),
+            _ => None,
+        }
     }
 }

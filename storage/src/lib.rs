@@ -14,6 +14,7 @@ pub mod limits;
 pub mod log;
 mod object;
 pub mod replay;
+pub mod reserve;
 pub mod store;
 mod target;
 mod types;

@@ -43,6 +43,12 @@ pub const OVERLAY_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const CHECKPOINT_LOG_BYTES: u64 = 256 * 1024 * 1024;
 pub const CHECKPOINT_INTERVAL_MS: u64 = 30_000;
 
+/// The index's file gets its blocks in stretches of this many bytes, before they are written to (A18).
+pub const INDEX_STRETCH_BYTES: u64 = 1024 * 1024;
+
+/// Held back for the index and for what else must go on when the disk is full, beside one segment for compaction (A18).
+pub const INDEX_RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+
 pub const INDEX_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 /// The object of most bytes that S3 knows: 5 TiB; and the largest single PUT or part: 5 GiB.

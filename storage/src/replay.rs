@@ -17,10 +17,12 @@ use crate::index::rows::{Location, Row, RowKey, RowKind};
 use crate::index::store::{Checkpoint, Store, Writer};
 use crate::log::recover::Recovered;
 use crate::log::{Segments, decode};
+use crate::reserve::Reserve;
 use crate::{Error, Result};
 use common::checksum::crc32c;
 use common::{Stamp, UploadId};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Records that go into one transaction.
 const RECORDS_MAX: usize = 4096;
@@ -297,13 +299,14 @@ pub fn holes(recovered: &Recovered) -> Vec<String> {
 
 /// Makes a new index from the sealed log alone. The broken one is kept aside.
 pub fn rebuild(
-    disk: &dyn Disk,
     segments: &Segments,
+    reserve: &Arc<Reserve>,
     sealed: &[(SegmentName, Footer)],
     files: Option<&Files>,
 ) -> Result<(Store, Replayed)> {
+    let disk = segments.disk.as_ref();
     set_aside(disk)?;
-    let store = Store::open(disk)?;
+    let store = Store::open(disk, reserve)?;
     let replayed = Replay { segments, store: &store, files }.run(sealed, None)?;
     // What these compactions mean is in the index now: a restart must not count their dead records down again.
     store.write(false, |writer| {

@@ -2,29 +2,30 @@
 
 use crate::commit::{Committer, Message as CommitMessage, Ticket, decide::Request};
 use crate::disk::stage::StagedFile;
-use crate::disk::{Disk, SyncPoint, read_small, replace_small};
+use crate::disk::{Disk, SyncPoint, is_out_of_space, read_small, replace_small};
 use crate::files::{Done, Files};
 use crate::format::footer::Footer;
 use crate::format::identity::{self, DiskIdentity};
 use crate::format::name::{FileId, SegmentName};
 use crate::health::Health;
-use crate::index::Index;
 use crate::index::keeper::{Keeper, Message as KeeperMessage, relocate};
 use crate::index::rows::RowKey;
 use crate::index::store::{Checkpoint, Store};
+use crate::index::{Index, Renewal};
 use crate::limits::QUEUE_MUTATIONS_MAX;
-use crate::log::compact::{Compacted, Compactor, candidates, choose, relocation};
+use crate::log::compact::{Compacted, Compactor, Need, candidates, choose, relocation};
 use crate::log::recover::{self, Recovered};
 use crate::log::spares::Spares;
 use crate::log::writer::{BucketTable, LogWriter, WriterParts};
 use crate::log::{Segments, read_footer};
 use crate::replay::{Replay, holes, rebuild, refuse_holes, set_aside};
+use crate::reserve::Reserve;
 use crate::target::TermSource;
 use crate::{Error, Result};
 use bytes::Bytes;
 use common::{Clock, Epoch, Random, Stamp, Term};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -33,6 +34,8 @@ use tokio::sync::{mpsc, oneshot};
 
 const RESTORE: &[u8] = include_bytes!("restore.py");
 const COMPACTION_INTERVAL: Duration = Duration::from_secs(10);
+/// Whoever deletes to make room on a full disk waits for it.
+const COMPACTION_INTERVAL_FULL: Duration = Duration::from_millis(200);
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 const RETRIES_MAX: u32 = 10;
 
@@ -42,6 +45,8 @@ pub struct DiskOptions {
     pub inline_bytes_max: u64,
     /// Every part of an upload but the last has at least this many bytes.
     pub part_bytes_min: u64,
+    /// Held back beside the spare segments for what must go on when the disk is full (A18).
+    pub reserve_bytes: u64,
     /// Spare segments are written with zeros, not only allocated.
     pub prewrite: bool,
     /// A thread compacts now and then; without it only `compact` does.
@@ -73,11 +78,10 @@ pub struct DiskStore {
     keeper: Sender<KeeperMessage>,
     durable: Arc<Mutex<Checkpoint>>,
     spares: Arc<Spares>,
-    compacting: Mutex<()>,
-    /// An output has its name and the index does not know it.
-    compaction_pending: AtomicBool,
+    reserve: Arc<Reserve>,
+    /// One at a time; and the one whose output has its name and that the index did not take yet.
+    compacting: Mutex<Option<Compacted>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    stop_compaction: Mutex<Option<Sender<()>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -94,15 +98,20 @@ impl DiskStore {
         let identity = open_identity(disk.as_ref(), doors.random.as_ref())?;
         let disk_id = identity.id().expect("checked when it was read");
         let segments = Arc::new(Segments::new(Arc::clone(&disk)));
-        let files = Arc::new(Files::new(Arc::clone(&disk), Arc::clone(&segments)));
-        let opened = recover_disk(&disk, &segments, &files, &identity)?;
+        let reserve = Arc::new(Reserve::open(Arc::clone(&disk), options.reserve_bytes));
+        let files = Arc::new(Files::new(Arc::clone(&disk), Arc::clone(&segments), Arc::clone(&reserve)));
+        let opened = recover_disk(&segments, &reserve, &files, &identity)?;
         let run = next_term(doors.terms.as_ref(), &opened)?;
         let health = Arc::new(Health::default());
         let buckets: BTreeMap<_, _> =
             opened.store.buckets()?.into_iter().map(|(id, stamp, record)| (id, (stamp, record))).collect();
         let index = Arc::new(Index::new(Some(Arc::new(opened.store))));
-        let spares = Spares::open(Arc::clone(&disk), options.segment_bytes, options.prewrite);
+        let spares = Spares::open(Arc::clone(&disk), Arc::clone(&reserve), options.segment_bytes, options.prewrite);
         let spares = Arc::new(spares.map_err(Error::io("log/"))?);
+        reserve.started({
+            let spares = Arc::downgrade(&spares);
+            move || spares.upgrade().iter().for_each(|spares| spares.wake())
+        });
         let writer = LogWriter::new(WriterParts {
             disk: Arc::clone(&disk),
             segments: Arc::clone(&segments),
@@ -141,7 +150,8 @@ impl DiskStore {
             health: Arc::clone(&health),
             clock: Arc::clone(&doors.clock),
             gave_up: std::cell::Cell::new(false),
-            rebuild: rebuilder(Arc::clone(&disk), Arc::clone(&segments), committer.downgrade()),
+            renew: renewer(Arc::clone(&segments), Arc::clone(&reserve), committer.downgrade()),
+            spares: Arc::clone(&spares),
             durable: Arc::clone(&durable),
         };
         let position = opened.position;
@@ -173,18 +183,20 @@ impl DiskStore {
             keeper,
             durable,
             spares,
-            compacting: Mutex::new(()),
-            compaction_pending: AtomicBool::new(false),
+            reserve,
+            compacting: Mutex::new(None),
             threads: Mutex::new(threads),
-            stop_compaction: Mutex::new(None),
         });
         if options.background_compaction {
-            let (stop, stopped) = channel();
-            *lock(&store.stop_compaction) = Some(stop);
-            let weak = Arc::downgrade(&store);
-            lock(&store.threads).push(spawn("weir-compact", move || compact_now_and_then(&weak, &stopped))?);
+            let (weak, spares) = (Arc::downgrade(&store), Arc::clone(&store.spares));
+            lock(&store.threads).push(spawn("weir-compact", move || compact_now_and_then(&weak, &spares))?);
         }
         Ok(store)
+    }
+
+    /// Whether ordinary writes may go on: the disk has room, and all that is held back for a full one is there (A18).
+    pub fn has_space(&self) -> bool {
+        self.spares.has_ordinary()
     }
 
     pub fn new_file_id(&self) -> FileId {
@@ -247,14 +259,40 @@ impl DiskStore {
 
     /// Compacts the most rewarding run of segments. Gives whether there was one. Blocking.
     pub fn compact(&self) -> Result<bool> {
-        let _one_at_a_time = lock(&self.compacting);
-        if self.compaction_pending.load(Ordering::Acquire) {
-            return Ok(false);
+        let mut pending = lock(&self.compacting);
+        let compacted = match pending.take() {
+            Some(compacted) => compacted,
+            None => match self.write_compacted()? {
+                Some(compacted) => compacted,
+                None => return Ok(false),
+            },
+        };
+        // Until the index knows, nothing may be unlinked and nothing else compacted. What it does not take now, for want of
+        // space perhaps, comes again with the next call; if the index is built anew meanwhile it holds the output already,
+        // and says so; and if it never does, the next start settles it.
+        if let Err(error) = self.settle(&compacted) {
+            *pending = Some(compacted);
+            return Err(error);
         }
+        for (name, _) in &compacted.inputs {
+            self.segments.remove(*name);
+            if let Err(error) = self.disk.unlink(&name.path()) {
+                tracing::warn!(%error, segment = %name, "a compacted segment stays until the next start");
+            }
+        }
+        let Compacted { output, footer, inputs } = compacted;
+        tracing::info!(inputs = inputs.len(), output = %output, records = footer.entries.len(), "compacted");
+        self.spares.wake();
+        Ok(true)
+    }
+
+    /// Chooses a run and writes its output, with the disk's reserve if it must: it wins back more than it takes.
+    fn write_compacted(&self) -> Result<Option<Compacted>> {
         let store = self.index.store()?;
         let durable = *lock(&self.durable);
         let candidates = candidates(&self.segments, &store.segments()?, durable);
-        let Some(names) = choose(&candidates, self.options.segment_bytes) else { return Ok(false) };
+        let need = if self.spares.is_short() { Need::Space } else { Need::Order };
+        let Some(names) = choose(&candidates, self.options.segment_bytes, need) else { return Ok(None) };
         let compactor = Compactor {
             disk: &self.disk,
             segments: &self.segments,
@@ -262,18 +300,25 @@ impl DiskStore {
             disk_id: self.disk_id,
             nonce: self.random.u64(),
         };
-        let Compacted { output, footer, inputs } = compactor.write(&names).inspect_err(|error| {
+        let written = match compactor.write(&names) {
+            Err(Error::Io { source, .. }) if is_out_of_space(&source) && self.reserve.release() => {
+                compactor.write(&names)
+            }
+            written => written,
+        };
+        written.map(Some).inspect_err(|error| {
             if let Error::DiskFailed(reason) = error {
                 self.health.fail(reason);
             }
-        })?;
-        // Until the index knows, nothing may be unlinked and nothing else compacted. A failed attempt is repeated: if the index
-        // was built anew meanwhile it holds the output already, and says so. If it never does, the next start settles it.
-        self.compaction_pending.store(true, Ordering::Release);
+        })
+    }
+
+    /// Lets the index learn where the output's records are, and waits until nothing looks for them in the inputs.
+    fn settle(&self, Compacted { output, footer, inputs }: &Compacted) -> Result<()> {
         let mut attempts = 0;
         loop {
             let (reply, answer) = channel();
-            let message = KeeperMessage::Relocate(relocation(&inputs, output, &footer), reply);
+            let message = KeeperMessage::Relocate(relocation(inputs, *output, footer), reply);
             self.keeper.send(message).map_err(|_| Error::Stopping)?;
             match answer.recv().unwrap_or(Err(Error::Stopping)) {
                 Ok(()) => break,
@@ -290,23 +335,12 @@ impl DiskStore {
         let (reply, answer) = channel();
         self.committer.blocking_send(CommitMessage::Barrier(reply)).map_err(|_| Error::Stopping)?;
         let last_batch = answer.recv().map_err(|_| Error::Stopping)?;
-        if !self.files.wait_applied(last_batch, || self.health.is_stopping_hard() || self.health.failure().is_some()) {
-            return Err(Error::Stopping);
-        }
-        for (name, _) in &inputs {
-            self.segments.remove(*name);
-            if let Err(error) = self.disk.unlink(&name.path()) {
-                tracing::warn!(%error, segment = %name, "a compacted segment stays until the next start");
-            }
-        }
-        self.compaction_pending.store(false, Ordering::Release);
-        tracing::info!(inputs = inputs.len(), output = %output, records = footer.entries.len(), "compacted");
-        Ok(true)
+        let hopeless = || self.health.is_stopping_hard() || self.health.failure().is_some();
+        if self.files.wait_applied(last_batch, hopeless) { Ok(()) } else { Err(Error::Stopping) }
     }
 
     /// Commits what is waiting, seals the log, makes a checkpoint and ends the threads. Blocking.
     pub fn shutdown(&self) -> Result<()> {
-        drop(lock(&self.stop_compaction).take());
         self.committer.blocking_send(CommitMessage::Stop).ok();
         let mut threads = std::mem::take(&mut *lock(&self.threads)).into_iter();
         self.spares.stop();
@@ -337,7 +371,13 @@ impl Drop for DiskStore {
 fn apply_files(files: &Files, health: &Health, messages: &Receiver<(u64, Vec<Done>)>) {
     while let Ok((number, done)) = messages.recv() {
         for done in &done {
-            if let Err(error) = files.apply(done) {
+            let mut applied = files.apply(done);
+            // No room for a name: not a failure (A18). Readers find the file in staging/ as well.
+            while applied.as_ref().is_err_and(is_out_of_space) && !health.is_stopping() {
+                std::thread::sleep(RETRY_INTERVAL);
+                applied = files.apply(done);
+            }
+            if let Err(error) = applied {
                 // The record is durable; the next start does this step again. Until then no checkpoint passes it.
                 health.fail(&format!("files of a committed record: {error}"));
                 return;
@@ -347,8 +387,8 @@ fn apply_files(files: &Files, health: &Health, messages: &Receiver<(u64, Vec<Don
     }
 }
 
-fn compact_now_and_then(store: &Weak<DiskStore>, stopped: &Receiver<()>) {
-    while stopped.recv_timeout(COMPACTION_INTERVAL) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+fn compact_now_and_then(store: &Weak<DiskStore>, spares: &Spares) {
+    while spares.pause(COMPACTION_INTERVAL, COMPACTION_INTERVAL_FULL) {
         let Some(store) = store.upgrade() else { return };
         while store.health.failure().is_none() && !store.health.is_stopping() {
             match store.compact() {
@@ -363,35 +403,59 @@ fn compact_now_and_then(store: &Weak<DiskStore>, stopped: &Receiver<()>) {
     }
 }
 
-/// How the keeper gets a new index while the disk serves: the log is closed where it stands and read from the start. What
-/// is committed meanwhile waits in the overlay and in the keeper's queue.
-fn rebuilder(
-    disk: Arc<dyn Disk>,
+/// How the keeper gets a new index while the disk serves: the log is closed where it stands and read, from the start or
+/// from where the index was durable. What is committed meanwhile waits in the overlay and in the keeper's queue.
+fn renewer(
     segments: Arc<Segments>,
+    reserve: Arc<Reserve>,
     committer: mpsc::WeakSender<CommitMessage>,
-) -> Box<dyn Fn() -> Result<Store> + Send> {
-    Box::new(move || {
+) -> Box<dyn Fn(Renewal) -> Result<Store> + Send> {
+    Box::new(move |renewal| {
         let (reply, answer) = channel();
         let committer = committer.upgrade().ok_or(Error::Stopping)?;
         committer.blocking_send(CommitMessage::Rotate(reply)).map_err(|_| Error::Stopping)?;
         answer.recv().unwrap_or(Err(Error::Stopping))?;
-        let names = segments.names();
-        let mut sealed: Vec<(SegmentName, Footer)> = Vec::new();
-        let mut open = None;
-        // While a compaction ends, its inputs are there beside its output: the output stands for them.
-        for name in names.iter().filter(|name| !names.iter().any(|other| other.replaces(name))) {
-            let Some(file) = segments.file(name.first, name.generation) else { continue };
-            match (read_footer(file.as_ref()).map_err(Error::io(name.path()))?, open) {
-                (Some((footer, _)), None) => sealed.push((*name, footer)),
-                (None, None) => open = Some(*name),
-                // Only the newest segment may lack its footer: without the names in this one, older records would seem current.
-                (_, Some(open)) => {
-                    return Err(Error::IndexBroken(format!("{open} has no sound footer: a restart repairs it")));
-                }
+        if renewal == Renewal::Reopen {
+            match reopen(&segments, &reserve) {
+                Ok(Some(store)) => return Ok(store),
+                Ok(None) | Err(Error::IndexBroken(_)) => {}
+                Err(error) => return Err(error),
             }
         }
-        Ok(rebuild(disk.as_ref(), &segments, &sealed, None)?.0)
+        Ok(rebuild(&segments, &reserve, &footers(&segments, None)?, None)?.0)
     })
+}
+
+/// The index as of its last checkpoint, with what the log has since. `None` if it has no checkpoint.
+fn reopen(segments: &Segments, reserve: &Arc<Reserve>) -> Result<Option<Store>> {
+    let store = Store::open(segments.disk.as_ref(), reserve)?;
+    let Some(checkpoint) = store.checkpoint()? else { return Ok(None) };
+    let replayed =
+        Replay { segments, store: &store, files: None }.run(&footers(segments, Some(checkpoint))?, Some(checkpoint))?;
+    tracing::info!(records = replayed.records, "the index was opened again");
+    Ok(Some(store))
+}
+
+/// The log of a serving disk, as far as it is sealed and a checkpoint does not cover it.
+fn footers(segments: &Segments, from: Option<Checkpoint>) -> Result<Vec<(SegmentName, Footer)>> {
+    let names = segments.names();
+    let mut sealed: Vec<(SegmentName, Footer)> = Vec::new();
+    let mut open = None;
+    let is_covered = |name: &SegmentName| from.is_some_and(|from| name.last < from.segment);
+    // While a compaction ends, its inputs are there beside its output: the output stands for them.
+    let is_replaced = |name: &SegmentName| names.iter().any(|other| other.replaces(name));
+    for name in names.iter().filter(|name| !is_covered(name) && !is_replaced(name)) {
+        let Some(file) = segments.file(name.first, name.generation) else { continue };
+        match (read_footer(file.as_ref()).map_err(Error::io(name.path()))?, open) {
+            (Some((footer, _)), None) => sealed.push((*name, footer)),
+            (None, None) => open = Some(*name),
+            // Only the newest segment may lack its footer: without the names in this one, older records would seem current.
+            (_, Some(open)) => {
+                return Err(Error::IndexBroken(format!("{open} has no sound footer: a restart repairs it")));
+            }
+        }
+    }
+    Ok(sealed)
 }
 
 /// A disk after recovery, before its threads start.
@@ -406,8 +470,10 @@ fn next_term(terms: &dyn TermSource, opened: &Opened) -> Result<Term> {
     terms.next_term(above).map_err(|reason| Error::Refused(format!("no term from the control store: {reason}")))
 }
 
-fn recover_disk(disk: &Arc<dyn Disk>, segments: &Segments, files: &Files, identity: &DiskIdentity) -> Result<Opened> {
-    let opened = Store::open(disk.as_ref()).and_then(|store| Ok((store.checkpoint()?, store.buckets()?, store)));
+fn recover_disk(segments: &Segments, reserve: &Arc<Reserve>, files: &Files, identity: &DiskIdentity) -> Result<Opened> {
+    let disk = &segments.disk;
+    let opened =
+        Store::open(disk.as_ref(), reserve).and_then(|store| Ok((store.checkpoint()?, store.buckets()?, store)));
     let mut known = BucketTable::new();
     let (checkpoint, store) = match opened {
         Ok((Some(checkpoint), buckets, store)) => {
@@ -424,7 +490,7 @@ fn recover_disk(disk: &Arc<dyn Disk>, segments: &Segments, files: &Files, identi
         Err(error) => return Err(error),
     };
     name_buckets(files, &known);
-    let mut recovered = recover::recover(segments, checkpoint, known)?;
+    let mut recovered = recover::recover(segments, reserve, checkpoint, known)?;
     refuse_holes(&recovered, &identity.accepted_losses)?;
     if let Some(checkpoint) = checkpoint.filter(|checkpoint| lacks_end(&recovered.names, *checkpoint)) {
         return Err(Error::Incomplete(missing_end(checkpoint)));
@@ -440,10 +506,10 @@ fn recover_disk(disk: &Arc<dyn Disk>, segments: &Segments, files: &Files, identi
         Ok(replayed) => replayed,
         Err(Error::IndexBroken(_)) => {
             if checkpoint.is_some() {
-                recovered = recover::recover(segments, None, BucketTable::new())?;
+                recovered = recover::recover(segments, reserve, None, BucketTable::new())?;
                 refuse_holes(&recovered, &identity.accepted_losses)?;
             }
-            rebuild(disk.as_ref(), segments, &recovered.sealed, Some(files))?
+            rebuild(segments, reserve, &recovered.sealed, Some(files))?
         }
         Err(error) => return Err(error),
     };
@@ -562,11 +628,12 @@ pub fn accept_loss(disk: &Arc<dyn Disk>) -> Result<Vec<String>> {
     let failed = |error| Error::Io { what: identity::FILE.into(), source: error };
     let bytes = read_small(disk.as_ref(), identity::FILE, identity::BYTES_MAX).map_err(failed)?;
     let mut identity = DiskIdentity::decode(&bytes).map_err(|error| Error::Refused(error.to_string()))?;
-    let checkpoint = Store::open(disk.as_ref()).and_then(|store| store.checkpoint()).ok().flatten();
+    let reserve = Arc::new(Reserve::open(Arc::clone(disk), 0));
+    let checkpoint = Store::open(disk.as_ref(), &reserve).and_then(|store| store.checkpoint()).ok().flatten();
     let segments = Segments::new(Arc::clone(disk));
     // Seal first, knowing what was durable; then look at everything, without the checkpoint's shortcut.
-    recover::recover(&segments, checkpoint, BucketTable::new())?;
-    let recovered = recover::recover(&segments, None, BucketTable::new())?;
+    recover::recover(&segments, &reserve, checkpoint, BucketTable::new())?;
+    let recovered = recover::recover(&segments, &reserve, None, BucketTable::new())?;
     let mut found = holes(&recovered);
     if let Some(checkpoint) = checkpoint.filter(|checkpoint| lacks_end(&recovered.names, *checkpoint)) {
         found.push(format!("the end of the log from segment {} on", checkpoint.segment.0));

@@ -4,7 +4,7 @@ use crate::commit::Message;
 use crate::config::TargetConfig;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Result};
-use crate::limits::{INLINE_BYTES_LIMIT, PART_BYTES_MIN, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
+use crate::limits::{INDEX_RESERVE_BYTES, INLINE_BYTES_LIMIT, PART_BYTES_MIN, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::store::{DiskOptions, DiskStore, Doors, accept_loss};
 use crate::types::{After, BucketView, ListRequest, ListUploadsRequest, UploadEntry};
 use common::{BucketId, Clock, Epoch, ObjectKey, Random, Term};
@@ -58,6 +58,7 @@ impl Target {
             segment_bytes: config.segment_bytes,
             inline_bytes_max: config.inline_bytes_max,
             part_bytes_min: PART_BYTES_MIN,
+            reserve_bytes: config.segment_bytes + INDEX_RESERVE_BYTES,
             prewrite: true,
             background_compaction: true,
         };

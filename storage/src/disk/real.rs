@@ -167,12 +167,12 @@ impl File for RealFile {
         Ok(self.0.metadata()?.len())
     }
 
-    fn allocate(&self, length: u64) -> io::Result<()> {
+    fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
         if length == 0 {
             // An empty part. The kernel calls such a reservation an invalid argument.
             return Ok(());
         }
-        match rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, 0, length) {
+        match rustix::fs::fallocate(&self.0, FallocateFlags::KEEP_SIZE, offset, length) {
             // A file system without fallocate gives no reservation; writes then find out by themselves.
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
             Err(error) => Err(error.into()),
@@ -194,7 +194,7 @@ mod tests {
         let disk = RealDisk::open(directory.path()).unwrap();
         let file = disk.create("empty").unwrap();
         for length in [0, 1, 4096] {
-            file.allocate(length).unwrap();
+            file.allocate(0, length).unwrap();
         }
         assert_eq!(file.length().unwrap(), 0);
     }

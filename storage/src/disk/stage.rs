@@ -20,7 +20,7 @@ impl StagedFile {
         let file = disk.create(&id.staging_path())?;
         let staged = Self { disk, id, file: Some(file), is_committed: false };
         if let Some(length) = length {
-            staged.file().allocate(length)?;
+            staged.file().allocate(0, length)?;
         }
         Ok(staged)
     }

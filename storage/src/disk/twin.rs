@@ -61,6 +61,10 @@ impl Content {
         self.length = self.length.max(offset + data.len() as u64);
     }
 
+    fn written_pages(&self) -> HashSet<u64> {
+        self.pages.iter().enumerate().filter(|(_, page)| page.is_some()).map(|(at, _)| at as u64).collect()
+    }
+
     fn set_len(&mut self, length: u64) {
         if length < self.length {
             let keep = (length as usize).div_ceil(PAGE);
@@ -161,6 +165,9 @@ struct State {
     log: Vec<Operation>,
     capacity_bytes: Option<u64>,
     used_bytes: u64,
+    /// The pages that each file holds: written or reserved.
+    held: HashMap<u64, HashSet<u64>>,
+    links: HashMap<u64, u32>,
     failing: Vec<(SyncPoint, u32)>,
     /// Before which sync the process is killed.
     kill_before: Option<SyncPoint>,
@@ -190,7 +197,18 @@ impl Default for TwinDisk {
 impl TwinDisk {
     fn from_image(image: Image) -> Self {
         let next_inode = image.contents.keys().max().map_or(0, |greatest| greatest + 1);
+        let held: HashMap<u64, HashSet<u64>> =
+            image.contents.iter().map(|(inode, content)| (*inode, content.written_pages())).collect();
+        let mut links = HashMap::new();
+        for node in image.names.values() {
+            if let Node::File(inode) = node {
+                *links.entry(*inode).or_default() += 1;
+            }
+        }
         let state = State {
+            used_bytes: held.values().map(|pages| pages.len() as u64 * PAGE as u64).sum(),
+            held,
+            links,
             names: image.names.clone(),
             contents: image.contents.clone(),
             next_inode,
@@ -250,8 +268,14 @@ impl TwinDisk {
         self.lock().failing.push((point, nth));
     }
 
+    /// What files take may not grow above this.
     pub fn limit_space(&self, capacity_bytes: Option<u64>) {
         self.lock().capacity_bytes = capacity_bytes;
+    }
+
+    /// What files take now, in pages written or reserved.
+    pub fn used_bytes(&self) -> u64 {
+        self.lock().used_bytes
     }
 
     /// Lets every read of this file fail with EIO.
@@ -469,17 +493,45 @@ impl State {
     }
 
     fn name(&mut self, operation: NameOperation) {
+        let gone = match &operation {
+            NameOperation::Rename(_, path) | NameOperation::Remove(path) => self.names.get(path).copied(),
+            NameOperation::Make(..) | NameOperation::Link(..) => None,
+        };
         operation.apply(&mut self.names);
+        if let NameOperation::Make(_, Node::File(inode)) | NameOperation::Link(_, inode) = &operation {
+            *self.links.entry(*inode).or_default() += 1;
+        }
+        if let Some(Node::File(inode)) = gone {
+            let links = self.links.entry(inode).or_default();
+            *links = links.saturating_sub(1);
+            if *links == 0 {
+                // Sooner than the kernel where somebody still has it open: it makes no difference to who waits for space.
+                self.keep_pages(inode, 0);
+            }
+        }
         self.log.push(Operation::Name(operation));
     }
 
-    /// Space that nobody gives back: enough to fill a disk up.
-    fn charge(&mut self, bytes: u64) -> io::Result<()> {
+    /// Takes the pages of a stretch of a file, if there is room for those that it does not hold yet.
+    fn charge(&mut self, inode: u64, offset: u64, length: u64) -> io::Result<()> {
+        let page = PAGE as u64;
+        let pages = offset / page..(offset + length).div_ceil(page).max(offset / page);
+        let held = self.held.entry(inode).or_default();
+        let bytes = pages.clone().filter(|page| !held.contains(page)).count() as u64 * page;
         if bytes > 0 && self.capacity_bytes.is_some_and(|capacity| self.used_bytes + bytes > capacity) {
             return Err(io::ErrorKind::StorageFull.into());
         }
+        held.extend(pages);
         self.used_bytes += bytes;
         Ok(())
+    }
+
+    /// Gives back what a file holds from this page on.
+    fn keep_pages(&mut self, inode: u64, pages: u64) {
+        let Some(held) = self.held.get_mut(&inode) else { return };
+        let before = held.len();
+        held.retain(|page| *page < pages);
+        self.used_bytes -= (before - held.len()) as u64 * PAGE as u64;
     }
 
     fn has_children(&self, directory: &str) -> bool {
@@ -633,9 +685,7 @@ impl File for TwinFile {
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
         let mut state = self.disk.running()?;
         let data: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).collect();
-        let before = state.content(self.inode).length;
-        let grown = (offset + data.len() as u64).saturating_sub(before);
-        state.charge(grown)?;
+        state.charge(self.inode, offset, data.len() as u64)?;
         state.content(self.inode).write(&data, offset);
         state.log.push(Operation::Write { inode: self.inode, offset, data: Arc::from(data) });
         Ok(())
@@ -644,6 +694,7 @@ impl File for TwinFile {
     fn set_len(&self, length: u64) -> io::Result<()> {
         let mut state = self.disk.running()?;
         state.content(self.inode).set_len(length);
+        state.keep_pages(self.inode, length.div_ceil(PAGE as u64));
         state.log.push(Operation::SetLen { inode: self.inode, length });
         Ok(())
     }
@@ -652,8 +703,8 @@ impl File for TwinFile {
         Ok(self.disk.running()?.contents.get(&self.inode).map_or(0, |content| content.length))
     }
 
-    fn allocate(&self, length: u64) -> io::Result<()> {
-        self.disk.running()?.charge(length)
+    fn allocate(&self, offset: u64, length: u64) -> io::Result<()> {
+        self.disk.running()?.charge(self.inode, offset, length)
     }
 
     fn sync_data(&self, point: SyncPoint) -> io::Result<()> {

@@ -1,16 +1,17 @@
 //! The index's own thread: moves committed batches from the overlay into the store, and alone makes durable checkpoints
 //! (engine rule A8). It is never on the path of an acknowledgement.
 
-use super::Index;
 use super::overlay::Change;
 use super::rows::{Location, RowKey};
 use super::store::{Checkpoint, Store};
+use super::{Index, Renewal};
 use crate::disk::is_out_of_space;
 use crate::files::Files;
 use crate::format::name::SegmentName;
 use crate::format::record::BucketRecord;
 use crate::health::Health;
 use crate::limits::{CHECKPOINT_INTERVAL_MS, CHECKPOINT_LOG_BYTES};
+use crate::log::spares::Spares;
 use crate::{Error, Result};
 use common::{BucketId, Clock, Stamp, UploadId};
 use std::sync::Arc;
@@ -57,8 +58,9 @@ pub struct Keeper {
     pub files: Arc<Files>,
     pub health: Arc<Health>,
     pub clock: Arc<dyn Clock>,
-    /// Makes a new store from the log when this one broke.
-    pub rebuild: Box<dyn Fn() -> Result<Store> + Send>,
+    pub spares: Arc<Spares>,
+    /// Makes a store that holds all that the log does in the place of one that failed.
+    pub renew: Box<dyn Fn(Renewal) -> Result<Store> + Send>,
     /// A batch could not be applied: the disk stopped, or failed under a rebuild. Batches stay in the overlay, no checkpoint
     /// is made any more: the next start recovers.
     pub gave_up: std::cell::Cell<bool>,
@@ -99,9 +101,9 @@ impl Keeper {
                     break;
                 }
             }
-            if self.index.take_broken() {
+            if let Some(renewal) = self.index.take_wanted() {
                 // When it stops meanwhile the next start does it.
-                self.renew(&Error::IndexBroken("a reader met damage in it".into())).ok();
+                self.renew(renewal, &Error::IndexBroken("a reader could not use it".into())).ok();
             }
             self.drain(&batches, &mut progress);
             match other {
@@ -109,9 +111,8 @@ impl Keeper {
                     self.retrying(|store| store.write(false, |writer| writer.mark_damaged(&key, stamp)));
                 }
                 Some(Message::Relocate(relocation, reply)) => {
-                    let result = self
-                        .with_store(|store| relocate(store, &relocation))
-                        .and_then(|()| self.checkpoint(&mut progress));
+                    let result =
+                        self.once(|store| relocate(store, &relocation)).and_then(|()| self.checkpoint(&mut progress));
                     reply.send(result).ok();
                 }
                 Some(Message::Checkpoint(reply)) => {
@@ -121,7 +122,11 @@ impl Keeper {
                 Some(Message::Batch(_)) | None => {}
             }
             let age_ms = self.clock.now_ms().saturating_sub(progress.last_checkpoint_ms);
-            let due = progress.log_bytes >= CHECKPOINT_LOG_BYTES || age_ms >= CHECKPOINT_INTERVAL_MS;
+            // On a full disk each transaction is one of its own: pages that it replaced are free for the next one, and
+            // compaction may touch what it covers.
+            let due = progress.log_bytes >= CHECKPOINT_LOG_BYTES
+                || age_ms >= CHECKPOINT_INTERVAL_MS
+                || self.spares.is_short();
             if progress.log_bytes > 0
                 && due
                 && let Err(error) = self.checkpoint(&mut progress)
@@ -169,28 +174,44 @@ impl Keeper {
         run(self.index.store()?.as_ref())
     }
 
+    /// Does what can wait for another time. The store is renewed if it failed, because readers need one that works.
+    fn once(&self, run: impl FnOnce(&Store) -> Result<()>) -> Result<()> {
+        let done = self.with_store(run);
+        if let Err(error) = &done
+            && let Some(renewal) = Renewal::after(error)
+        {
+            self.renew(renewal, error)?;
+        }
+        done
+    }
+
     /// A failed index never makes a committed write fail: it is built anew from the log, while the overlay stays.
     /// Gives whether it was done; it is not when the disk stops first.
     fn retrying(&self, run: impl Fn(&Store) -> Result<()>) -> bool {
         while let Err(error) = self.with_store(&run) {
-            if self.gave_up.get() || self.health.is_stopping() || self.renew(&error).is_err() {
+            let renewal = Renewal::after(&error).unwrap_or(Renewal::Rebuild);
+            if self.gave_up.get() || self.health.is_stopping() || self.renew(renewal, &error).is_err() {
                 return false;
             }
         }
         true
     }
 
-    /// Puts a store built from the log in the place of the broken one. If that fails there is none, and the next use of it
-    /// comes here again.
-    fn renew(&self, error: &Error) -> Result<()> {
-        tracing::error!(%error, "the index failed and is rebuilt from the log");
+    /// Puts a store that the log gives in the place of the one that failed. If that fails there is none, and the next use
+    /// of it comes here again.
+    fn renew(&self, renewal: Renewal, error: &Error) -> Result<()> {
+        tracing::error!(%error, ?renewal, "the index failed");
         self.index.replace_store(None);
-        match (self.rebuild)() {
+        match (self.renew)(renewal) {
             Ok(store) => {
                 self.index.replace_store(Some(Arc::new(store)));
-                self.index.take_broken();
+                self.index.take_wanted();
             }
             Err(Error::Stopping) => return Err(Error::Stopping),
+            Err(Error::OutOfSpace) => {
+                tracing::error!("there is no space for the index, not even the reserve: it waits for some");
+                std::thread::sleep(TICK);
+            }
             // The disk does not even let the log be read or the index be made: it has failed. Want of space may pass.
             Err(Error::Io { what, source }) if !is_out_of_space(&source) => {
                 self.health.fail(&format!("the index cannot be rebuilt: {what}: {source}"));
@@ -225,7 +246,7 @@ impl Keeper {
             self.health.fail(&failed);
             Error::DiskFailed(failed)
         })?;
-        self.with_store(|store| store.write(true, |writer| writer.set_checkpoint(progress.position)))?;
+        self.once(|store| store.write(true, |writer| writer.set_checkpoint(progress.position)))?;
         *self.durable.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = progress.position;
         progress.log_bytes = 0;
         progress.last_checkpoint_ms = self.clock.now_ms();
@@ -264,6 +285,7 @@ mod tests {
     use crate::disk::twin::TwinDisk;
     use crate::format::name::SegmentNumber;
     use crate::log::Segments;
+    use crate::reserve::Reserve;
     use common::doors::SimulatedClock;
     use std::sync::mpsc::channel;
 
@@ -282,19 +304,22 @@ mod tests {
     #[test]
     fn no_checkpoint_passes_a_batch_that_was_not_applied() {
         let disk: Arc<dyn crate::disk::Disk> = Arc::new(TwinDisk::default());
-        disk.make_dir("index").unwrap();
-        let store = Arc::new(Store::open(disk.as_ref()).unwrap());
+        ["index", "log"].iter().for_each(|directory| disk.make_dir(directory).unwrap());
+        let reserve = Arc::new(Reserve::open(Arc::clone(&disk), 0));
+        let store = Arc::new(Store::open(disk.as_ref(), &reserve).unwrap());
         let index = Arc::new(Index::new(None));
         let health = Arc::new(Health::default());
         health.set_stopping();
+        let spares = Spares::open(Arc::clone(&disk), Arc::clone(&reserve), 4096, false).unwrap();
         let segments = Arc::new(Segments::new(Arc::clone(&disk)));
         let start = Checkpoint { segment: SegmentNumber(1), offset: 4096, stamp: Stamp::ZERO };
         let keeper = Keeper {
             index: Arc::clone(&index),
-            files: Arc::new(Files::new(disk, segments)),
+            files: Arc::new(Files::new(disk, segments, reserve)),
             health,
             clock: SimulatedClock::starting_at(0),
-            rebuild: Box::new(|| Err(Error::Stopping)),
+            spares: Arc::new(spares),
+            renew: Box::new(|_| Err(Error::Stopping)),
             gave_up: std::cell::Cell::new(false),
             durable: Arc::new(std::sync::Mutex::new(start)),
         };

@@ -6,20 +6,22 @@
 
 use super::overlay::Change;
 use super::rows::{Location, Row, RowKey, RowKind, Table};
-use crate::disk::{Disk, File, SyncPoint};
+use crate::disk::{Disk, File, SyncPoint, is_out_of_space};
 use crate::format::name::{SegmentName, SegmentNumber};
 use crate::format::record::BucketRecord;
-use crate::limits::INDEX_CACHE_BYTES;
+use crate::limits::{INDEX_CACHE_BYTES, INDEX_STRETCH_BYTES};
+use crate::reserve::Reserve;
 use crate::{Error, Result};
 use common::checksum::crc32c;
 use common::{BucketId, Stamp, UploadId};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::IoSlice;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use xxhash_rust::xxh3::xxh3_64;
 
 pub const DIRECTORY: &str = "index";
@@ -91,8 +93,14 @@ fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     postcard::from_bytes(body).map_err(|_| broken())
 }
 
+/// What redb says, told apart by what helps: space, opening it again (it refuses everything after one failed write), or a
+/// rebuild.
 fn broken(error: impl Into<redb::Error>) -> Error {
-    Error::IndexBroken(error.into().to_string())
+    match error.into() {
+        redb::Error::Io(error) if is_out_of_space(&error) => Error::OutOfSpace,
+        redb::Error::PreviousIo => Error::IndexRebuilding,
+        error => Error::IndexBroken(error.to_string()),
+    }
 }
 
 /// Runs what touches redb; a panic in there is damage of the index, not of the process.
@@ -100,37 +108,78 @@ fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(Error::IndexBroken("redb panicked".into())))
 }
 
-#[derive(Debug)]
-struct Door(Arc<dyn File>);
+/// redb's file. Each stretch of it gets its blocks before it is written to, with the disk's reserve if it must: redb gives
+/// up at the first write without space.
+struct Door {
+    file: Arc<dyn File>,
+    reserve: Arc<Reserve>,
+    /// The stretches that have their blocks, as far as this process knows.
+    allocated: Mutex<HashSet<u64>>,
+    /// There was no space even so. redb must be opened anew, and what is left of it may write nothing over the new one.
+    is_shut: AtomicBool,
+}
 
-impl std::fmt::Debug for dyn File {
+impl std::fmt::Debug for Door {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("File")
+        f.write_str("Door")
+    }
+}
+
+impl Door {
+    fn new(file: Arc<dyn File>, reserve: Arc<Reserve>) -> Self {
+        Self { file, reserve, allocated: Mutex::default(), is_shut: AtomicBool::new(false) }
+    }
+
+    fn check_open(&self) -> Result<(), std::io::Error> {
+        if self.is_shut.load(Ordering::Acquire) {
+            return Err(std::io::Error::other("there was no space for the index: it is opened again"));
+        }
+        Ok(())
+    }
+
+    fn write_with_space(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
+        let last = (offset + data.len() as u64).saturating_sub(1) / INDEX_STRETCH_BYTES;
+        let mut allocated = self.allocated.lock().unwrap_or_else(PoisonError::into_inner);
+        for stretch in offset / INDEX_STRETCH_BYTES..=last {
+            if !allocated.contains(&stretch) {
+                let from = stretch * INDEX_STRETCH_BYTES;
+                self.reserve.with_space(|| self.file.allocate(from, INDEX_STRETCH_BYTES))?;
+                allocated.insert(stretch);
+            }
+        }
+        drop(allocated);
+        // A file system that copies on write may need space even so.
+        self.reserve.with_space(|| self.file.write_at(&[IoSlice::new(data)], offset))
     }
 }
 
 impl redb::StorageBackend for Door {
     fn len(&self) -> Result<u64, std::io::Error> {
-        self.0.length()
+        self.file.length()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
-        if self.0.read_at(out, offset)? < out.len() {
+        if self.file.read_at(out, offset)? < out.len() {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         Ok(())
     }
 
     fn set_len(&self, length: u64) -> Result<(), std::io::Error> {
-        self.0.set_len(length)
+        self.check_open()?;
+        let whole = length / INDEX_STRETCH_BYTES;
+        self.allocated.lock().unwrap_or_else(PoisonError::into_inner).retain(|stretch| *stretch < whole);
+        self.file.set_len(length)
     }
 
     fn sync_data(&self) -> Result<(), std::io::Error> {
-        self.0.sync_data(SyncPoint::IndexPages)
+        self.check_open()?;
+        self.file.sync_data(SyncPoint::IndexPages).inspect_err(|_| self.is_shut.store(true, Ordering::Release))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
-        self.0.write_at(&[IoSlice::new(data)], offset)
+        self.check_open()?;
+        self.write_with_space(offset, data).inspect_err(|_| self.is_shut.store(true, Ordering::Release))
     }
 }
 
@@ -151,17 +200,18 @@ pub struct Store {
 
 impl Store {
     /// Opens the index, or makes an empty one if there is none.
-    pub fn open(disk: &dyn Disk) -> Result<Self> {
+    pub fn open(disk: &dyn Disk, reserve: &Arc<Reserve>) -> Result<Self> {
         disk.make_dir(DIRECTORY).map_err(Error::io(DIRECTORY))?;
         let exists = disk.exists(PATH).map_err(Error::io(PATH))?;
-        let file = if exists { disk.open(PATH) } else { disk.create(PATH) }.map_err(Error::io(PATH))?;
+        let file = reserve.with_space(|| if exists { disk.open(PATH) } else { disk.create(PATH) });
+        let file = file.map_err(Error::io(PATH))?;
         if !exists {
             disk.sync_dir(DIRECTORY, SyncPoint::IndexPages).map_err(Error::io(DIRECTORY))?;
         }
         guarded(|| {
             let database = redb::Builder::new()
                 .set_cache_size(INDEX_CACHE_BYTES)
-                .create_with_backend(Door(file))
+                .create_with_backend(Door::new(file, Arc::clone(reserve)))
                 .map_err(broken)?;
             let store = Self { database };
             store.write(false, |writer| {

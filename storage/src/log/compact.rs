@@ -34,21 +34,37 @@ pub struct Candidate {
     pub live_bytes: u64,
 }
 
-/// Picks the run of neighbours that frees most per byte read: at least half of it is dead, so that each byte freed costs at
-/// most one byte moved; or a row of segments so small that they are better one.
-pub fn choose(candidates: &[Candidate], segment_bytes: u64) -> Option<Vec<SegmentName>> {
+/// Why a compaction is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// At least half of a run is dead: each byte freed costs at most one byte moved.
+    Order,
+    /// The disk is full: whatever frees an eighth of a run, with an output that the reserve has room for.
+    Space,
+}
+
+/// Picks the run of neighbours that frees most per byte read; or a row of segments so small that they are better one.
+pub fn choose(candidates: &[Candidate], segment_bytes: u64, need: Need) -> Option<Vec<SegmentName>> {
+    let live_bytes_max = match need {
+        Need::Order => segment_bytes * COMPACTED_SEGMENTS_MAX / 2,
+        Need::Space => segment_bytes,
+    };
     let mut best: Option<(u64, &[Candidate])> = None;
     for start in 0..candidates.len() {
         for count in 1..=RUN_SEGMENTS_MAX.min(candidates.len() - start) {
             let run = &candidates[start..start + count];
             let total: u64 = run.iter().map(|candidate| candidate.total_bytes).sum();
             let live: u64 = run.iter().map(|candidate| candidate.live_bytes).sum();
-            if live > segment_bytes * COMPACTED_SEGMENTS_MAX / 2 {
+            if live > live_bytes_max {
                 break;
             }
             let is_small = |candidate: &Candidate| candidate.total_bytes < segment_bytes / 4;
             let merges = count >= SMALL_NEIGHBOURS && run.iter().all(is_small);
-            if !merges && live * 2 > total {
+            let frees_enough = match need {
+                Need::Order => live * 2 <= total,
+                Need::Space => live * 8 <= total * 7,
+            };
+            if !merges && !frees_enough {
                 continue;
             }
             // Freed per read in thousandths; small neighbours count as if everything were freed.
@@ -321,7 +337,11 @@ mod tests {
     }
 
     fn chosen(of: &[(u64, u64)]) -> Vec<u32> {
-        choose(&candidates(of), 1 << 20).unwrap_or_default().iter().map(|name| name.first.0).collect()
+        chosen_for(Need::Order, of)
+    }
+
+    fn chosen_for(need: Need, of: &[(u64, u64)]) -> Vec<u32> {
+        choose(&candidates(of), 1 << 20, need).unwrap_or_default().iter().map(|name| name.first.0).collect()
     }
 
     #[test]
@@ -332,5 +352,17 @@ mod tests {
         assert_eq!(chosen(&[(mib, mib / 10), (mib, mib / 10), (mib, mib)]), vec![1, 2]);
         assert_eq!(chosen(&[(10_000, 9_000); 8]), (1..=8).collect::<Vec<_>>());
         assert_eq!(chosen(&[(10_000, 9_000); 7]), Vec::<u32>::new());
+    }
+
+    #[test]
+    fn a_full_disk_is_content_with_less_and_writes_no_more_than_it_has_room_for() {
+        let mib = 1 << 20;
+        let some_dead = [(mib, mib), (mib, mib * 3 / 4), (mib, mib)];
+        assert_eq!(chosen(&some_dead), Vec::<u32>::new());
+        assert_eq!(chosen_for(Need::Space, &some_dead), vec![2]);
+        assert_eq!(chosen_for(Need::Space, &[(mib, mib * 9 / 10)]), Vec::<u32>::new());
+        let half_dead = [(mib, mib / 2), (mib, mib / 2), (mib, mib / 2)];
+        assert_eq!(chosen(&half_dead), vec![1, 2, 3]);
+        assert_eq!(chosen_for(Need::Space, &half_dead), vec![1, 2], "the third has no room");
     }
 }

@@ -7,13 +7,14 @@
 use super::scan::{Scanned, scan};
 use super::writer::BucketTable;
 use super::{DIRECTORY, Segments, read_footer};
-use crate::disk::{Disk, File, SyncPoint, is_out_of_space, read_exact};
+use crate::disk::{Disk, File, SyncPoint, read_exact};
 use crate::format::batch::{Entry, Subject};
 use crate::format::footer::{self, Footer};
 use crate::format::name::{SegmentName, SegmentNumber};
 use crate::format::record::{Operation, Record};
 use crate::format::segment::HEADER_BYTES;
 use crate::index::store::Checkpoint;
+use crate::reserve::Reserve;
 use crate::{Error, Result};
 use common::Term;
 use std::io::{self, IoSlice};
@@ -31,7 +32,12 @@ pub struct Recovered {
 
 /// Brings the log into order. Segments that the checkpoint covers are only opened: a start costs what was written since.
 /// `buckets` are those that the index knows.
-pub fn recover(segments: &Segments, checkpoint: Option<Checkpoint>, mut buckets: BucketTable) -> Result<Recovered> {
+pub fn recover(
+    segments: &Segments,
+    reserve: &Reserve,
+    checkpoint: Option<Checkpoint>,
+    mut buckets: BucketTable,
+) -> Result<Recovered> {
     let disk = &segments.disk;
     let (mut names, superseded) = settle_names(disk.as_ref()).map_err(Error::io("read log/"))?;
     let mut sealed: Vec<(SegmentName, Footer)> = Vec::new();
@@ -47,7 +53,7 @@ pub fn recover(segments: &Segments, checkpoint: Option<Checkpoint>, mut buckets:
             Some((footer, _)) => (file, footer),
             None => {
                 let durable_until = durable_until(*name, checkpoint);
-                match reseal(disk, *name, file, durable_until, &buckets)? {
+                match reseal(disk, reserve, *name, file, durable_until, &buckets)? {
                     Some(resealed) => resealed,
                     None => {
                         empty.push(*name);
@@ -112,6 +118,7 @@ fn find_gaps(sealed: &mut [(SegmentName, Footer)]) {
 /// Rewrites a segment without a footer. `None` if nothing was ever committed to it: then it is removed.
 fn reseal(
     disk: &Arc<dyn Disk>,
+    reserve: &Reserve,
     name: SegmentName,
     file: Arc<dyn File>,
     durable_until: u64,
@@ -138,14 +145,8 @@ fn reseal(
     content.extend_from_slice(&footer::encode(&footer, scanned.end));
 
     let temporary = format!("{path}.new");
-    let new = loop {
-        match write_new(disk.as_ref(), &temporary, &content) {
-            Ok(new) => break new,
-            // A full disk must start all the same: the spares are space.
-            Err(error) if is_out_of_space(&error) && give_up_spare(disk.as_ref()).map_err(Error::io(DIRECTORY))? => {}
-            Err(error) => return Err(Error::Io { what: temporary, source: error }),
-        }
-    };
+    // A full disk must start all the same.
+    let new = reserve.with_space(|| write_new(disk.as_ref(), &temporary, &content)).map_err(Error::io(&temporary))?;
     let failed = |error: io::Error| Error::DiskFailed(format!("sync of {temporary}: {error}"));
     new.sync_data(SyncPoint::SegmentRecovered).map_err(failed)?;
     disk.rename(&temporary, &path).map_err(Error::io(&temporary))?;
@@ -161,14 +162,6 @@ fn write_new(disk: &dyn Disk, path: &str, content: &[u8]) -> io::Result<Arc<dyn 
     let file = disk.create(path)?;
     file.write_at(&[IoSlice::new(content)], 0)?;
     Ok(file)
-}
-
-/// Removes a prepared segment. Gives whether there was one.
-fn give_up_spare(disk: &dyn Disk) -> io::Result<bool> {
-    let spare = disk.list(DIRECTORY)?.into_iter().find(|entry| entry.name.starts_with(super::spares::PREFIX));
-    let Some(spare) = spare else { return Ok(false) };
-    disk.unlink(&format!("{DIRECTORY}/{}", spare.name))?;
-    Ok(true)
 }
 
 fn already_there(error: io::Error) -> io::Result<()> {

@@ -4,9 +4,11 @@
 use super::DIRECTORY;
 use crate::disk::{Disk, SyncPoint};
 use crate::limits::RESERVED_SEGMENTS;
+use crate::reserve::Reserve;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub const PREFIX: &str = "spare-";
 /// One that ordinary writes may take beside the reserve.
@@ -14,6 +16,7 @@ const WANTED: usize = RESERVED_SEGMENTS + 1;
 
 pub struct Spares {
     disk: Arc<dyn Disk>,
+    reserve: Arc<Reserve>,
     segment_bytes: u64,
     prewrite: bool,
     inner: Mutex<Inner>,
@@ -39,7 +42,7 @@ pub enum Claim {
 
 impl Spares {
     /// Takes stock of what earlier runs left.
-    pub fn open(disk: Arc<dyn Disk>, segment_bytes: u64, prewrite: bool) -> io::Result<Self> {
+    pub fn open(disk: Arc<dyn Disk>, reserve: Arc<Reserve>, segment_bytes: u64, prewrite: bool) -> io::Result<Self> {
         let mut inner = Inner::default();
         for entry in disk.list(DIRECTORY)? {
             let Some(number) = entry.name.strip_prefix(PREFIX).and_then(|number| number.parse::<u64>().ok()) else {
@@ -49,17 +52,36 @@ impl Spares {
             let path = format!("{DIRECTORY}/{}", entry.name);
             if entry.length == segment_bytes { inner.ready.push_back(path) } else { disk.unlink(&path)? }
         }
-        Ok(Self { disk, segment_bytes, prewrite, inner: Mutex::new(inner), changed: Condvar::new() })
+        Ok(Self { disk, reserve, segment_bytes, prewrite, inner: Mutex::new(inner), changed: Condvar::new() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether an ordinary write would find a segment.
+    /// Whether an ordinary write would find a segment, and everything that is held back is there.
     pub fn has_ordinary(&self) -> bool {
         let inner = self.lock();
-        inner.ready.len() > RESERVED_SEGMENTS || !inner.out_of_space
+        self.reserve.is_whole() && (inner.ready.len() > RESERVED_SEGMENTS || !inner.out_of_space)
+    }
+
+    /// Whether something is missing of what ought to be ready: it is time to win space back.
+    pub fn is_short(&self) -> bool {
+        self.lacks(&self.lock())
+    }
+
+    fn lacks(&self, inner: &Inner) -> bool {
+        !self.reserve.is_whole() || inner.out_of_space
+    }
+
+    /// The pause of who wins space back: `when_short` if something is missing already, otherwise until something is or
+    /// `usual` has passed. `false` when the disk stops.
+    pub fn pause(&self, usual: Duration, when_short: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.lock(), when_short, |inner| !inner.stopping);
+        let inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let idle = |inner: &mut Inner| !inner.stopping && !self.lacks(inner);
+        let waited = self.changed.wait_timeout_while(inner, usual, idle);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.stopping
     }
 
     /// The path of a spare segment, waiting while one is being made. `None` when the disk is full.
@@ -83,40 +105,60 @@ impl Spares {
         }
     }
 
+    /// A segment that was taken and not used after all.
+    pub fn give_back(&self, path: String) {
+        self.lock().ready.push_front(path);
+        self.changed.notify_all();
+    }
+
     pub fn stop(&self) {
         self.lock().stopping = true;
         self.changed.notify_all();
     }
 
-    /// The body of the thread that makes spares. Retries a full disk once a second, or when something was freed.
+    /// Something changed that the thread below should look at: space was given away, or won back.
+    pub fn wake(&self) {
+        // Under the lock, so that the thread is either waiting or has yet to look.
+        let _inner = self.lock();
+        self.changed.notify_all();
+    }
+
+    /// The body of the thread that keeps ready what is held back: the reserve first, then segments. Retries a full disk once
+    /// a second, or when it is woken.
     pub fn run(&self) {
         loop {
-            let number = {
+            let (number, is_wanted) = {
                 let mut inner = self.lock();
                 loop {
                     if inner.stopping {
                         return;
                     }
-                    if inner.ready.len() < WANTED {
+                    if !self.reserve.is_whole() || inner.ready.len() < WANTED {
                         break;
                     }
                     inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
                 }
                 inner.next += 1;
-                inner.next - 1
+                (inner.next - 1, inner.ready.len() < WANTED)
             };
-            let made = self.make(number);
+            let made = match self.reserve.restore() {
+                false => Err(io::ErrorKind::StorageFull.into()),
+                true => is_wanted.then(|| self.make(number)).transpose(),
+            };
             let mut inner = self.lock();
+            if made.is_err() && !inner.out_of_space {
+                tracing::warn!("the disk is full: no segment can be prepared");
+            }
             inner.out_of_space = made.is_err();
             match made {
-                Ok(path) => inner.ready.push_back(path),
+                Ok(path) => inner.ready.extend(path),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot prepare a segment");
+                    tracing::debug!(%error, "cannot prepare a segment");
                     self.changed.notify_all();
                     if inner.stopping {
                         return;
                     }
-                    let second = std::time::Duration::from_secs(1);
+                    let second = Duration::from_secs(1);
                     drop(self.changed.wait_timeout(inner, second).unwrap_or_else(PoisonError::into_inner));
                     continue;
                 }
@@ -130,7 +172,7 @@ impl Spares {
         let file = self.disk.create(&path)?;
         let written = (|| {
             file.set_len(self.segment_bytes)?;
-            file.allocate(self.segment_bytes)?;
+            file.allocate(0, self.segment_bytes)?;
             if self.prewrite {
                 let zeros = vec![0; 1024 * 1024];
                 let mut offset = 0;
@@ -149,4 +191,12 @@ impl Spares {
         }
         written.map(|()| path)
     }
+}
+
+/// Removes a prepared segment of a disk that has not started. Gives whether there was one.
+pub fn give_up_one(disk: &dyn Disk) -> io::Result<bool> {
+    let spare = disk.list(DIRECTORY)?.into_iter().find(|entry| entry.name.starts_with(PREFIX));
+    let Some(spare) = spare else { return Ok(false) };
+    disk.unlink(&format!("{DIRECTORY}/{}", spare.name))?;
+    Ok(true)
 }

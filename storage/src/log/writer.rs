@@ -78,8 +78,12 @@ impl LogWriter {
             }
         }
         let spare = self.spares.take(claim).ok_or(Error::OutOfSpace)?;
-        self.seal_active(buckets)?;
-        self.activate(&spare)
+        let activated = self.seal_active(buckets).and_then(|()| self.activate(&spare));
+        // A failed disk takes nothing any more, and the spare may have its new name by then.
+        if activated.is_err() && !matches!(activated, Err(Error::DiskFailed(_))) {
+            self.spares.give_back(spare);
+        }
+        activated
     }
 
     fn activate(&mut self, spare: &str) -> Result<()> {

@@ -98,6 +98,7 @@ impl ObjectWriter {
         if let Some(reason) = store.health.failure() {
             return Err(Error::DiskFailed(reason.to_owned()));
         }
+        refuse_when_full(&store)?;
         Ok(Self {
             store,
             destination,
@@ -137,6 +138,7 @@ impl ObjectWriter {
     /// Gives what is buffered to the next step, and waits for the one before.
     async fn flush(&mut self) -> Result<()> {
         self.end_step().await?;
+        refuse_when_full(&self.store)?;
         if self.file.is_none() {
             let (store, declared) = (Arc::clone(&self.store), self.declared);
             let staged = blocking(move || {
@@ -204,6 +206,11 @@ impl ObjectWriter {
         });
         Ok(Staged { body: body.await?, store: self.store, destination: self.destination, digests })
     }
+}
+
+/// What is held back is for others (A18): a body that is on its way does not eat it up.
+fn refuse_when_full(store: &DiskStore) -> Result<()> {
+    if store.has_space() { Ok(()) } else { Err(Error::OutOfSpace) }
 }
 
 enum Body {

@@ -19,6 +19,7 @@ pub const OPTIONS: DiskOptions = DiskOptions {
     segment_bytes: 1024 * 1024,
     inline_bytes_max: 2048,
     part_bytes_min: 5000,
+    reserve_bytes: 3 * 1024 * 1024,
     prewrite: false,
     background_compaction: false,
 };

@@ -5,7 +5,7 @@ use common::BucketId;
 use std::sync::Arc;
 use storage::disk::twin::TwinDisk;
 use storage::disk::{Disk, SyncPoint};
-use storage::store::{Doors, accept_loss};
+use storage::store::{DiskOptions, Doors, accept_loss};
 use storage::{After, Error, ListEntry, ListRequest, Precondition, Target};
 use weir_model::{OPTIONS, Terms, content, delete, doors, open, put, read};
 
@@ -19,9 +19,13 @@ struct Bench {
 
 impl Bench {
     async fn new() -> Self {
+        Self::with(OPTIONS).await
+    }
+
+    async fn with(options: DiskOptions) -> Self {
         let disk = TwinDisk::default();
         let doors = doors(7, &Arc::new(Terms::default()));
-        let target = open(&disk, &doors, OPTIONS, &[BUCKET]).await.expect("a new disk");
+        let target = open(&disk, &doors, options, &[BUCKET]).await.expect("a new disk");
         Self { disk, doors, target }
     }
 
@@ -107,7 +111,7 @@ async fn a_failed_sync_fails_the_disk_until_it_is_recovered() {
 async fn a_full_disk_refuses_writes_and_goes_on_with_reads_and_deletes() {
     let bench = Bench::new().await;
     bench.put("large", 1, 300_000).await.expect("there is space");
-    bench.disk.limit_space(Some(0));
+    bench.disk.limit_space(Some(bench.disk.used_bytes()));
     let mut refused = 0;
     for number in 0..2000 {
         match bench.put(&format!("small-{number}"), number, 1500).await {
@@ -123,13 +127,7 @@ async fn a_full_disk_refuses_writes_and_goes_on_with_reads_and_deletes() {
     assert!(!bench.is("large", 1, 300_000).await);
     assert!(!bench.disk.files().iter().any(|path| path.starts_with("staging/")), "refused bodies leave nothing");
     bench.disk.limit_space(None);
-    for _ in 0..100 {
-        if bench.put("again", 3, 1500).await.is_ok() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("with space again, writes do not go on");
+    bench.takes_writes_again().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -306,4 +304,112 @@ async fn a_missing_segment_is_noticed_wherever_it_was() {
         bench.kill().await;
         assert!(bench.is("new", 1, 1500).await);
     }
+}
+
+impl Bench {
+    /// Puts small objects until the disk is full. Gives how many it took.
+    async fn fill(&self) -> u64 {
+        let mut number = 0;
+        loop {
+            match self.put(&format!("small-{number}"), number, 1500).await {
+                Ok(()) => number += 1,
+                Err(Error::OutOfSpace) => return number,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    async fn takes_writes_again(&self) {
+        for _ in 0..200 {
+            if self.put("again", 3, 1500).await.is_ok() {
+                assert!(self.is("again", 3, 1500).await);
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("with space again, writes do not go on");
+    }
+}
+
+/// Whoever deletes to make room gets there, one small object at a time: what is held back lasts until compaction has won
+/// back more than it took.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_full_of_small_objects_is_emptied_one_by_one() {
+    let bench = Bench::with(DiskOptions { background_compaction: true, ..OPTIONS }).await;
+    bench.disk.limit_space(Some(bench.disk.used_bytes() + 8 * 1024 * 1024));
+    let count = bench.fill().await;
+    assert!(count > 2000, "{count} objects fill 8 MiB");
+    for number in 0..count {
+        let name = format!("small-{number}");
+        assert!(bench.is(&name, number, 1500).await, "reads go on");
+        let mut refused = 0;
+        while let Err(error) = delete(&bench.target, BUCKET, &name).await {
+            assert!(matches!(error, Error::OutOfSpace), "{name}: {error}");
+            refused += 1;
+            assert!(refused < 200, "{name}: what is held back is used up, and nothing wins space back");
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+    assert_eq!(bench.keys().await.len(), 0);
+    bench.takes_writes_again().await;
+}
+
+/// Not even the reserve is left for the index: reads and writes wait. With space it is opened again, not built anew, and
+/// has everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_without_space_is_opened_again() {
+    let bench = Bench::with(DiskOptions { reserve_bytes: 0, ..OPTIONS }).await;
+    let name = |number: u64| format!("{number}-{}", "long".repeat(220));
+    bench.disk.limit_space(Some(bench.disk.used_bytes() + 6 * 1024 * 1024));
+    let mut count = 0;
+    while bench.put(&name(count), count, 10).await.is_ok() {
+        count += 1;
+    }
+    let has_index = || bench.target.disks()[0].index.store().is_ok();
+    let mut deleted = 0;
+    while has_index() && deleted < count && delete(&bench.target, BUCKET, &name(deleted)).await.is_ok() {
+        deleted += 1;
+        // The index takes them one by one: each costs it new pages.
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    for _ in 0..100 {
+        if !has_index() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert!(!has_index(), "{count} puts and {deleted} deletes took no space in the index");
+    bench.disk.limit_space(None);
+    bench.takes_writes_again().await;
+    for number in 0..count {
+        if number < deleted {
+            assert!(matches!(read(&bench.target, BUCKET, &name(number)).await, Ok(None)), "{number} was deleted");
+        } else if number > deleted || read(&bench.target, BUCKET, &name(number)).await.expect("a read").is_some() {
+            // The one in between was refused, or nobody knows.
+            assert!(bench.is(&name(number), number, 10).await);
+        }
+    }
+    assert!(!bench.disk.files().contains(&"quarantine/index.redb".to_owned()), "it was built anew");
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_starts_after_kill_and_takes_deletes() {
+    let mut bench = Bench::new().await;
+    bench.disk.limit_space(Some(bench.disk.used_bytes() + 1024 * 1024));
+    let count = bench.fill().await;
+    for lost_index in [false, true] {
+        bench.disk = bench.disk.kill();
+        if lost_index {
+            bench.disk.unlink("index/index.redb").expect("there was an index");
+        }
+        // Nothing is left, not even what the files that went meanwhile took.
+        bench.disk.limit_space(Some(bench.disk.used_bytes()));
+        bench.start().await;
+        for number in 0..count {
+            assert!(bench.is(&format!("small-{number}"), number, 1500).await);
+        }
+    }
+    delete(&bench.target, BUCKET, "small-0").await.expect("deletes use what is held back");
+    bench.stop().await;
 }

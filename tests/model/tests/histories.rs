@@ -1,5 +1,5 @@
 //! Random histories on Weir and on a map in memory: whatever a client can see is the same, over restarts, lost indexes and
-//! compactions. `WEIR_HISTORIES` sets how many (200 otherwise), `WEIR_SEED` where to begin; a failure names its seed.
+//! compactions; every 40th also over a disk that fills up and gets space again. `WEIR_HISTORIES` sets how many (200 otherwise), `WEIR_SEED` where to begin; a failure names its seed.
 
 use common::doors::SeededRandom;
 use common::{BucketId, ETag, Random, UploadId};
@@ -58,9 +58,46 @@ struct History {
     target: Arc<Target>,
     reference: Reference,
     log: Vec<String>,
+    /// Its disk fills up now and then.
+    is_tight: bool,
+    /// The disk is full, or was and has not taken a write again: then mutations may be refused, and nothing else may.
+    may_refuse: bool,
 }
 
 impl History {
+    /// Whether a mutation was refused for want of space: then nothing has happened.
+    fn is_refused<T>(&self, outcome: &Result<T, Error>) -> bool {
+        self.may_refuse && matches!(outcome, Err(Error::OutOfSpace))
+    }
+
+    /// Leaves room for less than one more segment, or takes the bound away.
+    fn bound_space(&mut self) {
+        let full = self.below(2) == 0;
+        self.log.push(format!("full: {full}"));
+        let room = self.below(OPTIONS.segment_bytes);
+        self.disk.limit_space(full.then(|| self.disk.used_bytes() + room));
+        self.may_refuse = true;
+    }
+
+    /// With space again, writes go on by themselves.
+    async fn recover_space(&mut self) {
+        self.disk.limit_space(None);
+        for _ in 0..200 {
+            if !self.may_refuse {
+                return;
+            }
+            let seed = self.random.u64();
+            let outcome = put(&self.target, BUCKETS[0], KEYS[0], seed, 100, Precondition::default()).await;
+            if !self.is_refused(&outcome) {
+                let object = Object { pieces: vec![(seed, 100)], named: seed, etag: outcome.expect("a put").etag };
+                self.reference.objects.insert((BUCKETS[0], KEYS[0]), object);
+                self.may_refuse = false;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("the disk has space, and refuses writes");
+    }
+
     fn below(&self, bound: u64) -> u64 {
         self.random.u64() % bound
     }
@@ -84,19 +121,27 @@ impl History {
             0..30 => self.put(place).await,
             30..45 => {
                 self.log.push(format!("delete {place:?}"));
-                delete(&self.target, place.0, place.1).await.expect("a delete never fails");
-                self.reference.objects.remove(&place);
+                let outcome = delete(&self.target, place.0, place.1).await;
+                if !self.is_refused(&outcome) {
+                    outcome.expect("a delete never fails");
+                    self.reference.objects.remove(&place);
+                }
             }
             45..55 => self.copy(place).await,
             55..60 => {
                 let named = self.random.u64();
-                let upload = create_upload(&self.target, place.0, place.1, named).await.expect("an upload");
+                let outcome = create_upload(&self.target, place.0, place.1, named).await;
+                if self.is_refused(&outcome) {
+                    return;
+                }
+                let upload = outcome.expect("an upload");
                 self.log.push(format!("create upload {upload} {place:?}"));
                 self.reference.uploads.insert(upload, Upload { place, named, parts: BTreeMap::new() });
             }
             60..70 => self.put_part().await,
             70..75 => self.complete().await,
             75..77 => self.abort().await,
+            84..87 if self.is_tight => self.bound_space(),
             77..87 => self.check_one(place).await,
             87..92 => self.check_listing(place.0).await,
             92..95 => self.restart(false).await,
@@ -126,6 +171,7 @@ impl History {
         };
         self.log.push(format!("put {place:?} {size} {precondition:?}"));
         match put(&self.target, place.0, place.1, seed, size, precondition).await {
+            Err(Error::OutOfSpace) if self.may_refuse => {}
             Ok(outcome) => {
                 assert!(expected, "a condition that does not hold let a put through");
                 let object = Object { pieces: vec![(seed, size)], named: seed, etag: outcome.etag };
@@ -147,6 +193,7 @@ impl History {
                 self.reference.objects.insert(to, object);
             }
             (Err(Error::NoSuchKey), None) => {}
+            (Err(Error::OutOfSpace), _) if self.may_refuse => {}
             (outcome, object) => panic!("copy gave {outcome:?} where the reference has {object:?}"),
         }
     }
@@ -159,9 +206,14 @@ impl History {
     async fn put_part(&mut self) {
         let Some(id) = self.some_upload() else { return };
         let (part, piece) = (1 + self.below(4) as u16, (self.random.u64(), 5000 + self.below(80_000) as usize));
-        let upload = self.reference.uploads.get_mut(&id).expect("chosen from it");
+        let place = self.reference.uploads[&id].place;
         self.log.push(format!("part {part} of {id} {}", piece.1));
-        let etag = put_part(&self.target, upload.place.0, upload.place.1, id, part, piece).await.expect("a part");
+        let outcome = put_part(&self.target, place.0, place.1, id, part, piece).await;
+        if self.is_refused(&outcome) {
+            return;
+        }
+        let etag = outcome.expect("a part");
+        let upload = self.reference.uploads.get_mut(&id).expect("chosen from it");
         upload.parts.insert(part, (piece, etag));
     }
 
@@ -184,6 +236,7 @@ impl History {
                 assert_eq!(again.etag, outcome.etag);
             }
             Err(Error::InvalidPartOrder) => assert!(parts.is_empty()),
+            Err(Error::OutOfSpace) if self.may_refuse => {}
             Err(error) => panic!("complete: {error}"),
         }
     }
@@ -192,7 +245,12 @@ impl History {
         let Some(id) = self.some_upload() else { return };
         let place = self.reference.uploads[&id].place;
         self.log.push(format!("abort {id}"));
-        self.target.abort_upload(self.target.epoch(), place.0, weir_model::key(place.1), id).await.expect("an abort");
+        let key = weir_model::key(place.1);
+        let outcome = self.target.abort_upload(self.target.epoch(), place.0, key, id).await;
+        if self.is_refused(&outcome) {
+            return;
+        }
+        outcome.expect("an abort");
         self.reference.uploads.remove(&id);
     }
 
@@ -407,10 +465,21 @@ async fn run(seed: u64) -> Vec<String> {
     let target = open(&disk, &doors, OPTIONS, &BUCKETS).await.expect("a new disk");
     let random = SeededRandom::new(seed ^ 0x5eed);
     let steps = 20 + random.u64() % 60;
-    let mut history = History { random, disk, doors, target, reference: Reference::default(), log: Vec::new() };
+    let is_tight = seed.is_multiple_of(40);
+    let mut history = History {
+        random,
+        disk,
+        doors,
+        target,
+        reference: Reference::default(),
+        log: Vec::new(),
+        is_tight,
+        may_refuse: false,
+    };
     for _ in 0..steps {
         history.step().await;
     }
+    history.recover_space().await;
     history.check_all().await;
     history.check_files().await;
     // What is counted along the way is what a rebuild from the log alone counts (engine rules A9 and A16).
