@@ -122,6 +122,9 @@ pub struct Space {
     pub total_bytes: u64,
 }
 
+/// Around an unreadable sector this much is given up.
+const SALVAGE_BYTES: usize = 4096;
+
 /// Reads exactly `length` bytes, or fails with `UnexpectedEof`.
 pub fn read_exact(file: &dyn File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut buffer = vec![0; length];
@@ -129,6 +132,27 @@ pub fn read_exact(file: &dyn File, offset: u64, length: usize) -> io::Result<Vec
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     Ok(buffer)
+}
+
+/// Reads what the disk still gives of a stretch: each block that it fails to read is zeros. Gives the bytes and where the
+/// last such block ends, 0 if there is none.
+pub fn read_salvaging(file: &dyn File, offset: u64, length: usize) -> io::Result<(Vec<u8>, u64)> {
+    match read_exact(file, offset, length) {
+        Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {}
+        result => return Ok((result?, 0)),
+    }
+    let mut bytes = vec![0; length];
+    let mut lost_until = 0;
+    let mut at = offset;
+    for block in bytes.chunks_mut(SALVAGE_BYTES) {
+        if let Err(error) = file.read_at(block, at) {
+            tracing::error!(%error, offset = at, "a block cannot be read");
+            block.fill(0);
+            lost_until = at + block.len() as u64;
+        }
+        at += block.len() as u64;
+    }
+    Ok((bytes, lost_until))
 }
 
 /// Reads a whole small file, at most `bytes_max` of it.

@@ -10,6 +10,7 @@ use super::{DirEntry, Disk, File, Space, SyncPoint};
 use common::Random;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -171,7 +172,7 @@ struct State {
     failing: Vec<(SyncPoint, u32)>,
     /// Before which sync the process is killed.
     kill_before: Option<SyncPoint>,
-    read_errors: HashSet<u64>,
+    read_errors: HashMap<u64, Range<u64>>,
 }
 
 /// Names and bytes that are on the disk for good.
@@ -278,12 +279,12 @@ impl TwinDisk {
         self.lock().used_bytes
     }
 
-    /// Lets every read of this file fail with EIO.
-    pub fn fail_reads(&self, path: &str) {
+    /// Lets every read that touches this stretch of the file fail with EIO.
+    pub fn fail_reads(&self, path: &str, range: Range<u64>) -> io::Result<()> {
         let mut state = self.lock();
-        if let Some(Node::File(inode)) = state.names.get(path).copied() {
-            state.read_errors.insert(inode);
-        }
+        let inode = state.file(path)?;
+        state.read_errors.insert(inode, range);
+        Ok(())
     }
 
     /// Flips bits of a byte on the disk itself, past every cache.
@@ -668,7 +669,8 @@ struct TwinFile {
 impl File for TwinFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let state = self.disk.running()?;
-        if state.read_errors.contains(&self.inode) {
+        let touches = |bad: &Range<u64>| bad.start < offset + buffer.len() as u64 && offset < bad.end;
+        if state.read_errors.get(&self.inode).is_some_and(touches) {
             return Err(io::Error::other("simulated EIO"));
         }
         Ok(state.contents.get(&self.inode).map_or(0, |content| content.read(buffer, offset)))

@@ -7,7 +7,7 @@
 use super::scan::{Scanned, scan};
 use super::writer::BucketTable;
 use super::{DIRECTORY, Segments, read_footer};
-use crate::disk::{Disk, File, SyncPoint, read_exact};
+use crate::disk::{Disk, File, SyncPoint, read_salvaging};
 use crate::format::batch::{Entry, Subject};
 use crate::format::footer::{self, Footer};
 use crate::format::name::{SegmentName, SegmentNumber};
@@ -48,7 +48,11 @@ pub fn recover(
             segments.insert(*name, file);
             continue;
         }
-        let found = read_footer(file.as_ref()).map_err(Error::io(name.path()))?;
+        // A footer that cannot be read is none: the batches say what it said.
+        let found = read_footer(file.as_ref()).unwrap_or_else(|error| {
+            tracing::error!(%error, segment = %name, "a footer cannot be read");
+            None
+        });
         let (file, footer) = match found {
             Some((footer, _)) => (file, footer),
             None => {
@@ -126,8 +130,9 @@ fn reseal(
 ) -> Result<Option<(Arc<dyn File>, Footer)>> {
     let path = name.path();
     let length = file.length().map_err(Error::io(&path))?;
-    let bytes = read_exact(file.as_ref(), 0, length as usize).map_err(Error::io(&path))?;
-    let scanned = scan(name.first, &bytes, durable_until);
+    let (bytes, lost_until) = read_salvaging(file.as_ref(), 0, length as usize).map_err(Error::io(&path))?;
+    // Whatever the disk does not give back was perhaps acknowledged: that is damage, and no torn tail.
+    let scanned = scan(name.first, &bytes, durable_until.max(lost_until));
     if scanned.batches.is_empty() && scanned.holes.is_empty() {
         disk.unlink(&path).map_err(Error::io(&path))?;
         disk.sync_dir(DIRECTORY, SyncPoint::SegmentRecoveredNamed).map_err(Error::io(DIRECTORY))?;

@@ -277,6 +277,51 @@ async fn a_hole_without_names_stops_the_disk_until_it_is_accepted() {
     assert!(bench.is("key-0", 0, 1500).await && bench.is("key-19", 19, 1500).await);
 }
 
+/// EIO in place of bytes, in a footer, in a segment that was not sealed, in a data file: the rest stays readable, at once or
+/// when the loss is accepted.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_disk_cannot_read_costs_what_stood_there() {
+    for is_sealed in [true, false] {
+        let mut bench = Bench::with(DiskOptions { inline_bytes_max: 65_536, ..OPTIONS }).await;
+        for number in 0..20 {
+            bench.put(&format!("key-{number}"), number, 20_000).await.expect("the disk is well");
+        }
+        bench.put("large", 100, 100_000).await.expect("the disk is well");
+        if is_sealed {
+            bench.stop().await;
+        }
+        bench.disk = bench.disk.kill();
+        let segment = bench.segments().pop().expect("there is a segment");
+        let at = bench.find(&segment, &content(5, 20_000)[..64]).expect("it stands in the log");
+        let length = bench.disk.open(&segment).and_then(|file| file.length()).expect("in memory");
+        let bad = if is_sealed { length - 2048..length } else { at + 8192..at + 8193 };
+        bench.disk.fail_reads(&segment, bad).expect("it is there");
+        if is_sealed {
+            // Otherwise the checkpoint spares the start all of it.
+            bench.disk.unlink("index/index.redb").expect("there was an index");
+            // Whether a batch stood behind the last one that can be read, nobody can tell.
+            let outcome = open(&bench.disk, &bench.doors, OPTIONS, &[BUCKET]).await;
+            assert!(matches!(outcome, Err(Error::Incomplete(_))), "{:?}", outcome.err());
+            let disk: Arc<dyn Disk> = Arc::new(bench.disk.clone());
+            assert_eq!(accept_loss(&disk).expect("it can be accepted").len(), 1);
+        }
+        bench.start().await;
+        for number in (0..20).filter(|number| is_sealed || *number != 5) {
+            assert!(bench.is(&format!("key-{number}"), number, 20_000).await);
+        }
+        if !is_sealed {
+            assert!(matches!(read(&bench.target, BUCKET, "key-5").await, Err(Error::Damaged(_))));
+            assert!(bench.disk.files().iter().any(|path| path.starts_with("quarantine/")), "the original is kept");
+        }
+        assert_eq!(bench.keys().await.len(), 21);
+        let file = bench.disk.files().into_iter().find(|path| path.starts_with("objects/")).expect("the large one");
+        bench.disk.fail_reads(&file, 70_000..70_001).expect("it is there");
+        assert!(read(&bench.target, BUCKET, "large").await.is_err());
+        bench.put("large", 101, 100_000).await.expect("it can be written again");
+        assert!(bench.is("large", 101, 100_000).await);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_segment_is_noticed_wherever_it_was() {
     for at in [0, 2, usize::MAX] {
