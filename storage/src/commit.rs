@@ -449,6 +449,9 @@ impl Committer {
     }
 
     fn remove_bucket(&mut self, id: BucketId) -> Result<()> {
+        if self.views.get(&id).is_some_and(|view| view.state == BucketState::Active) {
+            return Err(Error::BucketInUse(id));
+        }
         if self.buckets.contains_key(&id) {
             self.commit_alone(id, Operation::RemoveBucket)?;
             self.buckets.remove(&id);

@@ -16,6 +16,8 @@ pub enum Error {
     UploadChanged,
     #[error("no such bucket, or it is being deleted")]
     NoSuchBucket(BucketId),
+    #[error("the bucket's deletion was taken back meanwhile")]
+    BucketInUse(BucketId),
     #[error("the condition {0} does not hold")]
     PreconditionFailed(&'static str),
     #[error("part {0} was not uploaded, or has another ETag")]

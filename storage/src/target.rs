@@ -114,7 +114,8 @@ impl Target {
         Ok(self.list(request).await?.entries.is_empty())
     }
 
-    /// Forgets a bucket that the control store says was removed, and ends its open uploads.
+    /// Forgets an empty bucket whose deletion is in its last step, and ends its open uploads. Repeating it is no error;
+    /// `BucketInUse` when the deletion was taken back meanwhile.
     pub async fn remove_bucket(&self, bucket: BucketId) -> Result<()> {
         loop {
             let request = ListUploadsRequest {

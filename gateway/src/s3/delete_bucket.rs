@@ -2,7 +2,7 @@
 //!
 //! 1. control store: the bucket is `Deleting`;
 //! 2. the disks know it: no later write enters, all earlier ones are applied;
-//! 3. the disks are asked whether anything is left;
+//! 3. the disks are asked whether anything is left; if nothing is they forget the bucket and its open uploads;
 //! 4. control store: the bucket is gone, or `Active` again and not empty.
 //!
 //! Steps 2 to 4 go on without the client: a bucket must not stay `Deleting` because somebody closed a laptop. A process that
@@ -61,12 +61,9 @@ async fn decide(parts: &Parts, bucket: Arc<Bucket>) -> Result<()> {
     parts.target.apply_bucket(view(&bucket)).await?;
     let (name, id, version) = (bucket.name.clone(), bucket.id, bucket.version);
     if parts.target.is_bucket_empty(id).await? {
+        // Before the control store does: afterwards nothing would tell a disk that was interrupted to reclaim anything.
+        parts.target.remove_bucket(id).await?;
         parts.control.propose(Command::FinishDeleteBucket { name, id, version }).await?;
-        // The control store has decided. If the disks cannot forget the bucket now, they
-        // keep its name and the parts of its open uploads: nothing is reclaimed because the control store does not know it.
-        if let Err(error) = parts.target.remove_bucket(id).await {
-            tracing::error!(%error, bucket = %bucket.name, "a deleted bucket could not be forgotten");
-        }
         Ok(())
     } else {
         let applied = parts.control.propose(Command::CancelDeleteBucket { name, id }).await?;

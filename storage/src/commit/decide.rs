@@ -43,7 +43,7 @@ pub struct Request {
     pub bucket: BucketId,
     pub key: String,
     pub mutation: Mutation,
-    /// Ours, not a client's: goes on in a bucket that is being deleted.
+    /// Ours, not a client's: clears a bucket that is being deleted, and no other.
     pub is_housekeeping: bool,
 }
 
@@ -63,8 +63,10 @@ pub fn decide(facts: &Facts, request: &Request, first_stamp: Stamp) -> Result<Ve
     if request.epoch != facts.epoch {
         return Err(Error::StaleEpoch { asked: request.epoch, current: facts.epoch });
     }
-    if !facts.bucket_is_active && !request.is_housekeeping {
-        return Err(Error::NoSuchBucket(request.bucket));
+    match (facts.bucket_is_active, request.is_housekeeping) {
+        (true, false) | (false, true) => {}
+        (false, false) => return Err(Error::NoSuchBucket(request.bucket)),
+        (true, true) => return Err(Error::BucketInUse(request.bucket)),
     }
     let record = |at: u64, operation| Record {
         stamp: Stamp(first_stamp.0 + at),
@@ -198,6 +200,7 @@ mod tests {
         assert!(matches!(decide(&deleting, &delete(None, None), Stamp(9)), Err(Error::NoSuchBucket(_))));
         let ours = Request { is_housekeeping: true, ..delete(None, None) };
         assert_eq!(decide(&deleting, &ours, Stamp(9)).map(|records| records.len()).ok(), Some(1));
+        assert!(matches!(decide(&facts(true), &ours, Stamp(9)), Err(Error::BucketInUse(_))));
     }
 
     #[test]
