@@ -60,7 +60,7 @@ impl Target {
             part_bytes_min: PART_BYTES_MIN,
             reserve_bytes: config.segment_bytes + INDEX_RESERVE_BYTES,
             prewrite: true,
-            background_compaction: true,
+            background_work: true,
         };
         Self::open_disk(open_real(path)?, options, &Doors { clock, random, terms })
     }

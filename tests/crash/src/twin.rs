@@ -358,7 +358,7 @@ async fn check_image(run: &Run, image: &TwinDisk, moment: usize, without: Option
             report(text)
         }
     };
-    let options = DiskOptions { background_compaction: false, ..OPTIONS };
+    let options = DiskOptions { background_work: false, ..OPTIONS };
     let expects_something = run.keys.iter().any(|key| key.allowed(moment).iter().all(Option::is_some));
     let target = match open(image, &run.doors, options, &[BUCKET]).await {
         Ok(target) => target,

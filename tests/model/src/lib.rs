@@ -21,7 +21,7 @@ pub const OPTIONS: DiskOptions = DiskOptions {
     part_bytes_min: 5000,
     reserve_bytes: 3 * 1024 * 1024,
     prewrite: false,
-    background_compaction: false,
+    background_work: false,
 };
 
 /// A control store that forgets nothing.

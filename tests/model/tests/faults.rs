@@ -241,6 +241,31 @@ async fn a_damaged_value_in_the_index_is_found_by_its_reader_and_repaired_while_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_value_in_the_index_is_found_without_a_reader() {
+    let options = DiskOptions { background_work: true, ..OPTIONS };
+    let mut bench = Bench::new().await;
+    for number in 0..50 {
+        bench.put(&format!("key-{number}"), number, 3000).await.expect("the disk is well");
+    }
+    let etag = bench.target.get(BUCKET, &weir_model::key("key-30")).await.expect("it was put").info().etag.md5;
+    bench.stop().await;
+    while let Some(at) = bench.find("index/index.redb", &etag) {
+        bench.disk.rot("index/index.redb", at, 1).expect("in memory");
+    }
+    bench.target = open(&bench.disk, &bench.doors, options, &[BUCKET]).await.expect("it opens");
+    let mut waited = 0;
+    while !bench.disk.files().contains(&"quarantine/index.redb".to_owned()) {
+        waited += 1;
+        assert!(waited < 200, "nobody noticed");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    while matches!(read(&bench.target, BUCKET, "key-30").await, Err(Error::IndexRebuilding)) {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert!(bench.is("key-30", 30, 3000).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn damage_before_the_last_batch_of_an_unclean_stop_is_no_torn_tail() {
     let mut bench = Bench::new().await;
     for number in 0..20 {
@@ -380,7 +405,7 @@ impl Bench {
 /// back more than it took.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_full_of_small_objects_is_emptied_one_by_one() {
-    let bench = Bench::with(DiskOptions { background_compaction: true, ..OPTIONS }).await;
+    let bench = Bench::with(DiskOptions { background_work: true, ..OPTIONS }).await;
     bench.disk.limit_space(Some(bench.disk.used_bytes() + 8 * 1024 * 1024));
     let count = bench.fill().await;
     assert!(count > 2000, "{count} objects fill 8 MiB");
