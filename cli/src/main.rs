@@ -26,7 +26,7 @@ const REGION: &str = "us-east-1";
 
 /// Weir's own crates, and of the others what is wrong. s3s reports each refused request as an error of its own; the gateway
 /// logs the same request, with its id and as what it is.
-const LOG: &str = "warn,weir=info,s3s::ops=off";
+const LOG: &str = "warn,weir=info,s3s=off";
 
 fn main() -> ExitCode {
     let args = Args::parse();
