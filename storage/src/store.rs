@@ -24,7 +24,7 @@ use crate::target::TermSource;
 use crate::{Error, Result};
 use bytes::Bytes;
 use common::{Clock, Epoch, Random, Stamp, Term};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -84,6 +84,8 @@ pub struct DiskStore {
     reserve: Arc<Reserve>,
     /// One at a time; and the one whose output has its name and that the index did not take yet.
     compacting: Mutex<Option<Compacted>>,
+    /// Segments that compaction could not read.
+    unfit: Mutex<HashSet<SegmentName>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -188,6 +190,7 @@ impl DiskStore {
             spares,
             reserve,
             compacting: Mutex::new(None),
+            unfit: Mutex::default(),
             threads: Mutex::new(threads),
         });
         if options.background_work {
@@ -295,10 +298,11 @@ impl DiskStore {
     fn write_compacted(&self) -> Result<Option<Compacted>> {
         let store = self.index.store()?;
         let durable = *lock(&self.durable);
-        let candidates = candidates(&self.segments, &store.segments()?, durable);
+        let candidates = candidates(&self.segments, &store.segments()?, durable, &lock(&self.unfit));
         let need = if self.spares.is_short() { Need::Space } else { Need::Order };
         let Some(names) = choose(&candidates, self.options.segment_bytes, need) else { return Ok(None) };
         let compactor = Compactor {
+            unfit: &self.unfit,
             disk: &self.disk,
             segments: &self.segments,
             store: &store,

@@ -18,8 +18,8 @@ use crate::{Error, Result};
 use common::checksum::crc32c;
 use common::{Stamp, Term, UploadId};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::IoSlice;
-use std::sync::Arc;
+use std::io::{self, IoSlice};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most segments of one run.
 const RUN_SEGMENTS_MAX: usize = 16;
@@ -32,6 +32,8 @@ pub struct Candidate {
     pub name: SegmentName,
     pub total_bytes: u64,
     pub live_bytes: u64,
+    /// It could not be read when it was tried: no run goes over it.
+    pub is_unfit: bool,
 }
 
 /// Why a compaction is wanted.
@@ -53,6 +55,9 @@ pub fn choose(candidates: &[Candidate], segment_bytes: u64, need: Need) -> Optio
     for start in 0..candidates.len() {
         for count in 1..=RUN_SEGMENTS_MAX.min(candidates.len() - start) {
             let run = &candidates[start..start + count];
+            if run[count - 1].is_unfit {
+                break;
+            }
             let total: u64 = run.iter().map(|candidate| candidate.total_bytes).sum();
             let live: u64 = run.iter().map(|candidate| candidate.live_bytes).sum();
             if live > live_bytes_max {
@@ -126,6 +131,8 @@ pub struct Compacted {
 }
 
 pub struct Compactor<'a> {
+    /// Segments that could not be read, in this run of the process.
+    pub unfit: &'a Mutex<HashSet<SegmentName>>,
     pub disk: &'a Arc<dyn Disk>,
     pub segments: &'a Segments,
     pub store: &'a Store,
@@ -146,9 +153,9 @@ impl Compactor<'_> {
         for name in names {
             let file =
                 self.segments.file(name.first, name.generation).ok_or(Error::Refused("a segment is gone".into()))?;
-            let footer = read_footer(file.as_ref()).map_err(Error::io(name.path()))?;
-            let (footer, _) = footer.ok_or_else(|| Error::Refused(format!("{name} has no sound footer")))?;
-            inputs.push((*name, footer));
+            let footer = read_footer(file.as_ref()).map_err(|error| self.cannot_read(*name, error))?;
+            let unsound = || self.cannot_read(*name, io::Error::new(io::ErrorKind::InvalidData, "no sound footer"));
+            inputs.push((*name, footer.ok_or_else(unsound)?.0));
         }
         let keep = self.keep(&inputs)?;
         let path = output.path();
@@ -209,18 +216,11 @@ impl Compactor<'_> {
         Ok(keep)
     }
 
-    /// Bytes that do not match their checksum are read once more past the page cache, before the input goes.
-    fn reread_if_damaged(&self, input: &dyn File, entry: &Entry, bytes: Vec<u8>) -> Result<Vec<u8>> {
-        if crc32c(&bytes) == entry.crc32c {
-            return Ok(bytes);
-        }
-        let (offset, length) = (u64::from(entry.offset), u64::from(entry.length));
-        input.forget_cached(offset, length).map_err(Error::io("compaction"))?;
-        let again = read_exact(input, offset, length as usize).map_err(Error::io("compaction"))?;
-        if crc32c(&again) != entry.crc32c {
-            tracing::error!(key = entry.key, stamp = %entry.stamp, "compaction met a damaged record and keeps it as it is");
-        }
-        Ok(again)
+    /// The next choice goes around a segment that the disk does not give: others must not wait for it for ever.
+    fn cannot_read(&self, name: SegmentName, source: io::Error) -> Error {
+        tracing::error!(segment = %name, error = %source, "a segment cannot be read: it is not compacted");
+        self.unfit.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+        Error::Io { what: name.path(), source }
     }
 
     fn fill(
@@ -266,9 +266,9 @@ impl Compactor<'_> {
                 self.segments.file(name.first, name.generation).ok_or(Error::Refused("a segment is gone".into()))?;
             for entry in footer.entries.iter().filter(|entry| keep.contains(&entry.stamp)) {
                 // Copied as it is, damaged or not: its own checksum goes on judging it.
-                let bytes = read_exact(input.as_ref(), u64::from(entry.offset), entry.length as usize)
-                    .map_err(Error::io(name.path()))?;
-                let bytes = self.reread_if_damaged(input.as_ref(), entry, bytes)?;
+                let read = read_exact(input.as_ref(), u64::from(entry.offset), entry.length as usize);
+                let bytes = read.and_then(|bytes| reread_if_damaged(input.as_ref(), entry, bytes));
+                let bytes = bytes.map_err(|error| self.cannot_read(*name, error))?;
                 framed_bytes += bytes.len() as u64;
                 framed.push(Framed {
                     stamp: entry.stamp,
@@ -301,11 +301,26 @@ impl Compactor<'_> {
     }
 }
 
+/// Bytes that do not match their checksum are read once more past the page cache, before the input goes.
+fn reread_if_damaged(input: &dyn File, entry: &Entry, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+    if crc32c(&bytes) == entry.crc32c {
+        return Ok(bytes);
+    }
+    let (offset, length) = (u64::from(entry.offset), u64::from(entry.length));
+    input.forget_cached(offset, length)?;
+    let again = read_exact(input, offset, length as usize)?;
+    if crc32c(&again) != entry.crc32c {
+        tracing::error!(key = entry.key, stamp = %entry.stamp, "compaction met a damaged record and keeps it as it is");
+    }
+    Ok(again)
+}
+
 /// The sealed segments that compaction may touch: wholly behind the last durable checkpoint, so that no replay needs them.
 pub fn candidates(
     segments: &Segments,
     usage: &HashMap<(crate::format::name::SegmentNumber, u16), SegmentUsage>,
     durable: Checkpoint,
+    unfit: &HashSet<SegmentName>,
 ) -> Vec<Candidate> {
     let mut candidates = Vec::new();
     for name in segments.names() {
@@ -317,6 +332,7 @@ pub fn candidates(
             name,
             total_bytes: segments.weight_bytes(name).unwrap_or(0),
             live_bytes: live.live_bytes,
+            is_unfit: unfit.contains(&name),
         });
     }
     candidates
@@ -332,6 +348,7 @@ mod tests {
             name: SegmentName::fresh(SegmentNumber(number as u32 + 1)),
             total_bytes,
             live_bytes,
+            is_unfit: false,
         };
         of.iter().enumerate().map(one).collect()
     }
@@ -352,6 +369,15 @@ mod tests {
         assert_eq!(chosen(&[(mib, mib / 10), (mib, mib / 10), (mib, mib)]), vec![1, 2]);
         assert_eq!(chosen(&[(10_000, 9_000); 8]), (1..=8).collect::<Vec<_>>());
         assert_eq!(chosen(&[(10_000, 9_000); 7]), Vec::<u32>::new());
+    }
+
+    #[test]
+    fn no_run_goes_over_a_segment_that_cannot_be_read() {
+        let mib = 1 << 20;
+        let mut all = candidates(&[(mib, mib / 10), (mib, 0), (mib, mib / 10), (mib, mib / 10)]);
+        all[1].is_unfit = true;
+        let chosen = choose(&all, mib, Need::Order).unwrap_or_default();
+        assert_eq!(chosen.iter().map(|name| name.first.0).collect::<Vec<_>>(), vec![3, 4]);
     }
 
     #[test]
