@@ -51,6 +51,12 @@ where
     answer.into_response()
 }
 
+/// The answer to a request that the listener refused before it was one.
+pub fn refuse(error: &crate::Error) -> Response<Full<Bytes>> {
+    let crate::Answer { code, status } = error.answer();
+    Problem::new(status, code, error.to_string()).into_answer().into_response()
+}
+
 async fn answer<B>(parts: &AdminParts, head: &http::request::Parts, body: B) -> Result<Answer, Problem>
 where
     B: Body<Data = Bytes>,

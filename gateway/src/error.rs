@@ -15,6 +15,8 @@ pub enum Error {
     AccessDenied,
     #[error("There were headers present in the request which were not signed: {0}")]
     HeadersNotSigned(String),
+    #[error("The header {0} is said to be signed, and there is none of this name.")]
+    SignedHeaderAbsent(String),
     #[error("{0}")]
     QueryAuthorization(&'static str),
     #[error("{0}")]
@@ -49,6 +51,8 @@ pub enum Error {
     InvalidArgument(String),
     #[error("{0}")]
     InvalidRequest(String),
+    #[error("Couldn't parse the specified URI: {0}")]
+    InvalidUri(&'static str),
     #[error(transparent)]
     Name(#[from] common::NameError),
     #[error("The storage class you specified is not valid")]
@@ -61,6 +65,14 @@ pub enum Error {
     MissingContentLength,
     #[error("{0}")]
     MalformedXml(&'static str),
+    #[error("Your request was too big: this document may have {limit_bytes} bytes")]
+    DocumentTooLarge { limit_bytes: usize },
+    #[error("An error occurred when parsing the HTTP request: {0}")]
+    BadHttp(&'static str),
+    #[error("Your request header and query parameters exceed the maximum allowed size: {0}")]
+    HeaderSectionTooLarge(&'static str),
+    #[error("Expect has no value but 100-continue")]
+    ExpectationFailed,
     #[error("Not Modified")]
     NotModified { etag: ETag, modified_ms: u64 },
     #[error("At least one of the pre-conditions you specified did not hold: {0}")]
@@ -133,12 +145,17 @@ impl Error {
             Self::MethodNotAllowed => ("MethodNotAllowed", S::METHOD_NOT_ALLOWED),
             Self::InvalidArgument(_) => ("InvalidArgument", S::BAD_REQUEST),
             Self::InvalidRequest(_) => ("InvalidRequest", S::BAD_REQUEST),
+            Self::InvalidUri(_) => ("InvalidURI", S::BAD_REQUEST),
             Self::Name(error) => return name(error),
             Self::InvalidStorageClass => ("InvalidStorageClass", S::BAD_REQUEST),
             Self::MetadataTooLarge { .. } => ("MetadataTooLarge", S::BAD_REQUEST),
             Self::EntityTooLarge { .. } => ("EntityTooLarge", S::BAD_REQUEST),
             Self::MissingContentLength => ("MissingContentLength", S::LENGTH_REQUIRED),
             Self::MalformedXml(_) => ("MalformedXML", S::BAD_REQUEST),
+            Self::DocumentTooLarge { .. } => ("MaxMessageLengthExceeded", S::BAD_REQUEST),
+            Self::BadHttp(_) => ("BadRequest", S::BAD_REQUEST),
+            Self::HeaderSectionTooLarge(_) => ("RequestHeaderSectionTooLarge", S::BAD_REQUEST),
+            Self::ExpectationFailed => ("ExpectationFailed", S::EXPECTATION_FAILED),
             Self::NotModified { .. } => ("NotModified", S::NOT_MODIFIED),
             Self::PreconditionFailed(_) => ("PreconditionFailed", S::PRECONDITION_FAILED),
             Self::InvalidRange { .. } => ("InvalidRange", S::RANGE_NOT_SATISFIABLE),
@@ -146,7 +163,7 @@ impl Error {
             Self::InvalidDigest(_) => ("InvalidDigest", S::BAD_REQUEST),
             Self::BadDigest(_) => ("BadDigest", S::BAD_REQUEST),
             Self::PayloadHashMismatch => ("XAmzContentSHA256Mismatch", S::BAD_REQUEST),
-            Self::ChunkSignature => ("SignatureDoesNotMatch", S::FORBIDDEN),
+            Self::ChunkSignature | Self::SignedHeaderAbsent(_) => ("SignatureDoesNotMatch", S::FORBIDDEN),
             Self::IncompleteBody(_) => ("IncompleteBody", S::BAD_REQUEST),
             Self::RequestTimeout => ("RequestTimeout", S::BAD_REQUEST),
             Self::Storage(error) => return storage(error),

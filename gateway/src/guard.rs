@@ -1,5 +1,5 @@
 //! What stands before s3s and enforces what s3s 0.14.1 does not: known queries only (`guard/query.rs`), signed headers and
-//! one credential mechanism (`guard/credentials.rs`), bounded framing (`guard/framing.rs`), one host. Behind s3s it
+//! one credential mechanism (`guard/credentials.rs`), bounded framing (`guard/framing.rs`) and documents (`guard/xml.rs`), one host. Behind s3s it
 //! completes the answer: ids, error documents, bodies that HTTP does not allow, and the line in the log.
 
 mod answer;
@@ -7,17 +7,19 @@ mod body;
 mod credentials;
 mod framing;
 mod query;
+mod xml;
 
 pub use body::BodyDigests;
 pub use framing::CHUNKING_ERROR;
 pub use query::pairs as query_pairs;
 
-use crate::access::OperationName;
+use crate::access::{Access, OperationName};
 use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::host::Domains;
+use crate::limits;
 use answer::Exchange;
-use body::GuardedBody;
+use body::{GuardedBody, Treatment};
 use common::Random;
 use framing::Framing;
 use http::request::Parts as Head;
@@ -27,9 +29,11 @@ use query::Level;
 use s3s::service::S3Service;
 use s3s::{Body, S3Error};
 use std::sync::Arc;
+use xml::Bounds;
 
 pub struct Guard {
     s3: S3Service,
+    access: Access,
     domains: Domains,
     region: String,
     random: Arc<dyn Random>,
@@ -37,8 +41,20 @@ pub struct Guard {
 }
 
 impl Guard {
-    pub fn new(s3: S3Service, domains: Domains, region: String, random: Arc<dyn Random>, health: Health) -> Self {
-        Self { s3, domains, region, random, health }
+    pub fn new(
+        s3: S3Service,
+        access: Access,
+        domains: Domains,
+        region: String,
+        random: Arc<dyn Random>,
+        health: Health,
+    ) -> Self {
+        Self { s3, access, domains, region, random, health }
+    }
+
+    /// The answer to a request that the listener refused before it was one.
+    pub async fn refuse(&self, head: &Head, error: Error) -> Response<Body> {
+        Exchange::begin(&*self.random, head).complete(refusal(error), "-").await
     }
 
     /// One request of the data port.
@@ -47,14 +63,15 @@ impl Guard {
             return answer;
         }
         let (mut head, incoming) = request.into_parts();
-        let exchange = Exchange::begin(&*self.random, &head);
+        let mut exchange = Exchange::begin(&*self.random, &head);
         let (body, lent) = match prepare(&mut head, &self.domains, &self.region) {
             Ok(checked) => {
-                let (body, lent) = GuardedBody::lend(incoming, checked.framing, checked.digests);
+                exchange.key_is_unknown = checked.claimed_key.is_some_and(|key| !self.access.knows(&key));
+                let (body, lent) = GuardedBody::lend(incoming, checked.treatment);
                 (Ok(body), lent)
             }
             Err(error) => {
-                let (_, lent) = GuardedBody::lend(incoming, None, None);
+                let (_, lent) = GuardedBody::lend(incoming, Treatment::default());
                 (Err(error), lent)
             }
         };
@@ -68,6 +85,9 @@ impl Guard {
             },
             Err(error) => refusal(error),
         };
+        if let Some(error) = lent.refusal() {
+            answer = refusal(error);
+        }
         if expects && !lent.was_asked_for() {
             // The client got this answer instead of `100 Continue`, so its body (if it has one) never comes. botocore would
             // also take this answer's status for that of the connection's next request, unless the connection ends here.
@@ -80,20 +100,24 @@ impl Guard {
     }
 }
 
-/// What the body of an accepted request needs on its way.
+/// What is known of an accepted request.
 struct Checked {
-    framing: Option<Framing>,
-    digests: Option<BodyDigests>,
+    treatment: Treatment,
+    claimed_key: Option<String>,
 }
 
 /// Decides whether s3s may see the request, and corrects what s3s is too strict about. No I/O.
 fn prepare(head: &mut Head, domains: &Domains, region: &str) -> Result<Checked> {
     let host = check_host(head)?;
+    check_expect(head)?;
     let path = query::percent_decode(head.uri.path());
+    if path.contains('\0') {
+        return Err(Error::InvalidUri("a key has no NUL"));
+    }
     let bucket_in_host = host.is_some_and(|host| domains.bucket_of(&host).is_some());
     let level = Level::of(&path, bucket_in_host);
     let pairs = query::pairs(head.uri.query().unwrap_or(""));
-    credentials::check(&head.headers, &pairs, region)?;
+    let claimed_key = credentials::check(&head.headers, &pairs, region)?.claimed_key();
     if is_form(head) {
         // s3s would hold the whole file in memory, before it knows whose it is.
         return Err(Error::NotImplemented("POST Object (a form upload)".to_owned()));
@@ -112,12 +136,38 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str) -> Result<Checked> 
 
     let hash = head.headers.get("x-amz-content-sha256").map(HeaderValue::as_bytes).unwrap_or_default();
     let framing = hash.starts_with(b"STREAMING-").then(|| Framing::new(!hash.starts_with(b"STREAMING-UNSIGNED-")));
+    let document = document_bounds(&head.method, level, &pairs);
+    if framing.is_some() && document.is_some() {
+        // No SDK frames a document, and what stands in front of s3s could not read it.
+        return Err(Error::NotImplemented("A document with an aws-chunked body".to_owned()));
+    }
     // s3s parses the document of DeleteObjects before the operation sees it, so its digests are taken here.
     let digests = (head.method == Method::POST && level == Level::Bucket).then(BodyDigests::default);
     if let Some(digests) = &digests {
         head.extensions.insert(digests.clone());
     }
-    Ok(Checked { framing, digests })
+    Ok(Checked { treatment: Treatment { framing, digests, document }, claimed_key })
+}
+
+/// The bounds of the document that this request's body is; `None` where the body is an object's bytes.
+fn document_bounds(method: &Method, level: Level, pairs: &[(String, String)]) -> Option<Bounds> {
+    let names = |name: &str| pairs.iter().any(|(key, _)| key == name);
+    match (method.as_str(), level) {
+        ("POST", Level::Bucket) if names("delete") => Some(Bounds::list(limits::DELETE_KEYS_MAX)),
+        ("POST", Level::Object) if names("uploadId") => Some(Bounds::list(limits::PARTS_MAX)),
+        ("PUT", Level::Object) if query::is_plain(pairs) || names("uploadId") => None,
+        ("PUT" | "POST", _) => Some(Bounds::SMALL),
+        _ => None,
+    }
+}
+
+fn check_expect(head: &Head) -> Result<()> {
+    let mut expected = head.headers.get_all(header::EXPECT).iter();
+    if expected.all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        Ok(())
+    } else {
+        Err(Error::ExpectationFailed)
+    }
 }
 
 /// One `Host`, the same as in an absolute URI: a proxy and we must not read two different buckets.
@@ -127,6 +177,10 @@ fn check_host(head: &Head) -> Result<Option<String>> {
     let first = hosts.next().map(|host| host.to_str().map_err(|_| wrong("not ASCII"))).transpose()?;
     if hosts.next().is_some() {
         return Err(wrong("more than one"));
+    }
+    let is_of_a_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    if first.is_some_and(|host| host.is_empty() || !host.bytes().all(is_of_a_host)) {
+        return Err(wrong("not a name or address"));
     }
     let authority = head.uri.authority().map(|authority| authority.as_str());
     if let (Some(host), Some(authority)) = (first, authority)
@@ -181,6 +235,46 @@ mod tests {
         assert_eq!(code(head("GET", "/", &[("host", "a"), ("host", "a")])), "InvalidRequest");
         assert_eq!(code(head("GET", "http://a/", &[("host", "b")])), "InvalidRequest");
         assert_eq!(code(head("GET", "http://a:80/", &[("host", "A:80")])), "ok");
+    }
+
+    #[test]
+    fn hosts_are_names_and_addresses() {
+        for good in ["a.example:9000", "127.0.0.1:9000", "[::1]:9000", "localhost", "under_score.local"] {
+            assert_eq!(code(head("GET", "/", &[("host", good)])), "ok", "{good}");
+        }
+        for bad in ["", "a b", "user@host", "a/b", "a,b", "a?b"] {
+            assert_eq!(code(head("GET", "/", &[("host", bad)])), "InvalidRequest", "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_expectation_is_known() {
+        assert_eq!(code(head("PUT", "/b/k", &[("expect", "100-Continue")])), "ok");
+        assert_eq!(code(head("PUT", "/b/k", &[("expect", "200-ok")])), "ExpectationFailed");
+        assert_eq!(code(head("PUT", "/b/k", &[("expect", "100-continue"), ("expect", "x")])), "ExpectationFailed");
+    }
+
+    #[test]
+    fn documents_are_told_from_objects() {
+        let bounds = |method: &str, level, text: &str| {
+            document_bounds(&method.parse().expect("a method"), level, &query::pairs(text))
+        };
+        assert_eq!(bounds("PUT", Level::Object, "X-Amz-Signature=0"), None);
+        assert_eq!(bounds("PUT", Level::Object, "uploadId=u&partNumber=1&x-id=UploadPart"), None);
+        assert_eq!(bounds("PUT", Level::Object, "tagging"), Some(Bounds::SMALL));
+        assert_eq!(bounds("PUT", Level::Bucket, ""), Some(Bounds::SMALL));
+        assert_eq!(bounds("POST", Level::Object, "uploadId=u"), Some(Bounds::list(limits::PARTS_MAX)));
+        assert_eq!(bounds("POST", Level::Bucket, "delete"), Some(Bounds::list(limits::DELETE_KEYS_MAX)));
+        assert_eq!(bounds("GET", Level::Object, ""), None);
+        assert_eq!(
+            code(head("POST", "/b?delete", &[("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")])),
+            "InvalidRequest"
+        );
+    }
+
+    #[test]
+    fn keys_have_no_nul() {
+        assert_eq!(code(head("PUT", "/b/a%00b", &[])), "InvalidURI");
     }
 
     #[test]

@@ -5,20 +5,39 @@ use std::time::Duration;
 /// Open connections on one listener; the next client waits in the kernel's queue.
 pub const CONNECTIONS_MAX: u32 = 8192;
 
+/// Open connections of one address: half of all, so that no single machine keeps every other one out. A proxy in front is
+/// one address too, and has its own limits.
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = CONNECTIONS_MAX / 2;
+
 /// From the first byte of a request to the end of its header block.
-pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
+pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Between two requests of a connection. JVM pools reuse connections that are a minute old.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Between two pieces of a request's body.
-pub const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// A body's progress: this many bytes in each such time that its reader waits for it. 1 KiB a second.
+pub const BODY_WINDOW: Duration = Duration::from_secs(30);
+pub const BODY_WINDOW_BYTES_MIN: u64 = 30 * 1024;
 
-pub const HEADER_BLOCK_BYTES_MAX: usize = 64 * 1024;
+/// Request line and headers. 2 KiB of user metadata and the longest presigned URLs stay far below.
+pub const HEADER_BLOCK_BYTES_MAX: usize = 32 * 1024;
 pub const HEADERS_MAX: usize = 100;
+pub const REQUEST_TARGET_BYTES_MAX: usize = 8 * 1024;
 
-/// XML bodies: 10,000 parts with checksums, or 1000 keys of 1024 escaped bytes, stay below this.
-pub const XML_BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// A line before a chunk of `Transfer-Encoding: chunked`, with its extensions, which nobody uses.
+pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
+
+/// Documents that list: 10,000 parts with checksums, or 1000 keys of 1024 bytes, stay below this.
+pub const LIST_DOCUMENT_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Elements of one entry of a list: a part with all five checksums has eight.
+pub const LIST_ENTRY_NODES_MAX: usize = 10;
+
+/// Every other document.
+pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
+pub const DOCUMENT_NODES_MAX: usize = 10_000;
+
+/// Elements inside of each other, in any document.
+pub const DOCUMENT_DEPTH_MAX: usize = 32;
 
 /// What is read of a refused request's body, so that its client sees the answer and not a reset connection.
 pub const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
@@ -44,4 +63,5 @@ pub const PARTS_MAX: usize = 10_000;
 /// "X-Amz-Expires": seven days.
 pub const PRESIGNED_SECONDS_MAX: u64 = 604_800;
 
+const _: () = assert!(REQUEST_TARGET_BYTES_MAX < HEADER_BLOCK_BYTES_MAX);
 const _: () = assert!(IDLE_TIMEOUT.as_secs() >= 75 && IDLE_TIMEOUT.as_secs() > HEADER_READ_TIMEOUT.as_secs());

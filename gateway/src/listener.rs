@@ -1,29 +1,26 @@
-//! Accepts connections and serves HTTP/1.1 on them. A connection has a bounded time for each header block, a longer one
-//! between requests, and on shutdown finishes the request it is at.
-//!
-//! hyper has one timer for "until the next header block is complete", which also runs while a connection is idle. It is set
-//! to the idle limit; the shorter limit, from a block's first byte to its last, is `HeadTimer`'s.
+//! Accepts connections and serves HTTP/1.1 on them. What of its framing is accepted decides `listener/wire.rs`, and
+//! `listener/connection.rs` keeps a connection to it and to its times; hyper reads only what both have passed.
+
+mod connection;
+mod wire;
+
+pub use connection::body_fault;
 
 use crate::error::{Error, Result};
 use crate::limits;
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::{Frame, SizeHint};
+use connection::{Answer, Connection, Phase};
+use http::request::Parts as Head;
+use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use s3s::{Body, StdError};
-use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll};
+use s3s::Body;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::Sleep;
 
 /// How far a shutdown has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +36,9 @@ pub enum Stage {
 #[async_trait::async_trait]
 pub trait Handler: Send + Sync + 'static {
     async fn handle(&self, request: Request<Incoming>) -> Response<Body>;
+
+    /// For bytes that are no request; `head` is made up.
+    async fn refuse(&self, head: &Head, error: Error) -> Response<Body>;
 }
 
 pub struct Listener {
@@ -63,6 +63,7 @@ impl Listener {
     /// Serves until the last connection is gone after `stage` left `Serving`.
     pub async fn serve(self, handler: Arc<dyn Handler>, mut stage: watch::Receiver<Stage>) {
         let permits = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX as usize));
+        let addresses = Addresses::new(limits::CONNECTIONS_PER_ADDRESS_MAX);
         loop {
             let accepted = async {
                 let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -73,11 +74,15 @@ impl Listener {
                 () = leaves(&mut stage, Stage::Serving) => break,
             };
             match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
+                    let Some(place) = addresses.enter(peer.ip()) else {
+                        tracing::debug!(address = %peer.ip(), "an address has too many connections: this one is closed");
+                        continue;
+                    };
                     let (handler, stage) = (handler.clone(), stage.clone());
                     tokio::spawn(async move {
                         serve_connection(stream, handler, stage).await;
-                        drop(permit);
+                        drop((permit, place));
                     });
                 }
                 Err(error) => {
@@ -99,25 +104,74 @@ async fn leaves(stage: &mut watch::Receiver<Stage>, from: Stage) {
     let _ = stage.wait_for(|stage| *stage != from).await;
 }
 
+/// Counts the open connections of each address.
+#[derive(Clone)]
+struct Addresses {
+    counts: Arc<Mutex<HashMap<IpAddr, u32>>>,
+    limit: u32,
+}
+
+/// One of an address's connections, until it is dropped.
+struct Place {
+    addresses: Addresses,
+    address: IpAddr,
+}
+
+impl Addresses {
+    fn new(limit: u32) -> Self {
+        Self { counts: Arc::default(), limit }
+    }
+
+    fn enter(&self, address: IpAddr) -> Option<Place> {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(address).or_insert(0);
+        if *count >= self.limit {
+            return None;
+        }
+        *count += 1;
+        Some(Place { addresses: self.clone(), address })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.addresses.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let left = counts.get_mut(&self.address).map(|count| {
+            *count = count.saturating_sub(1);
+            *count
+        });
+        if left == Some(0) {
+            counts.remove(&self.address);
+        }
+    }
+}
+
 async fn serve_connection(stream: TcpStream, handler: Arc<dyn Handler>, mut stage: watch::Receiver<Stage>) {
     // Answers are written whole; waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
     let phase = Phase::default();
     let service = service_fn(|request: Request<Incoming>| {
-        phase.set(SERVING);
         let (handler, phase) = (handler.clone(), phase.clone());
         async move {
-            let answer = handler.handle(request).await;
-            Ok::<_, std::convert::Infallible>(answer.map(|body| Answer { body, phase }))
+            let answer = match phase.refusal() {
+                None => handler.handle(request).await,
+                Some(error) => {
+                    let mut answer = handler.refuse(&request.into_parts().0, error).await;
+                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                    answer
+                }
+            };
+            Ok::<_, std::convert::Infallible>(answer.map(|body| Answer::new(body, phase)))
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
+        // hyper's one timer runs from the end of an answer to the end of the next header block, so it is the idle limit.
         .header_read_timeout(limits::IDLE_TIMEOUT)
         .max_headers(limits::HEADERS_MAX)
         .max_header_size(limits::HEADER_BLOCK_BYTES_MAX)
         .writev(true)
-        .serve_connection(TokioIo::new(HeadTimer { stream, phase: phase.clone(), deadline: None }), service);
+        .serve_connection(TokioIo::new(Connection::new(stream, phase.clone())), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
@@ -134,105 +188,20 @@ async fn serve_connection(stream: TcpStream, handler: Arc<dyn Handler>, mut stag
     }
 }
 
-const WAITING: u8 = 0;
-const HEAD: u8 = 1;
-const SERVING: u8 = 2;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Where a connection is: between requests, inside of a header block, or in a request.
-#[derive(Clone, Default)]
-struct Phase(Arc<AtomicU8>);
-
-impl Phase {
-    fn set(&self, phase: u8) {
-        self.0.store(phase, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u8 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// A stream that fails when a header block takes too long.
-struct HeadTimer {
-    stream: TcpStream,
-    phase: Phase,
-    deadline: Option<Pin<Box<Sleep>>>,
-}
-
-impl AsyncRead for HeadTimer {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        match (self.phase.get(), &read) {
-            (WAITING, Poll::Ready(Ok(()))) if buffer.filled().len() > before => {
-                self.phase.set(HEAD);
-                self.deadline = Some(Box::pin(tokio::time::sleep(limits::HEADER_READ_TIMEOUT)));
-                read
-            }
-            (HEAD, Poll::Pending) => match self.deadline.as_mut().map(|deadline| deadline.as_mut().poll(context)) {
-                Some(Poll::Ready(())) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-                Some(Poll::Pending) | None => Poll::Pending,
-            },
-            _ => read,
-        }
-    }
-}
-
-impl AsyncWrite for HeadTimer {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-/// An answer's body; when hyper is done with it, the connection waits for the next request.
-struct Answer {
-    body: Body,
-    phase: Phase,
-}
-
-impl http_body::Body for Answer {
-    type Data = Bytes;
-    type Error = StdError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.phase.set(WAITING);
+    #[test]
+    fn an_address_has_a_limit_of_its_own() {
+        let addresses = Addresses::new(2);
+        let (one, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let first = addresses.enter(one).expect("the first");
+        let _second = addresses.enter(one).expect("the second");
+        assert!(addresses.enter(one).is_none());
+        let third = addresses.enter(other).expect("another address");
+        drop((first, third));
+        assert!(addresses.enter(one).is_some());
+        assert_eq!(addresses.counts.lock().expect("whole").len(), 1, "addresses that are gone are forgotten");
     }
 }

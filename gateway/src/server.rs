@@ -10,6 +10,7 @@ use crate::lenient::Lenient;
 use crate::limits;
 use crate::listener::{Handler, Listener, Stage};
 use crate::s3::Service;
+use http::request::Parts as Head;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use s3s::Body;
@@ -51,8 +52,9 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
 
     let health = Health::new(admin_address);
     let domains = Domains::new(&config.domains);
-    let s3 = s3_service(&config, &parts, &domains)?;
-    let guard = Guard::new(s3, domains, config.region.clone(), parts.random.clone(), health.clone());
+    let access = Access::new(parts.control.clone(), &*parts.random, &config.region)?;
+    let s3 = s3_service(&config, &parts, &access, &domains);
+    let guard = Guard::new(s3, access, domains, config.region.clone(), parts.random.clone(), health.clone());
 
     let Parts { control, clock, random, .. } = parts;
     let api = AdminParts { control, clock, random, region: config.region };
@@ -79,28 +81,27 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
 }
 
 /// s3s, with itself behind the route of requests that have to be asked again.
-fn s3_service(config: &Config, parts: &Parts, domains: &Domains) -> Result<S3Service> {
-    let inner = s3_builder(config, parts, domains)?.build();
-    let mut outer = s3_builder(config, parts, domains)?;
+fn s3_service(config: &Config, parts: &Parts, access: &Access, domains: &Domains) -> S3Service {
+    let inner = s3_builder(config, parts, access, domains).build();
+    let mut outer = s3_builder(config, parts, access, domains);
     outer.set_route(Lenient::new(inner));
-    Ok(outer.build())
+    outer.build()
 }
 
-fn s3_builder(config: &Config, parts: &Parts, domains: &Domains) -> Result<S3ServiceBuilder> {
+fn s3_builder(config: &Config, parts: &Parts, access: &Access, domains: &Domains) -> S3ServiceBuilder {
     let mut builder = S3ServiceBuilder::new(Service::new(parts.clone(), config.region.clone()));
-    let access = Access::new(parts.control.clone(), &config.region)?;
     builder.set_auth(access.clone());
-    builder.set_access(access);
+    builder.set_access(access.clone());
     builder.set_host(domains.clone());
     let mut limits = S3Config::default();
-    limits.xml_max_body_size = limits::XML_BODY_BYTES_MAX;
+    limits.xml_max_body_size = limits::LIST_DOCUMENT_BYTES_MAX;
     // The guard refuses forms; should one come through, it is not worth memory.
     limits.post_object_max_file_size = 1;
     limits.form_max_field_size = 1024;
     limits.form_max_fields_size = 16 * 1024;
     limits.form_max_parts = 32;
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits))));
-    Ok(builder)
+    builder
 }
 
 /// The data port.
@@ -110,6 +111,10 @@ struct Data(Guard);
 impl Handler for Data {
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         self.0.call(request).await
+    }
+
+    async fn refuse(&self, head: &Head, error: Error) -> Response<Body> {
+        self.0.refuse(head, error).await
     }
 }
 
@@ -126,5 +131,9 @@ impl Handler for Admin {
             return answer;
         }
         admin::handle(&self.api, request).await.map(Body::http_body)
+    }
+
+    async fn refuse(&self, _: &Head, error: Error) -> Response<Body> {
+        admin::refuse(&error).map(Body::http_body)
     }
 }

@@ -18,12 +18,21 @@ const DOCUMENT_BYTES_MAX: u64 = 64 * 1024;
 const UNREAD_BODY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>IncompleteBody</Code><Message>The body did not \
     come whole, or does not match x-amz-content-sha256.</Message></Error>";
 
+/// AWS tells an unknown key from a wrong secret by code, SDKs and conformance suites know both codes, and the person at the
+/// client needs to know which of the two to correct. It gives nothing away that is secret: the id of a key stands in every
+/// presigned URL. What must not tell more than the code is the time: `access.rs` gives an unknown key a secret, so that its
+/// signature is computed like any other, and the code is put right here.
+const UNKNOWN_KEY: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>InvalidAccessKeyId</Code><Message>The AWS access \
+    key ID that you provided does not exist in our records.</Message></Error>";
+
 /// One request and its answer.
 pub struct Exchange {
     request_id: String,
     host_id: String,
     method: Method,
     resource: String,
+    /// Whether the access key that the request claims is none.
+    pub key_is_unknown: bool,
 }
 
 impl Exchange {
@@ -35,6 +44,7 @@ impl Exchange {
             host_id: BASE64.encode(host_id),
             method: head.method.clone(),
             resource: head.uri.path().to_owned(),
+            key_is_unknown: false,
         }
     }
 
@@ -51,6 +61,9 @@ impl Exchange {
             if self.is_unread_body(&document) {
                 head.status = StatusCode::BAD_REQUEST;
                 document = UNREAD_BODY.to_owned();
+            }
+            if self.key_is_unknown && element(&document, "Code") == "SignatureDoesNotMatch" {
+                document = UNKNOWN_KEY.to_owned();
             }
             self.log(head.status, operation, &document);
             let document = self.document(&document, head.headers.get("x-amz-bucket-region"));

@@ -1,7 +1,11 @@
-//! A request's body on loan to s3s: framed anew where needed, digested where asked, and given back for draining.
+//! A request's body on loan to s3s: framed anew where needed, digested where asked, a document checked before it is parsed,
+//! and given back for draining.
 
 use super::framing::Framing;
+use super::xml::{self, Bounds};
+use crate::error::Error;
 use crate::limits;
+use crate::listener;
 use bytes::Bytes;
 use common::{Algorithm, Digester, Digests};
 use http_body::{Body as _, Frame, SizeHint};
@@ -11,7 +15,7 @@ use s3s::{Body, StdError};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
 
@@ -19,38 +23,95 @@ use tokio::sync::oneshot;
 #[derive(Clone, Default)]
 pub struct BodyDigests(pub Arc<OnceLock<Digests>>);
 
+/// What a body needs on its way.
+#[derive(Default)]
+pub struct Treatment {
+    pub framing: Option<Framing>,
+    pub digests: Option<BodyDigests>,
+    pub document: Option<Bounds>,
+}
+
 pub struct GuardedBody {
     inner: Option<Incoming>,
     framing: Option<Framing>,
     framed: VecDeque<Bytes>,
     digester: Option<(Digester, BodyDigests)>,
+    document: Option<(Vec<u8>, Bounds)>,
     home: Option<oneshot::Sender<Incoming>>,
-    asked_for: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 }
 
 /// Where the body comes back to.
 pub struct Lent {
     body: Option<oneshot::Receiver<Incoming>>,
-    asked_for: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+/// What the guard learns of a body that it has lent.
+#[derive(Default)]
+struct Shared {
+    asked_for: AtomicBool,
+    /// Why the body was refused. s3s has no way to say it.
+    refusal: Mutex<Option<Error>>,
 }
 
 impl GuardedBody {
-    pub fn lend(incoming: Incoming, framing: Option<Framing>, digests: Option<BodyDigests>) -> (Body, Lent) {
-        let asked_for = Arc::new(AtomicBool::new(false));
+    pub fn lend(incoming: Incoming, treatment: Treatment) -> (Body, Lent) {
+        let shared = Arc::new(Shared::default());
+        let Treatment { framing, digests, document } = treatment;
         if incoming.is_end_stream() && digests.is_none() {
-            return (Body::empty(), Lent { body: None, asked_for });
+            return (Body::empty(), Lent { body: None, shared });
         }
         let (home, lent) = oneshot::channel();
-        let lent = Lent { body: Some(lent), asked_for: asked_for.clone() };
+        let lent = Lent { body: Some(lent), shared: shared.clone() };
         let body = Self {
             inner: Some(incoming),
             framing,
             framed: VecDeque::new(),
             digester: digests.map(|digests| (Digester::new(&Algorithm::ALL), digests)),
+            document: document.map(|bounds| (Vec::new(), bounds)),
             home: Some(home),
-            asked_for,
+            shared,
         };
         (Body::http_body(body), lent)
+    }
+
+    /// The end of the body, or of its reading.
+    fn ends(&mut self) -> Result<(), StdError> {
+        self.digest_ends();
+        if let Some((document, bounds)) = self.document.take() {
+            xml::check(&document, bounds).map_err(|error| self.refuse(error))?;
+            if !document.is_empty() {
+                self.framed.push_back(Bytes::from(document));
+            }
+        }
+        Ok(())
+    }
+
+    fn takes(&mut self, bytes: Bytes) -> Result<(), StdError> {
+        if let Some((digester, _)) = &mut self.digester {
+            digester.update(&bytes);
+        }
+        if let Some((document, bounds)) = &mut self.document {
+            let limit_bytes = bounds.bytes;
+            if document.len() + bytes.len() > limit_bytes {
+                return Err(self.refuse(Error::DocumentTooLarge { limit_bytes }));
+            }
+            document.extend_from_slice(&bytes);
+            return Ok(());
+        }
+        match &mut self.framing {
+            None => self.framed.push_back(bytes),
+            Some(framing) => framing.feed(bytes, &mut self.framed)?,
+        }
+        Ok(())
+    }
+
+    /// Keeps the error for the guard's answer.
+    fn refuse(&self, error: Error) -> StdError {
+        let text = error.to_string();
+        *self.shared.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        text.into()
     }
 
     fn digest_ends(&mut self) {
@@ -72,27 +133,28 @@ impl http_body::Body for GuardedBody {
             }
             let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
             if !inner.is_end_stream() {
-                this.asked_for.store(true, Ordering::Relaxed);
+                this.shared.asked_for.store(true, Ordering::Relaxed);
             }
             let frame = ready!(Pin::new(&mut *inner).poll_frame(context));
             let ended = inner.is_end_stream();
             match frame {
                 None => {
-                    this.digest_ends();
-                    return Poll::Ready(None);
+                    this.ends()?;
+                    if this.framed.is_empty() {
+                        return Poll::Ready(None);
+                    }
                 }
-                Some(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                Some(Err(error)) => {
+                    return Poll::Ready(Some(Err(match listener::body_fault(&error) {
+                        Some(fault) => this.refuse(fault),
+                        None => error.into(),
+                    })));
+                }
                 Some(Ok(frame)) => {
                     let Ok(bytes) = frame.into_data() else { continue };
-                    if let Some((digester, _)) = &mut this.digester {
-                        digester.update(&bytes);
-                    }
+                    this.takes(bytes)?;
                     if ended {
-                        this.digest_ends();
-                    }
-                    match &mut this.framing {
-                        None => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
-                        Some(framing) => framing.feed(bytes, &mut this.framed)?,
+                        this.ends()?;
                     }
                 }
             }
@@ -101,13 +163,13 @@ impl http_body::Body for GuardedBody {
 
     fn is_end_stream(&self) -> bool {
         // With a digester the end has to be polled for, once, even of an empty body.
-        self.digester.is_none() && self.framed.is_empty() && self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+        self.digester.is_none() && self.document.is_none() && self.framed.is_empty() && self.inner.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        match (&self.framing, &self.inner) {
-            (None, Some(inner)) => inner.size_hint(),
-            (None, None) | (Some(_), _) => SizeHint::default(),
+        match (&self.framing, &self.document, &self.inner) {
+            (None, None, Some(inner)) if self.framed.is_empty() => inner.size_hint(),
+            _ => SizeHint::default(),
         }
     }
 }
@@ -123,7 +185,12 @@ impl Drop for GuardedBody {
 impl Lent {
     /// Whether somebody has waited for the body's bytes, which is when hyper writes `100 Continue`.
     pub fn was_asked_for(&self) -> bool {
-        self.asked_for.load(Ordering::Relaxed)
+        self.shared.asked_for.load(Ordering::Relaxed)
+    }
+
+    /// Why the body was refused on its way, if it was.
+    pub fn refusal(&self) -> Option<Error> {
+        self.shared.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Reads a bounded rest of the body and forgets it.

@@ -6,13 +6,24 @@
 
 use crate::error::{Error, Result};
 use crate::limits;
+use common::sigv4;
 use http::{HeaderMap, header};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a request says who sent it, with the access key that it claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mechanism {
     Anonymous,
-    Header,
-    Presigned,
+    Header(String),
+    Presigned(String),
+}
+
+impl Mechanism {
+    pub fn claimed_key(self) -> Option<String> {
+        match self {
+            Self::Anonymous => None,
+            Self::Header(key) | Self::Presigned(key) => Some(key),
+        }
+    }
 }
 
 const NOT_SUPPORTED: &str =
@@ -39,35 +50,55 @@ pub fn check(headers: &HeaderMap, query: &[(String, String)], region: &str) -> R
             ));
         }
     }
+    check_amz_headers(headers)?;
+    let streaming = headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"));
+    let mechanism = match (authorizations, presigned) {
+        (0, false) if streaming => {
+            return Err(Error::InvalidRequest("an unsigned request cannot have an aws-chunked body".to_owned()));
+        }
+        (0, false) => Mechanism::Anonymous,
+        (0, true) => Mechanism::Presigned(check_presigned(headers, query, region)?),
+        _ => Mechanism::Header(check_header(headers, region)?),
+    };
+    // Behind the check of signed headers: what is not signed is refused as that.
     if headers.contains_key("x-amz-security-token") || value("X-Amz-Security-Token").is_some() {
         return Err(Error::InvalidToken);
     }
-    let streaming = headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"));
-    match (authorizations, presigned) {
-        (0, false) if streaming => {
-            Err(Error::InvalidRequest("an unsigned request cannot have an aws-chunked body".to_owned()))
-        }
-        (0, false) => Ok(Mechanism::Anonymous),
-        (0, true) => check_presigned(headers, value, region).map(|()| Mechanism::Presigned),
-        _ => check_header(headers, region).map(|()| Mechanism::Header),
-    }
+    Ok(mechanism)
 }
 
 fn is_presign_key(key: &str) -> bool {
-    ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature", "X-Amz-SignedHeaders", "X-Amz-Expires"].contains(&key)
+    PRESIGN_KEYS.contains(&key)
 }
 
-/// A query that is half signed is refused: s3s would take it for an anonymous one.
-fn check_presigned<'q>(headers: &HeaderMap, value: impl Fn(&str) -> Option<&'q str>, region: &str) -> Result<()> {
-    const MISSING: Error = Error::QueryAuthorization(
-        "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, \
-         X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters.",
-    );
-    let required = ["X-Amz-Algorithm", "X-Amz-Signature", "X-Amz-Date"];
-    if required.iter().any(|name| value(name).is_none()) {
-        return Err(MISSING);
+const PRESIGN_KEYS: [&str; 6] = [
+    "X-Amz-Algorithm",
+    "X-Amz-Credential",
+    "X-Amz-Date",
+    "X-Amz-Expires",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Signature",
+];
+
+/// A query that is half signed is refused: s3s would take it for an anonymous one. So is one that says a thing twice, where
+/// two readers could read different ones. Returns the claimed key.
+fn check_presigned(headers: &HeaderMap, query: &[(String, String)], region: &str) -> Result<String> {
+    let values = PRESIGN_KEYS.map(|name| {
+        let mut values = query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        values.next().filter(|_| values.next().is_none())
+    });
+    let [Some(algorithm), Some(credential), Some(date), Some(expires), Some(signed), Some(signature)] = values else {
+        return Err(Error::QueryAuthorization(
+            "Query-string authentication version 4 requires the X-Amz-Algorithm, X-Amz-Credential, X-Amz-Signature, \
+             X-Amz-Date, X-Amz-SignedHeaders, and X-Amz-Expires parameters, each once.",
+        ));
+    };
+    if algorithm != sigv4::ALGORITHM {
+        return Err(Error::QueryAuthorization("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
     }
-    let expires = value("X-Amz-Expires").ok_or(MISSING)?;
+    if sigv4::parse_timestamp(date).is_none() {
+        return Err(Error::QueryAuthorization("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""));
+    }
     if expires.is_empty() || !expires.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Error::QueryAuthorization("X-Amz-Expires should be a number"));
     }
@@ -81,13 +112,19 @@ fn check_presigned<'q>(headers: &HeaderMap, value: impl Fn(&str) -> Option<&'q s
             ));
         }
     }
-    check_scope(value("X-Amz-Credential").ok_or(MISSING)?, region)?;
-    check_signed(headers, value("X-Amz-SignedHeaders").ok_or(MISSING)?)
+    if signature.len() != 64 || !signature.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)) {
+        return Err(Error::QueryAuthorization("X-Amz-Signature is 64 lower-case hexadecimal digits"));
+    }
+    let credential = CredentialScope::parse(credential)?;
+    credential.check(region)?;
+    check_signed(headers, &signed.split(';').collect::<Vec<_>>())?;
+    Ok(credential.access_key.to_owned())
 }
 
-fn check_header(headers: &HeaderMap, region: &str) -> Result<()> {
+/// Returns the claimed key.
+fn check_header(headers: &HeaderMap, region: &str) -> Result<String> {
     let text = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let Some(fields) = text.strip_prefix("AWS4-HMAC-SHA256") else {
+    let Some(fields) = text.strip_prefix(sigv4::ALGORITHM) else {
         let message = if text.starts_with("AWS ") { VERSION_2 } else { NOT_SUPPORTED };
         return Err(Error::InvalidRequest(message.to_owned()));
     };
@@ -95,35 +132,67 @@ fn check_header(headers: &HeaderMap, region: &str) -> Result<()> {
         let found = fields.split(',').find_map(|field| field.trim().strip_prefix(name)?.strip_prefix('='));
         found.ok_or_else(|| Error::AuthorizationMalformed(format!("The authorization header is malformed: no {name}")))
     };
-    check_scope(field("Credential")?, region)?;
-    check_signed(headers, field("SignedHeaders")?)
+    let credential = CredentialScope::parse(field("Credential")?)?;
+    credential.check(region)?;
+    // What no reader could take for anything else: each field once, in the grammar.
+    let authorization = sigv4::Authorization::parse(text)
+        .map_err(|error| Error::AuthorizationMalformed(format!("The authorization header is malformed: {error}")))?;
+    check_signed(headers, &authorization.signed_headers)?;
+    Ok(authorization.access_key)
 }
 
-/// `key/date/region/service/aws4_request`. Any name of a region is taken, as clients guess one. What is no name (s3cmd
-/// signs its first request for `US`) is answered with the right one, which the client then signs for. The service is S3.
-fn check_scope(credential: &str, expected: &str) -> Result<()> {
-    let mut fields = credential.rsplit('/');
-    let (terminator, service, region) = (fields.next(), fields.next(), fields.next().unwrap_or(""));
-    match (terminator, service) {
-        (Some("aws4_request"), Some("s3")) => {}
-        (_, Some(service)) => {
+/// `key/date/region/service/aws4_request`.
+struct CredentialScope<'c> {
+    access_key: &'c str,
+    region: &'c str,
+    service: &'c str,
+}
+
+impl<'c> CredentialScope<'c> {
+    fn parse(credential: &'c str) -> Result<Self> {
+        let fields: Vec<&str> = credential.split('/').collect();
+        match fields[..] {
+            [access_key, date, region, service, "aws4_request"]
+                if !access_key.is_empty() && date.len() == 8 && date.bytes().all(|byte| byte.is_ascii_digit()) =>
+            {
+                Ok(Self { access_key, region, service })
+            }
+            _ => Err(Error::AuthorizationMalformed(
+                "The credential is malformed; expecting \"<key>/YYYYMMDD/REGION/SERVICE/aws4_request\".".to_owned(),
+            )),
+        }
+    }
+
+    /// The region is ours, or the one that clients guess when nobody told them. For any other the answer names ours, and
+    /// clients sign again for it. The service is S3.
+    fn check(&self, expected: &str) -> Result<()> {
+        if self.service != "s3" {
             return Err(Error::AuthorizationMalformed(format!(
-                "The authorization header is malformed; incorrect service \"{service}\". This endpoint belongs to \"s3\"."
+                "The authorization header is malformed; incorrect service \"{}\". This endpoint belongs to \"s3\".",
+                self.service
             )));
         }
-        (_, None) => return Err(Error::AuthorizationMalformed("The credential is malformed".to_owned())),
+        if self.region != expected && self.region != GUESSED_REGION {
+            return Err(Error::WrongRegion { given: self.region.to_owned(), expected: expected.to_owned() });
+        }
+        Ok(())
     }
-    let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    if region.is_empty() || !region.bytes().all(is_name) {
-        return Err(Error::WrongRegion { given: region.to_owned(), expected: expected.to_owned() });
-    }
-    Ok(())
 }
+
+const GUESSED_REGION: &str = "us-east-1";
 
 /// `host` and every `x-amz-*` header must be among the signed ones. `x-amz-content-sha256` need not: its value is part of
 /// what is signed anyway.
-fn check_signed(headers: &HeaderMap, signed: &str) -> Result<()> {
-    let is_signed = |name: &str| signed.split(';').any(|signed| signed.eq_ignore_ascii_case(name));
+///
+/// And every name among the signed ones must be that of a header that came: s3s leaves a name without a header out of what
+/// it verifies, upper-case names included, so that a name could be written into the list for a header that was never signed.
+fn check_signed(headers: &HeaderMap, signed: &[impl AsRef<str>]) -> Result<()> {
+    for name in signed.iter().map(AsRef::as_ref) {
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) || !headers.contains_key(name) {
+            return Err(Error::SignedHeaderAbsent(name.to_owned()));
+        }
+    }
+    let is_signed = |name: &str| signed.iter().any(|signed| signed.as_ref() == name);
     let must = |name: &&str| name.starts_with("x-amz-") && *name != "x-amz-content-sha256";
     let unsigned = headers.keys().map(header::HeaderName::as_str).filter(must).find(|name| !is_signed(name));
     match unsigned {
@@ -131,6 +200,29 @@ fn check_signed(headers: &HeaderMap, signed: &str) -> Result<()> {
         None if !is_signed("host") => Err(Error::HeadersNotSigned("host".to_owned())),
         None => Ok(()),
     }
+}
+
+/// Headers that may come in several lines: metadata, whose values S3 joins, and lists.
+fn may_repeat(name: &str) -> bool {
+    name.starts_with("x-amz-meta-")
+        || name == "x-amz-object-attributes"
+        || name == "x-amz-optional-object-attributes"
+        || name == "x-amz-trailer"
+}
+
+/// Each `x-amz-*` header once and in UTF-8. s3s joins repeated ones when it verifies and reads the first when it acts, and
+/// leaves out what is not UTF-8: either way the signature would be of another value than the one that counts.
+fn check_amz_headers(headers: &HeaderMap) -> Result<()> {
+    for name in headers.keys().map(header::HeaderName::as_str).filter(|name| name.starts_with("x-amz-")) {
+        let values = headers.get_all(name);
+        if values.iter().any(|value| std::str::from_utf8(value.as_bytes()).is_err()) {
+            return Err(Error::InvalidArgument(format!("the header {name} is not UTF-8")));
+        }
+        if values.iter().nth(1).is_some() && !may_repeat(name) {
+            return Err(Error::InvalidArgument(format!("the header {name} is there twice")));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -141,41 +233,75 @@ mod tests {
 
     fn answer(headers: &[(&'static str, &str)], query: &str) -> String {
         let mut map = HeaderMap::new();
+        map.append(header::HOST, HeaderValue::from_static("localhost"));
         for (name, value) in headers {
-            map.append(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a header value"));
+            map.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).expect("a header value"));
         }
         match check(&map, &pairs(query), "us-east-1") {
-            Ok(mechanism) => format!("{mechanism:?}"),
+            Ok(Mechanism::Anonymous) => "Anonymous".to_owned(),
+            Ok(Mechanism::Header(key)) => format!("header of {key}"),
+            Ok(Mechanism::Presigned(key)) => format!("presigned by {key}"),
             Err(error) => error.answer().code.to_owned(),
         }
     }
 
     fn authorization(signed: &str) -> String {
+        let signature = "0".repeat(64);
         format!(
-            "AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/s3/aws4_request, SignedHeaders={signed}, Signature=00"
+            "AWS4-HMAC-SHA256 Credential=AK/20260101/us-east-1/s3/aws4_request, SignedHeaders={signed}, \
+             Signature={signature}"
         )
     }
 
     fn presigned(expires: &str, signed: &str) -> String {
+        let signature = "0".repeat(64);
         format!(
             "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AK%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&\
-             X-Amz-Date=20260101T000000Z&X-Amz-Expires={expires}&X-Amz-SignedHeaders={signed}&X-Amz-Signature=00"
+             X-Amz-Date=20260101T000000Z&X-Amz-Expires={expires}&X-Amz-SignedHeaders={signed}&X-Amz-Signature={signature}"
         )
     }
 
     #[test]
     fn every_amz_header_must_be_signed() {
-        let all = authorization("host;x-amz-date;x-amz-acl");
+        let all = authorization("host;x-amz-acl;x-amz-date");
         let some = authorization("host;x-amz-date");
         let hostless = authorization("x-amz-date");
         let date = ("x-amz-date", "20260101T000000Z");
-        assert_eq!(answer(&[("authorization", &all), date, ("x-amz-acl", "private")], ""), "Header");
-        assert_eq!(answer(&[("authorization", &some), date, ("x-amz-content-sha256", "00")], ""), "Header");
+        assert_eq!(answer(&[("authorization", &all), date, ("x-amz-acl", "private")], ""), "header of AK");
+        assert_eq!(answer(&[("authorization", &some), date, ("x-amz-content-sha256", "00")], ""), "header of AK");
         assert_eq!(answer(&[("authorization", &some), date, ("x-amz-acl", "private")], ""), "AccessDenied");
         assert_eq!(answer(&[("authorization", &some), date, ("x-amz-copy-source", "/b/k")], ""), "AccessDenied");
         assert_eq!(answer(&[("authorization", &hostless), date], ""), "AccessDenied");
         assert_eq!(answer(&[("x-amz-copy-source", "/b/k")], &presigned("60", "host")), "AccessDenied");
-        assert_eq!(answer(&[("x-amz-content-sha256", "00")], &presigned("60", "host")), "Presigned");
+        assert_eq!(answer(&[("x-amz-content-sha256", "00")], &presigned("60", "host")), "presigned by AK");
+    }
+
+    /// s3s would verify without these names, and act on the headers that they only seem to cover.
+    #[test]
+    fn what_is_said_to_be_signed_is_there_as_said() {
+        let copy = ("x-amz-copy-source", "/b/k");
+        let upper = authorization("X-Amz-Copy-Source;host");
+        assert_eq!(answer(&[("authorization", &upper), copy], ""), "SignatureDoesNotMatch");
+        let absent = authorization("host;x-amz-acl");
+        assert_eq!(answer(&[("authorization", &absent)], ""), "SignatureDoesNotMatch");
+        let twice = authorization("host").replace("Signature=", "SignedHeaders=host;x-amz-copy-source, Signature=");
+        assert_eq!(answer(&[("authorization", &twice), copy], ""), "AuthorizationHeaderMalformed");
+        let signed = authorization("host;x-amz-copy-source");
+        assert_eq!(answer(&[("authorization", &signed), copy, copy], ""), "InvalidArgument");
+        assert_eq!(answer(&[("authorization", &signed), copy], ""), "header of AK");
+        let meta = authorization("host;x-amz-meta-a");
+        assert_eq!(answer(&[("authorization", &meta), ("x-amz-meta-a", "1"), ("x-amz-meta-a", "2")], ""), "header of AK");
+        let mut map = HeaderMap::new();
+        map.append("x-amz-meta-a", HeaderValue::from_bytes(b"\xff").expect("a header value"));
+        assert!(check(&map, &[], "us-east-1").is_err());
+    }
+
+    #[test]
+    fn a_session_token_is_refused_once_it_is_signed() {
+        let token = ("x-amz-security-token", "t");
+        assert_eq!(answer(&[("authorization", &authorization("host")), token], ""), "AccessDenied");
+        let signed = authorization("host;x-amz-security-token");
+        assert_eq!(answer(&[("authorization", &signed), token], ""), "InvalidToken");
     }
 
     #[test]
@@ -206,6 +332,8 @@ mod tests {
     #[test]
     fn half_a_signature_is_no_anonymity() {
         let wrong = "AuthorizationQueryParametersError";
+        assert_eq!(answer(&[], "X-Amz-Date=20260101T000000Z"), wrong);
+        assert_eq!(answer(&[], &format!("{}&X-Amz-Expires=60", presigned("60", "host"))), wrong);
         assert_eq!(answer(&[], "X-Amz-Credential=AK%2F20260101%2Fus-east-1%2Fs3%2Faws4_request"), wrong);
         assert_eq!(answer(&[], "X-Amz-Signature=00"), wrong);
         assert_eq!(answer(&[], "X-Amz-Algorithm=AWS4-HMAC-SHA256"), wrong);
@@ -213,8 +341,8 @@ mod tests {
 
     #[test]
     fn presigned_urls_live_a_week_at_most() {
-        assert_eq!(answer(&[], &presigned("1", "host")), "Presigned");
-        assert_eq!(answer(&[], &presigned("604800", "host")), "Presigned");
+        assert_eq!(answer(&[], &presigned("1", "host")), "presigned by AK");
+        assert_eq!(answer(&[], &presigned("604800", "host")), "presigned by AK");
         for bad in ["0", "-1", "604801", "315360000", "1e30", "1;2", "", "99999999999999999999999"] {
             assert_eq!(answer(&[], &presigned(bad, "host")), "AuthorizationQueryParametersError", "{bad}");
         }
@@ -226,8 +354,8 @@ mod tests {
         assert_eq!(answer(&[("authorization", &sts)], ""), "AuthorizationHeaderMalformed");
         let us = authorization("host").replace("/us-east-1/", "/US/");
         assert_eq!(answer(&[("authorization", &us)], ""), "AuthorizationHeaderMalformed");
-        let elsewhere = authorization("host").replace("/us-east-1/", "/eu-west-1/");
-        assert_eq!(answer(&[("authorization", &elsewhere)], ""), "Header");
+        let elsewhere = authorization("host").replace("/us-east-1/", "/mars-1/");
+        assert_eq!(answer(&[("authorization", &elsewhere)], ""), "AuthorizationHeaderMalformed");
         assert_eq!(answer(&[("authorization", "AWS4-HMAC-SHA256 nonsense")], ""), "AuthorizationHeaderMalformed");
         assert_eq!(
             answer(&[], &presigned("60", "host").replace("%2Fs3%2F", "%2Fiam%2F")),

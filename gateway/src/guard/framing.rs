@@ -42,7 +42,7 @@ impl Framing {
                     let byte = bytes.get_u8();
                     line.push(byte);
                     if byte == b'\n' {
-                        let size = chunk_size(line)?;
+                        let size = chunk_size(line, self.signed)?;
                         if self.signed && size > limits::SIGNED_CHUNK_BYTES_MAX {
                             let limit = limits::SIGNED_CHUNK_BYTES_MAX;
                             return Err(format!("{CHUNKING_ERROR}: a signed chunk is larger than {limit} bytes"));
@@ -88,14 +88,26 @@ impl Framing {
     }
 }
 
-/// Hexadecimal digits only, up to 16 of them, before `;` or the line end.
-fn chunk_size(line: &[u8]) -> Result<u64, String> {
-    let line = line.strip_suffix(b"\r\n").ok_or_else(|| format!("{CHUNKING_ERROR}: a bare line feed"))?;
-    let digits = line.split(|&byte| byte == b';').next().unwrap_or_default();
-    let valid = (1..=16).contains(&digits.len()) && digits.iter().all(u8::is_ascii_hexdigit);
-    let text = std::str::from_utf8(digits).ok().filter(|_| valid);
-    text.and_then(|text| u64::from_str_radix(text, 16).ok())
-        .ok_or_else(|| format!("{CHUNKING_ERROR}: a chunk's size is no number"))
+/// 1 to 16 hexadecimal digits, behind them a signature if chunks are signed, and nothing else.
+fn chunk_size(line: &[u8], signed: bool) -> Result<u64, String> {
+    let wrong = |what: &str| format!("{CHUNKING_ERROR}: {what}");
+    let line = line.strip_suffix(b"\r\n").ok_or_else(|| wrong("a bare line feed"))?;
+    let text = std::str::from_utf8(line).map_err(|_| wrong("a chunk's size is no number"))?;
+    let (digits, signature) = text.split_once(';').map_or((text, None), |(digits, rest)| (digits, Some(rest)));
+    let is_signature = |text: &str| {
+        let hex = text.strip_prefix("chunk-signature=").unwrap_or("");
+        hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    match signature {
+        None if !signed => {}
+        Some(signature) if signed && is_signature(signature) => {}
+        _ => return Err(wrong("a chunk's extension is not the one expected")),
+    }
+    if !(1..=16).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(wrong("a chunk's size is no number"));
+    }
+    let size = u64::from_str_radix(digits, 16).map_err(|_| wrong("a chunk's size is no number"))?;
+    if size > limits::PUT_BYTES_MAX { Err(wrong("a chunk is larger than an object may be")) } else { Ok(size) }
 }
 
 #[cfg(test)]
@@ -115,24 +127,35 @@ mod tests {
     fn unsigned_chunks_are_cut_to_what_arrived() {
         let out = run(false, &[b"5\r\nab", b"cde\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n"]).expect("valid");
         assert_eq!(out, b"2\r\nab\r\n3\r\ncde\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\n\r\n");
-        let huge = run(false, &[b"ffffffffff\r\n", b"abc"]).expect("never collected");
+        let huge = run(false, &[b"ffffffff\r\n", b"abc"]).expect("never collected");
         assert_eq!(huge, b"3\r\nabc\r\n");
+    }
+
+    fn signed(size: &str) -> String {
+        format!("{size};chunk-signature={}\r\n", "0".repeat(64))
     }
 
     #[test]
     fn signed_chunks_pass_unchanged() {
-        let body: &[u8] = b"3;chunk-signature=00\r\nabc\r\n0;chunk-signature=11\r\n\r\n";
-        assert_eq!(run(true, &[body]).expect("valid"), body);
+        let body = format!("{}abc\r\n{}\r\n", signed("3"), signed("0")).into_bytes();
+        assert_eq!(run(true, &[&body]).expect("valid"), body);
         let bytes: Vec<&[u8]> = body.chunks(1).collect();
         assert_eq!(run(true, &bytes).expect("valid"), body);
-        assert!(run(true, &[b"1000001\r\n"]).is_err());
-        assert!(run(true, &[b"1000000\r\n"]).is_ok());
+        assert!(run(true, &[signed("1000001").as_bytes()]).is_err());
+        assert!(run(true, &[signed("1000000").as_bytes()]).is_ok());
     }
 
     #[test]
     fn malformed_sizes_are_refused() {
-        for bad in ["0x5\r\n", "+5\r\n", "-5\r\n", "\r\n", "5\n", " 5\r\n", "11111111111111111\r\n", "3\r\nabcd\r\n"] {
+        for bad in ["0x5", "+5", "-5", "", " 5", "5 ", "11111111111111111", "FFFFFFFFFFFFFFFF", "140000001"] {
+            assert!(run(false, &[format!("{bad}\r\n").as_bytes()]).is_err(), "{bad:?}");
+            assert!(run(true, &[signed(bad).as_bytes()]).is_err(), "{bad:?}");
+        }
+        for bad in ["5\n", "3\r\nabcd\r\n", "5;ext\r\n", "5;chunk-signature=00\r\n", &signed("5")] {
             assert!(run(false, &[bad.as_bytes()]).is_err(), "{bad:?}");
+        }
+        for bad in ["5\r\n", "5;ext\r\n", "5;chunk-signature=00\r\n", &signed("5;ext=1")] {
+            assert!(run(true, &[bad.as_bytes()]).is_err(), "{bad:?}");
         }
         assert!(run(false, &[&[b'1'; 2000]]).is_err());
     }

@@ -172,6 +172,11 @@ fn is_universal(key: &str) -> bool {
         || key.starts_with("x-amz-checksum-")
 }
 
+/// Whether a query names the plain verb.
+pub fn is_plain(pairs: &[(String, String)]) -> bool {
+    pairs.iter().all(|(key, _)| is_universal(key))
+}
+
 /// Refuses every query that is not exactly one known operation.
 pub fn check(method: &Method, level: Level, pairs: &[(String, String)]) -> Result<()> {
     let shapes = shapes(method, level).ok_or(Error::MethodNotAllowed)?;

@@ -19,13 +19,8 @@ use storage::{ObjectReader, ObjectWriter, Staged};
 /// reports a mismatch as the stream's last item, so nothing may be committed before this has returned.
 pub async fn receive(body: Option<StreamingBlob>, mut writer: ObjectWriter) -> Result<Staged> {
     if let Some(mut body) = body {
-        loop {
-            let next = tokio::time::timeout(limits::BODY_STALL_TIMEOUT, body.next()).await;
-            match next.map_err(|_| Error::RequestTimeout)? {
-                Some(Ok(bytes)) => writer.write(bytes).await?,
-                Some(Err(error)) => return Err(Error::body(error)),
-                None => break,
-            }
+        while let Some(bytes) = body.next().await {
+            writer.write(bytes.map_err(Error::body)?).await?;
         }
     }
     Ok(writer.finish().await?)

@@ -66,11 +66,8 @@ fn verify(request: &S3Request<DeleteObjectsInput>) -> Result<()> {
     if declared.is_empty() {
         return Err(Error::InvalidRequest("Missing required header for this request: Content-MD5".to_owned()));
     }
-    let framed =
-        request.headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"));
-    if framed || matches!(declared.checksum, Some(DeclaredChecksum::Trailer(_))) {
-        // The digests are of the body as it came, framing and all; no SDK frames this document.
-        return Err(Error::NotImplemented("DeleteObjects with an aws-chunked body".to_owned()));
+    if matches!(declared.checksum, Some(DeclaredChecksum::Trailer(_))) {
+        return Err(Error::NotImplemented("DeleteObjects with a trailer".to_owned()));
     }
     let digests = request.extensions.get::<BodyDigests>().and_then(|digests| digests.0.get());
     declared.verify(digests.ok_or(Error::Internal("the document has no digests"))?, None)

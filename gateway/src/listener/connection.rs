@@ -1,0 +1,429 @@
+//! The bytes of one connection on their way to hyper. A header block is held back until it is whole and `wire.rs` has passed
+//! it, the body is followed to its end, and the next request waits until this one is answered. So hyper never sees a byte
+//! whose meaning is in doubt. Bytes that are no request are replaced by one that the service answers with the refusal.
+//!
+//! hyper has one timer, for the time between requests. Those of a header block and of a body's progress are here.
+
+use super::wire::{self, BodyFraming, Chunks};
+use crate::error::Error;
+use crate::limits;
+use bytes::{Buf, Bytes, BytesMut};
+use futures::task::AtomicWaker;
+use http_body::{Frame, SizeHint};
+use s3s::{Body, StdError};
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+/// What hyper gets in place of bytes that are no request. The service knows, by the phase, and refuses it.
+const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
+
+/// What is read of the socket at once while a header block is awaited.
+const READ_BYTES: usize = 4 * 1024;
+
+/// What connection and service tell each other.
+#[derive(Clone, Default)]
+pub struct Phase(Arc<PhaseState>);
+
+#[derive(Default)]
+struct PhaseState {
+    /// A request has gone to hyper, and its answer is not done.
+    serving: AtomicBool,
+    answered: AtomicWaker,
+    refusal: Mutex<Option<Error>>,
+}
+
+impl Phase {
+    /// Why the request that hyper has now is no request, if it is none.
+    pub fn refusal(&self) -> Option<Error> {
+        self.0.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn refuse(&self, error: Error) {
+        *self.0.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    fn begin(&self) {
+        self.0.serving.store(true, Ordering::Release);
+    }
+
+    fn end(&self) {
+        self.0.serving.store(false, Ordering::Release);
+        self.0.answered.wake();
+    }
+
+    /// Whether the next request may go to hyper. If not, the task is woken when it may.
+    fn is_free(&self, context: &Context<'_>) -> bool {
+        self.0.answered.register(context.waker());
+        !self.0.serving.load(Ordering::Acquire)
+    }
+}
+
+/// An answer's body; when hyper is done with it, the connection waits for the next request.
+pub struct Answer {
+    body: Body,
+    phase: Phase,
+}
+
+impl Answer {
+    pub fn new(body: Body, phase: Phase) -> Self {
+        Self { body, phase }
+    }
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.phase.end();
+    }
+}
+
+/// Why a body ended that hyper reports as broken, if this connection broke it.
+pub fn body_fault(error: &hyper::Error) -> Option<Error> {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        if let Some(fault) = error.downcast_ref::<io::Error>() {
+            return match fault.kind() {
+                io::ErrorKind::TimedOut => Some(Error::RequestTimeout),
+                io::ErrorKind::InvalidData => Some(Error::BadHttp("the framing of a chunk")),
+                _ => None,
+            };
+        }
+        source = error.source();
+    }
+    None
+}
+
+#[derive(Debug)]
+enum Reading {
+    /// A header block, of which so many held bytes were looked at.
+    Head { seen: usize },
+    /// A whole block on its way to hyper.
+    Passing { left: usize, body: BodyFraming },
+    Length(u64),
+    Chunked(Chunks),
+    /// Nothing more will be believed.
+    Broken,
+}
+
+pub struct Connection {
+    stream: TcpStream,
+    phase: Phase,
+    reading: Reading,
+    /// Read from the socket, not yet given to hyper.
+    held: BytesMut,
+    head_deadline: Option<Pin<Box<Sleep>>>,
+    progress: Progress,
+    refused: bool,
+    farewell: Option<(Pin<Box<Sleep>>, u64)>,
+}
+
+impl Connection {
+    pub fn new(stream: TcpStream, phase: Phase) -> Self {
+        Self {
+            stream,
+            phase,
+            reading: Reading::Head { seen: 0 },
+            held: BytesMut::new(),
+            head_deadline: None,
+            progress: Progress::of_bodies(),
+            refused: false,
+            farewell: None,
+        }
+    }
+
+    /// Waits for a whole header block. `None`: the client has ended the connection.
+    fn poll_head(&mut self, context: &mut Context<'_>, mut seen: usize) -> Poll<io::Result<Option<Reading>>> {
+        loop {
+            if !self.phase.is_free(context) {
+                // Only the end of the connection is of interest now; a request that came early waits, and so does its rest.
+                if self.held.is_empty() && ready!(self.poll_hold(context))? == 0 {
+                    return Poll::Ready(Ok(None));
+                }
+                return Poll::Pending;
+            }
+            // Some clients send an empty line behind a body.
+            while seen == 0 && self.held.starts_with(b"\r\n") {
+                self.held.advance(2);
+            }
+            match wire::head_end(&self.held, seen) {
+                Ok(Some(end)) => {
+                    self.head_deadline = None;
+                    return Poll::Ready(Ok(Some(match wire::body_framing(&self.held[..end]) {
+                        Ok(body) => Reading::Passing { left: end, body },
+                        Err(error) => self.refuse(error),
+                    })));
+                }
+                Ok(None) => seen = self.held.len(),
+                Err(error) => return Poll::Ready(Ok(Some(self.refuse(error)))),
+            }
+            self.reading = Reading::Head { seen };
+            if !self.held.is_empty() {
+                let deadline = || Box::pin(tokio::time::sleep(limits::HEADER_READ_TIMEOUT));
+                if self.head_deadline.get_or_insert_with(deadline).as_mut().poll(context).is_ready() {
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+            if ready!(self.poll_hold(context))? == 0 {
+                return Poll::Ready(Ok(None));
+            }
+        }
+    }
+
+    fn refuse(&mut self, error: Error) -> Reading {
+        self.head_deadline = None;
+        self.refused = true;
+        self.phase.refuse(error);
+        self.held.clear();
+        self.held.extend_from_slice(STAND_IN);
+        Reading::Passing { left: STAND_IN.len(), body: BodyFraming::Length(0) }
+    }
+
+    fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut bytes = [0; READ_BYTES];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+        self.held.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Gives hyper what is held, or reads the socket for it.
+    fn poll_more(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.held.is_empty() {
+            let length = self.held.len().min(buffer.remaining());
+            buffer.put_slice(&self.held.split_to(length));
+            return Poll::Ready(Ok(()));
+        }
+        let before = buffer.filled().len();
+        match Pin::new(&mut self.stream).poll_read(context, buffer) {
+            Poll::Pending => self.progress.poll_wait(context),
+            Poll::Ready(read) => {
+                self.progress.came(buffer.filled().len() - before);
+                Poll::Ready(read)
+            }
+        }
+    }
+
+    /// What came beyond the body belongs to the next request.
+    fn keep_rest(&mut self, buffer: &mut ReadBuf<'_>, end: usize) {
+        let rest = &buffer.filled()[end..];
+        let mut held = BytesMut::with_capacity(rest.len() + self.held.len());
+        held.extend_from_slice(rest);
+        held.extend_from_slice(&self.held);
+        self.held = held;
+        buffer.set_filled(end);
+        self.reading = Reading::Head { seen: 0 };
+        self.progress = Progress::of_bodies();
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        loop {
+            match &mut this.reading {
+                Reading::Head { seen } => {
+                    let seen = *seen;
+                    match ready!(this.poll_head(context, seen))? {
+                        Some(next) => this.reading = next,
+                        None => return Poll::Ready(Ok(())),
+                    }
+                }
+                Reading::Passing { left, body } => {
+                    let length = (*left).min(buffer.remaining());
+                    buffer.put_slice(&this.held.split_to(length));
+                    *left -= length;
+                    if *left == 0 {
+                        this.phase.begin();
+                        this.reading = match body {
+                            BodyFraming::Length(0) => Reading::Head { seen: 0 },
+                            BodyFraming::Length(length) => Reading::Length(*length),
+                            BodyFraming::Chunked => Reading::Chunked(Chunks::default()),
+                        };
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Reading::Length(left) => {
+                    let left = *left;
+                    ready!(this.poll_more(context, buffer))?;
+                    let came = (buffer.filled().len() - before) as u64;
+                    if came < left {
+                        this.reading = Reading::Length(left - came);
+                    } else {
+                        let end = buffer.filled().len() - usize::try_from(came - left).unwrap_or(0);
+                        this.keep_rest(buffer, end);
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Reading::Chunked(_) => {
+                    ready!(this.poll_more(context, buffer))?;
+                    let Reading::Chunked(chunks) = &mut this.reading else { continue };
+                    match chunks.take(&buffer.filled()[before..]) {
+                        Ok(taken) if chunks.ended() => this.keep_rest(buffer, before + taken),
+                        Ok(_) => {}
+                        Err(error) => {
+                            buffer.set_filled(before);
+                            this.reading = Reading::Broken;
+                            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+                        }
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Reading::Broken => return Poll::Ready(Err(io::ErrorKind::InvalidData.into())),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    /// Closes the writing side, and if not everything was read also a bounded rest: a socket that is closed with unread bytes in it resets the
+    /// connection, and the client would not see its answer.
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.farewell.is_none() {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            let all_read = matches!(this.reading, Reading::Head { seen: 0 }) && this.held.is_empty();
+            if all_read && !this.refused {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        let begin = || (Box::pin(tokio::time::sleep(limits::DRAIN_TIMEOUT)), 0);
+        let (deadline, bytes) = this.farewell.get_or_insert_with(begin);
+        let mut scratch = [0; READ_BYTES];
+        while *bytes < limits::DRAIN_BYTES_MAX && deadline.as_mut().poll(context).is_pending() {
+            let mut buffer = ReadBuf::new(&mut scratch);
+            match ready!(Pin::new(&mut this.stream).poll_read(context, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => *bytes += buffer.filled().len() as u64,
+                Ok(()) | Err(_) => break,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Whether a body comes fast enough. Only time in which its reader waits for the client counts.
+struct Progress {
+    length: Duration,
+    bytes_min: u64,
+    /// The end of this window, and what came in it.
+    window: Option<(Pin<Box<Sleep>>, u64)>,
+    waited: bool,
+}
+
+impl Progress {
+    fn new(length: Duration, bytes_min: u64) -> Self {
+        Self { length, bytes_min, window: None, waited: false }
+    }
+
+    fn of_bodies() -> Self {
+        Self::new(limits::BODY_WINDOW, limits::BODY_WINDOW_BYTES_MIN)
+    }
+
+    fn came(&mut self, bytes: usize) {
+        match &mut self.window {
+            Some((_, sum)) if self.waited => *sum += bytes as u64,
+            // It was there before it was asked for: the client is not the slower one.
+            _ => self.window = None,
+        }
+        self.waited = false;
+    }
+
+    /// Pending, or an error when a window has ended with too little in it.
+    fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.waited = true;
+        loop {
+            let begin = || (Box::pin(tokio::time::sleep(self.length)), 0);
+            let (end, bytes) = self.window.get_or_insert_with(begin);
+            ready!(end.as_mut().poll(context));
+            if *bytes < self.bytes_min {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.window = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+
+    /// Windows of 200 ms with at least 100 bytes each; a piece comes every 20 ms.
+    async fn outcome(piece_bytes: usize, pieces: u32) -> io::Result<()> {
+        let mut progress = Progress::new(Duration::from_millis(200), 100);
+        for _ in 0..pieces {
+            if let Poll::Ready(ended) = progress.poll_wait(&mut Context::from_waker(Waker::noop())) {
+                return ended;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            progress.came(piece_bytes);
+        }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_body_makes_progress_or_ends() {
+        let (fast, slow, small) = tokio::join!(outcome(100, 30), outcome(1, 30), outcome(1, 2));
+        assert!(fast.is_ok());
+        assert_eq!(slow.expect_err("too slow").kind(), io::ErrorKind::TimedOut);
+        assert!(small.is_ok(), "a small body has the time of one window");
+    }
+
+    #[tokio::test]
+    async fn what_waited_for_its_reader_is_never_slow() {
+        let mut progress = Progress::new(Duration::from_millis(1), 100);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(progress.poll_wait(&mut context).is_pending());
+        progress.came(1);
+        progress.came(1);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(progress.poll_wait(&mut context).is_pending(), "a new window");
+    }
+}
