@@ -7,6 +7,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import raw  # noqa: E402
 import weir  # noqa: E402  (the folder must be on the path first)
 
 
@@ -53,3 +54,26 @@ def require():
         return path
 
     return require
+
+
+class Scene:
+    """A server of its own with one bucket, whose whole state is known."""
+
+    def __init__(self, server):
+        self.server = server
+        self.s3 = weir.boto3_client(server)
+        self.bucket = "raw-requests"
+        self.s3.create_bucket(Bucket=self.bucket)
+        self.s3.put_object(Bucket=self.bucket, Key="secret", Body=b"do not copy")
+        self.before = raw.state(server, self.s3)
+
+    def assert_unchanged(self):
+        assert raw.state(self.server, self.s3) == self.before
+        assert raw.settled_staging(self.server) == []
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    running = weir.Server(tmp_path_factory.mktemp("scene") / "data").start()
+    yield Scene(running)
+    assert running.stop() == 0, "SIGTERM must end the server with exit status 0"
