@@ -51,8 +51,12 @@ pub fn parse(headers: &HeaderMap, metadata: Option<Metadata>) -> Result<Attribut
 
 /// Refuses what a write asks for and would not get.
 pub fn refuse_unsupported(headers: &HeaderMap) -> Result<()> {
-    for name in headers.keys() {
+    for (name, value) in headers {
         let name = name.as_str();
+        // Today's rclone says of every bucket that it needs no lock.
+        if name == "x-amz-bucket-object-lock-enabled" && value.as_bytes().eq_ignore_ascii_case(b"false") {
+            continue;
+        }
         if UNSUPPORTED.contains(&name) || UNSUPPORTED_FAMILIES.iter().any(|family| name.starts_with(family)) {
             return Err(Error::NotImplemented(format!("The header {name}")));
         }
@@ -137,6 +141,7 @@ mod tests {
             ("x-amz-server-side-encryption", "AES256"),
             ("x-amz-server-side-encryption-customer-key", "k"),
             ("x-amz-object-lock-mode", "GOVERNANCE"),
+            ("x-amz-bucket-object-lock-enabled", "true"),
             ("x-amz-tagging", "a=b"),
             ("x-amz-acl", "public-read"),
             ("x-amz-grant-read", "id=1"),
@@ -146,5 +151,6 @@ mod tests {
         }
         assert!(refuse_unsupported(&headers(&[("x-amz-acl", "private"), ("x-amz-storage-class", "STANDARD")])).is_ok());
         assert!(refuse_unsupported(&headers(&[("x-amz-storage-class", "GLACIER")])).is_err());
+        assert!(refuse_unsupported(&headers(&[("x-amz-bucket-object-lock-enabled", "false")])).is_ok());
     }
 }
