@@ -1,11 +1,11 @@
 //! Headers that S3 ignores when they are malformed and that s3s refuses: a `Range` that is not one valid range, a date in a
-//! condition that is none. They cannot be dropped before s3s, as most clients sign them; so such a request takes this way:
+//! condition that is none. And a `Range` beyond 2^63, which s3s cannot read. They cannot be dropped before s3s, as most clients sign them; so such a request takes this way:
 //! s3s verifies its signature, then it is asked again without these headers and with the verified key in place of the
 //! signature.
 
 use crate::guard::query_pairs;
 use common::ByteRange;
-use http::{Extensions, HeaderMap, HeaderName, Method, Uri, header};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use s3s::dto::{Timestamp, TimestampFormat};
 use s3s::route::S3Route;
 use s3s::service::S3Service;
@@ -29,7 +29,8 @@ impl Lenient {
 #[async_trait::async_trait]
 impl S3Route for Lenient {
     fn is_match(&self, method: &Method, _: &Uri, headers: &HeaderMap, _: &mut Extensions) -> bool {
-        (method == Method::GET || method == Method::HEAD) && ignored(headers).next().is_some()
+        (method == Method::GET || method == Method::HEAD)
+            && (ignored(headers).next().is_some() || smaller_range(headers).is_some())
     }
 
     /// The inner service decides, with the identity of the verified key.
@@ -38,6 +39,9 @@ impl S3Route for Lenient {
     }
 
     async fn call(&self, mut request: S3Request<Body>) -> S3Result<S3Response<Body>> {
+        if let Some(range) = smaller_range(&request.headers) {
+            request.headers.insert(header::RANGE, range);
+        }
         let dropped: Vec<HeaderName> = ignored(&request.headers).collect();
         for name in dropped {
             request.headers.remove(name);
@@ -58,6 +62,22 @@ impl S3Route for Lenient {
         answer.headers = head.headers;
         Ok(answer)
     }
+}
+
+/// A range that s3s cannot read in numbers that it can. No object has as many bytes, so it names the same ones.
+fn smaller_range(headers: &HeaderMap) -> Option<HeaderValue> {
+    const LARGEST: u64 = i64::MAX.unsigned_abs();
+    let text = headers.get(header::RANGE)?.to_str().ok()?;
+    let range = ByteRange::parse(text).ok()?;
+    if s3s::dto::Range::parse(text).is_ok() {
+        return None;
+    }
+    let text = match range {
+        ByteRange::FromTo(first, last) => format!("bytes={}-{}", first.min(LARGEST), last.min(LARGEST)),
+        ByteRange::From(first) => format!("bytes={}-", first.min(LARGEST)),
+        ByteRange::Last(length) => format!("bytes=-{}", length.min(LARGEST)),
+    };
+    HeaderValue::try_from(text).ok()
 }
 
 /// The headers of a read that S3 would ignore.
@@ -102,6 +122,20 @@ mod tests {
         assert_eq!(dropped(header::IF_MODIFIED_SINCE, "yesterday"), 1);
         assert_eq!(dropped(header::IF_UNMODIFIED_SINCE, "784111777"), 1);
         assert_eq!(dropped(header::IF_RANGE, "nonsense"), 0);
+    }
+
+    #[test]
+    fn large_ranges_become_readable() {
+        let smaller = |range: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RANGE, HeaderValue::from_static(range));
+            smaller_range(&headers).map(|value| value.to_str().expect("ASCII").to_owned())
+        };
+        assert_eq!(smaller("bytes=0-5"), None);
+        assert_eq!(smaller("bytes=5-2"), None);
+        assert_eq!(smaller("bytes=0-18446744073709551615").as_deref(), Some("bytes=0-9223372036854775807"));
+        assert_eq!(smaller("bytes=99999999999999999999-").as_deref(), Some("bytes=9223372036854775807-"));
+        assert_eq!(smaller("bytes=-99999999999999999999").as_deref(), Some("bytes=-9223372036854775807"));
     }
 
     #[test]

@@ -267,6 +267,12 @@ def test_a_range_that_is_none_is_ignored(scene, value):
         assert (answer.status, answer.body) == (200, b"do not copy")
 
 
+@pytest.mark.parametrize("value, status", [("bytes=0-99999999999999999999999", 206), ("bytes=-99999999999999999999999", 206), ("bytes=0-10", 206)])
+def test_a_range_beyond_the_end_ends_there(scene, value, status):
+    answer = raw.ask(scene.server, Signed(scene.server, "GET", f"/{scene.bucket}/secret", headers={"range": value}).bytes())
+    assert (answer.status, answer.body) == (status, b"do not copy")
+
+
 @pytest.mark.parametrize("value", ["bytes=11-", "bytes=99-100", "bytes=18446744073709551615-", "bytes=99999999999999999999999-", "bytes=-0"])
 def test_a_range_outside_is_416(scene, value):
     request = Signed(scene.server, "GET", f"/{scene.bucket}/secret", headers={"range": value})

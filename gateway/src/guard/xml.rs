@@ -23,6 +23,9 @@ impl Bounds {
     pub const SMALL: Self = Self { bytes: limits::DOCUMENT_BYTES_MAX, nodes: limits::DOCUMENT_NODES_MAX };
 }
 
+/// Elements that hold a number, in any document that is parsed here.
+const NUMBERS: [&[u8]; 1] = [b"PartNumber"];
+
 /// Whether s3s may parse this document.
 pub fn check(document: &[u8], bounds: Bounds) -> Result<(), Error> {
     if document.len() > bounds.bytes {
@@ -31,18 +34,29 @@ pub fn check(document: &[u8], bounds: Bounds) -> Result<(), Error> {
     let refused = |what| Err(Error::MalformedXml(what));
     let mut reader = Reader::from_reader(document);
     let (mut depth, mut nodes) = (0_usize, 0_usize);
+    // The text so far of an element that is a number. s3s reads the digits that a text begins with.
+    let mut number: Option<Vec<u8>> = None;
     loop {
         let Ok(event) = reader.read_event() else { return refused("The document is not well-formed") };
         match event {
-            Event::Start(_) => {
+            Event::Start(start) => {
                 depth += 1;
                 nodes += 1;
+                number = NUMBERS.contains(&start.local_name().as_ref()).then(Vec::new);
             }
             Event::Empty(_) | Event::Comment(_) => nodes += 1,
-            Event::End(_) => match depth.checked_sub(1) {
-                Some(outside) => depth = outside,
-                None => return refused("An element ends that did not begin"),
-            },
+            Event::End(_) => {
+                let Some(outside) = depth.checked_sub(1) else { return refused("An element ends that did not begin") };
+                depth = outside;
+                if number.take().is_some_and(|text| text.is_empty() || !text.iter().all(u8::is_ascii_digit)) {
+                    return refused("A number has other characters than digits");
+                }
+            }
+            Event::Text(text) => {
+                if let Some(number) = &mut number {
+                    number.extend_from_slice(&text);
+                }
+            }
             Event::DocType(_) => return refused("A document type is not accepted"),
             Event::CData(_) => return refused("CDATA is not accepted: escape the text"),
             Event::PI(_) => return refused("A processing instruction is not accepted"),
@@ -51,8 +65,11 @@ pub fn check(document: &[u8], bounds: Bounds) -> Result<(), Error> {
                 if resolve_xml_entity(name).is_none() && !matches!(entity.resolve_char_ref(), Ok(Some(_))) {
                     return refused("An entity is not defined");
                 }
+                if number.is_some() {
+                    return refused("A number has other characters than digits");
+                }
             }
-            Event::Text(_) | Event::Decl(_) => {}
+            Event::Decl(_) => {}
             Event::Eof if depth == 0 => return Ok(()),
             Event::Eof => return refused("The document ends before its elements"),
         }
@@ -95,6 +112,14 @@ mod tests {
             "<a>&#xD800;</a>",
         ] {
             assert_eq!(code(bad), "MalformedXML", "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_digits() {
+        assert_eq!(code("<Part><PartNumber>12</PartNumber><ETag>1e0</ETag></Part>"), "ok");
+        for bad in ["1e0", "-1", "+1", "0x1", " 1", "1&#50;", "", "1<!-- -->x"] {
+            assert_eq!(code(&format!("<PartNumber>{bad}</PartNumber>")), "MalformedXML", "{bad}");
         }
     }
 
