@@ -1,9 +1,11 @@
 //! What stands before s3s and enforces what s3s 0.14.1 does not: known queries only (`guard/query.rs`), signed headers and
-//! one credential mechanism (`guard/credentials.rs`), bounded framing (`guard/framing.rs`) and documents (`guard/xml.rs`), one host. Behind s3s it
-//! completes the answer: ids, error documents, bodies that HTTP does not allow, and the line in the log.
+//! one credential mechanism (`guard/credentials.rs`), bounded framing (`guard/framing.rs`) and documents (`guard/xml.rs`),
+//! one host. Behind s3s it completes the answer: control characters (`guard/control.rs`), ids, error documents, bodies that
+//! HTTP does not allow, and the line in the log.
 
 mod answer;
 mod body;
+mod control;
 mod credentials;
 mod framing;
 mod query;
@@ -96,7 +98,8 @@ impl Guard {
             // A client that sends its body must not find the connection reset instead of the refusal.
             lent.drain().await;
         }
-        exchange.complete(answer, operation.0.get().map_or("-", String::as_str)).await
+        let operation = operation.0.get().map_or("-", String::as_str);
+        exchange.complete(control::escape(operation, answer), operation).await
     }
 }
 

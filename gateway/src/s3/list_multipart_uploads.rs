@@ -92,7 +92,7 @@ async fn page(service: &Service, list: ListUploadsRequest) -> Result<UploadsPage
 
 type Start = (Option<(String, Option<UploadId>)>, Option<String>);
 
-/// An upload id counts beside a key only; a key marker that is a common prefix skips it.
+/// An upload id counts beside a key only; a key marker in a common prefix skips that prefix.
 fn start(key_marker: &str, upload_id_marker: &str, prefix: &str, delimiter: Option<&str>) -> Result<Start> {
     let upload = match upload_id_marker {
         "" => None,
@@ -100,8 +100,8 @@ fn start(key_marker: &str, upload_id_marker: &str, prefix: &str, delimiter: Opti
     };
     Ok(match listing::after_marker(Some(key_marker), prefix, delimiter) {
         After::Beginning => (None, None),
-        After::Prefix(marker) if upload.is_none() => (Some((marker.clone(), None)), Some(marker)),
-        After::Prefix(marker) | After::Key(marker) => (Some((marker, upload)), None),
+        After::Prefix(common) => (None, Some(common)),
+        After::Key(marker) => (Some((marker, upload)), None),
     })
 }
 
@@ -118,7 +118,8 @@ mod tests {
         assert_eq!(start("a", "", "", None).expect("key"), (Some(("a".to_owned(), None)), None));
         assert_eq!(start("a", &text, "", None).expect("both"), (Some(("a".to_owned(), Some(id))), None));
         let prefix = "a/".to_owned();
-        assert_eq!(start("a/", "", "", Some("/")).expect("prefix"), (Some((prefix.clone(), None)), Some(prefix)));
+        assert_eq!(start("a/", "", "", Some("/")).expect("prefix"), (None, Some(prefix.clone())));
+        assert_eq!(start("a/b", &text, "", Some("/")).expect("below it"), (None, Some(prefix)));
         assert!(start("a", "nonsense", "", None).is_err());
     }
 }

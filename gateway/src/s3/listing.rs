@@ -76,17 +76,15 @@ pub fn after_entry(entry: &ListEntry) -> After {
     }
 }
 
-/// Where a page after a marker begins. A marker that is a common prefix of this listing is what `NextMarker` said on the
-/// page before, so the whole prefix is skipped; S3's documentation promises no more, and clients rely on it.
+/// Where a page after a marker begins: behind every entry whose name is not greater. So a marker in a common prefix of this
+/// listing skips all of that prefix, be it the `NextMarker` of the page before, or a key below it.
 pub fn after_marker(marker: Option<&str>, prefix: &str, delimiter: Option<&str>) -> After {
     let Some(marker) = marker.filter(|marker| !marker.is_empty()) else { return After::Beginning };
-    if let (Some(delimiter), Some(rest)) = (delimiter, marker.strip_prefix(prefix)) {
-        let first = rest.find(delimiter).map(|at| at + delimiter.len());
-        if first == Some(rest.len()) {
-            return After::Prefix(marker.to_owned());
-        }
+    let rest = marker.strip_prefix(prefix);
+    match delimiter.and_then(|delimiter| rest?.find(delimiter).map(|at| at + delimiter.len())) {
+        Some(end) => After::Prefix(marker[..prefix.len() + end].to_owned()),
+        None => After::Key(marker.to_owned()),
     }
-    After::Key(marker.to_owned())
 }
 
 /// A continuation token: base64url of `k` or `p` and the name after which to go on. Opaque to clients.
@@ -194,8 +192,9 @@ mod tests {
         assert_eq!(after_marker(Some(""), "", Some("/")), After::Beginning);
         assert_eq!(after_marker(Some("a/"), "", None), key("a/"));
         assert_eq!(after_marker(Some("a/"), "", Some("/")), prefix("a/"));
-        assert_eq!(after_marker(Some("a/b"), "", Some("/")), key("a/b"));
-        assert_eq!(after_marker(Some("a/b/"), "", Some("/")), key("a/b/"));
+        assert_eq!(after_marker(Some("a/b"), "", Some("/")), prefix("a/"));
+        assert_eq!(after_marker(Some("a/b/"), "", Some("/")), prefix("a/"));
+        assert_eq!(after_marker(Some("b"), "a/", Some("/")), key("b"));
         assert_eq!(after_marker(Some("a/b/"), "a/", Some("/")), prefix("a/b/"));
         assert_eq!(after_marker(Some("a/"), "a/", Some("/")), key("a/"));
         assert_eq!(after_marker(Some("a--b--"), "a--", Some("--")), prefix("a--b--"));
