@@ -64,15 +64,17 @@ pub fn cargo_tool(root: &Path, cache: &Path, name: &str, version: &str) -> Resul
     Ok(binary)
 }
 
-/// A client that comes as a Debian package.
+/// A client, or a proxy to stand before the server, that comes as a Debian package.
 pub struct DebianClient {
     pub package: &'static str,
     pub binary: &'static str,
 }
 
-pub const DEBIAN_CLIENTS: [DebianClient; 2] = [
+pub const DEBIAN_CLIENTS: [DebianClient; 4] = [
     DebianClient { package: "awscli", binary: "/usr/bin/aws" },
     DebianClient { package: "s3cmd", binary: "/usr/bin/s3cmd" },
+    DebianClient { package: "nginx-light", binary: "/usr/sbin/nginx" },
+    DebianClient { package: "haproxy", binary: "/usr/sbin/haproxy" },
 ];
 
 /// Installs the clients that are missing, and returns a line for each that stays so.
@@ -85,7 +87,8 @@ pub fn debian_clients(directory: &Path) -> Vec<String> {
     if is_root(directory) && Path::new("/usr/bin/apt-get").exists() {
         let apt = |arguments: &[&str]| {
             let mut command = command::new("/usr/bin/apt-get", directory);
-            command.env("DEBIAN_FRONTEND", "noninteractive").args(["-qq", "-o", "DPkg::Lock::Timeout=300"]);
+            // In run level 1 no package starts a service of its own.
+            command.env("RUNLEVEL", "1").env("DEBIAN_FRONTEND", "noninteractive").args(["-qq", "-o", "DPkg::Lock::Timeout=300"]);
             command::succeeds(command.args(arguments).stdout(std::process::Stdio::null())).unwrap_or(false)
         };
         // A stale package list is no reason to give up: the install says what it needs.
