@@ -1,14 +1,18 @@
+import os
 import shutil
 import sys
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import everyday  # noqa: E402  (the folder must be on the path first)
+import matrix  # noqa: E402
 import raw  # noqa: E402
-import weir  # noqa: E402  (the folder must be on the path first)
+import weir  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +49,18 @@ def bucket(s3, name):
     return name
 
 
+@pytest.fixture(scope="session")
+def many_keys(server):
+    """A bucket whose listing has more than one page, for reading."""
+    s3 = weir.boto3_client(server)
+    bucket = f"many-{uuid.uuid4().hex[:20]}"
+    s3.create_bucket(Bucket=bucket)
+    keys = {f"{folder}/key-{index:04}" for folder in "ab" for index in range(550)}
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda key: s3.put_object(Bucket=bucket, Key=key, Body=b"x"), sorted(keys)))
+    return bucket, keys
+
+
 @pytest.fixture
 def require():
     def require(program):
@@ -77,3 +93,51 @@ def scene(tmp_path_factory):
     running = weir.Server(tmp_path_factory.mktemp("scene") / "data").start()
     yield Scene(running)
     assert running.stop() == 0, "SIGTERM must end the server with exit status 0"
+
+
+# The table of clients and operations.
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "operation(name): a row of docs/clients.md")
+    config.matrix = matrix.Matrix()
+    config.matrix.everyday = everyday.OPERATIONS
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    kept, lacking = [], []
+    for item in items:
+        mark = item.get_closest_marker("operation")
+        if mark is None:
+            kept.append(item)
+            continue
+        kind = item.callspec.params["client"]
+        item.cell = config.matrix.cell(kind.label, mark.args[0], mark.args[0] in everyday.OPERATIONS)
+        item.cell.lacks = kind.lacks.get(mark.args[0])
+        limit = kind.limits.get(mark.args[0])
+        if limit:
+            item.cell.limit = limit
+            item.add_marker(pytest.mark.xfail(reason=limit, strict=True))
+        (lacking if item.cell.lacks else kept).append(item)
+    config.hook.pytest_deselected(items=lacking)
+    items[:] = kept
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    cell = getattr(item, "cell", None)
+    if cell is None or (report.when != "call" and report.outcome == "passed"):
+        return
+    cell.outcomes.append("passed" if hasattr(report, "wasxfail") and report.outcome == "skipped" else report.outcome)
+    client = item.funcargs.get("client")
+    if client is not None and cell.version is None:
+        cell.version = client.version()
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.matrix.cells:
+        terminalreporter.write_line(config.matrix.summary())
+    if os.environ.get("WEIR_MATRIX"):
+        config.matrix.save(os.environ["WEIR_MATRIX"])

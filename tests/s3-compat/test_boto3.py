@@ -9,10 +9,13 @@ import time
 import urllib.error
 import urllib.request
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+import everyday
 import weir
+from everyday import Everyday, clients
 
 PART = 5 * 1024 * 1024
 
@@ -26,6 +29,74 @@ def refused(call, **arguments):
 
 def body_of(s3, bucket, key, **arguments):
     return s3.get_object(Bucket=bucket, Key=key, **arguments)["Body"].read()
+
+
+class Boto3(everyday.Client):
+    label = {"1.26": "boto3 of 2023", "1.34": "boto3 of 2024"}.get(boto3.__version__[:4], "boto3")
+    lacks = {
+        "resume a download": "boto3 begins a file anew",
+        "sync up and down, `diff -r`": "boto3 sends files; a program walks the tree",
+    }
+
+    def __init__(self, server, home):
+        super().__init__(server, home)
+        self.s3 = weir.boto3_client(server)
+
+    @classmethod
+    def program(cls):
+        return boto3.__file__
+
+    def version(self):
+        return f"boto3 {boto3.__version__}"
+
+    def make_bucket(self, bucket):
+        self.s3.create_bucket(Bucket=bucket)
+
+    def buckets(self):
+        return [bucket["Name"] for bucket in self.s3.list_buckets()["Buckets"]]
+
+    def remove_bucket(self, bucket):
+        self.s3.delete_bucket(Bucket=bucket)
+
+    def put(self, path, bucket, key):
+        self.s3.upload_file(str(path), bucket, key)
+
+    def get(self, bucket, key, path):
+        self.s3.download_file(bucket, key, str(path))
+
+    def keys(self, bucket, prefix=""):
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+
+    def read_range(self, bucket, key, first, length):
+        return body_of(self.s3, bucket, key, Range=f"bytes={first}-{first + length - 1}")
+
+    def copy(self, bucket, key, to):
+        self.s3.copy({"Bucket": bucket, "Key": key}, bucket, to)
+
+    def move(self, bucket, key, to):
+        self.copy(bucket, key, to)
+        self.delete(bucket, key)
+
+    def put_with_metadata(self, path, bucket, key, content_type, name, value):
+        self.s3.upload_file(str(path), bucket, key, ExtraArgs={"ContentType": content_type, "Metadata": {name: value}})
+
+    def presign(self, bucket, key):
+        return self.s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": key}, ExpiresIn=60)
+
+    def delete(self, bucket, key):
+        self.s3.delete_object(Bucket=bucket, Key=key)
+
+    def delete_folder(self, bucket, folder):
+        objects = [{"Key": key} for key in self.keys(bucket, folder + "/")]
+        assert "Errors" not in self.s3.delete_objects(Bucket=bucket, Delete={"Objects": objects})
+
+
+client = clients(Boto3)
+
+
+class TestEveryday(Everyday):
+    pass
 
 
 # Buckets

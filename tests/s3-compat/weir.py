@@ -28,6 +28,9 @@ def binary():
 class Server:
     """`weir serve` on a data folder. The port stays the same over restarts, so that clients can retry."""
 
+    # What a client needs to trust the endpoint; there is no TLS here.
+    certificate = None
+
     def __init__(self, data, log=None, flags=()):
         self.data = Path(data)
         self.flags = list(flags)
@@ -131,7 +134,7 @@ def client_environment(server, home):
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_PAGER": "",
-    }
+    } | ({"AWS_CA_BUNDLE": str(server.certificate)} if server.certificate else {})
 
 
 def run(command, env=None, cwd=None, may_fail=False, timeout=280):
@@ -156,6 +159,7 @@ def boto3_client(server, access_key=ACCESS_KEY, secret_key=SECRET_KEY, **config)
         region_name=REGION,
         aws_access_key_id=access_key,
         aws_secret_access_key=secret_key,
+        verify=server.certificate and str(server.certificate),
         config=Config(signature_version="s3v4", **settings),
     )
 

@@ -70,25 +70,37 @@ pub struct DebianClient {
     pub binary: &'static str,
 }
 
-pub const DEBIAN_CLIENTS: [DebianClient; 4] = [
+pub const DEBIAN_CLIENTS: [DebianClient; 9] = [
     DebianClient { package: "awscli", binary: "/usr/bin/aws" },
-    DebianClient { package: "s3cmd", binary: "/usr/bin/s3cmd" },
-    DebianClient { package: "nginx-light", binary: "/usr/sbin/nginx" },
+    DebianClient { package: "curl", binary: "/usr/bin/curl" },
     DebianClient { package: "haproxy", binary: "/usr/sbin/haproxy" },
+    DebianClient { package: "nginx-light", binary: "/usr/sbin/nginx" },
+    DebianClient { package: "openssl", binary: "/usr/bin/openssl" },
+    DebianClient { package: "rclone", binary: "/usr/bin/rclone" },
+    DebianClient { package: "restic", binary: "/usr/bin/restic" },
+    DebianClient { package: "s3cmd", binary: "/usr/bin/s3cmd" },
+    DebianClient { package: "s3fs", binary: "/usr/bin/s3fs" },
 ];
+
+/// A machine with an init would start their services, on port 80.
+fn may_install(client: &DebianClient) -> bool {
+    !["haproxy", "nginx-light"].contains(&client.package) || !Path::new("/run/systemd/system").exists()
+}
 
 /// Installs the clients that are missing, and returns a line for each that stays so.
 pub fn debian_clients(directory: &Path) -> Vec<String> {
     let missing = |client: &&DebianClient| !Path::new(client.binary).exists();
-    let packages: Vec<_> = DEBIAN_CLIENTS.iter().filter(missing).map(|client| client.package).collect();
-    if packages.is_empty() {
-        return Vec::new();
-    }
-    if is_root(directory) && Path::new("/usr/bin/apt-get").exists() {
+    let wanted = DEBIAN_CLIENTS.iter().filter(missing).filter(|client| may_install(client));
+    let packages: Vec<_> = wanted.map(|client| client.package).collect();
+    if !packages.is_empty() && is_root(directory) && Path::new("/usr/bin/apt-get").exists() {
         let apt = |arguments: &[&str]| {
             let mut command = command::new("/usr/bin/apt-get", directory);
-            // In run level 1 no package starts a service of its own.
-            command.env("RUNLEVEL", "1").env("DEBIAN_FRONTEND", "noninteractive").args(["-qq", "-o", "DPkg::Lock::Timeout=300"]);
+            // Without an init too a package may start its service; not in run level 1.
+            command.env("RUNLEVEL", "1").env("DEBIAN_FRONTEND", "noninteractive").args([
+                "-qq",
+                "-o",
+                "DPkg::Lock::Timeout=300",
+            ]);
             command::succeeds(command.args(arguments).stdout(std::process::Stdio::null())).unwrap_or(false)
         };
         // A stale package list is no reason to give up: the install says what it needs.

@@ -5,6 +5,7 @@
 
 mod bigtree;
 mod cache;
+mod clients;
 mod command;
 mod crash;
 mod test;
@@ -29,6 +30,8 @@ enum Verb {
     Tidy,
     /// Run the simulated power cuts and kill the real server under load
     Crash(crash::Options),
+    /// Run the clients' operations alone and compare or write their table, docs/clients.md
+    Clients(clients::Options),
     /// Send a large tree up and down with aws, s3cmd and presigned URLs while the server is being killed
     Bigtree(bigtree::Options),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
         Verb::Test => test::run(root),
         Verb::Tidy => tidy::run(root),
         Verb::Crash(options) => crash::run(root, &options),
+        Verb::Clients(options) => clients::run(root, &options),
         Verb::Bigtree(options) => bigtree::run(root, &options),
     };
     match outcome {

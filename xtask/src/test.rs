@@ -1,6 +1,7 @@
 //! `cargo xtask test`: everything that must pass before a change is merged, for people and for CI alike. It installs
 //! what it needs, goes on after a failure, and ends with one line `N passed, N failed`.
 
+use crate::clients::{EARLIER, Session, TODAY};
 use crate::{cache, command, crash, tidy};
 use anyhow::Result;
 use std::ops::AddAssign;
@@ -9,14 +10,11 @@ use std::time::{Duration, Instant};
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
-/// The client tests that also run with the clients of before 2025, which send no checksums of their own accord.
-const TESTS_OF_BOTH_ERAS: [&str; 1] = ["test_boto3.py"];
-
 #[derive(Debug, Default, Clone, Copy, PartialEq)]
-struct Tally {
-    passed: u64,
-    failed: u64,
-    skipped: u64,
+pub struct Tally {
+    pub passed: u64,
+    pub failed: u64,
+    pub skipped: u64,
 }
 
 impl AddAssign for Tally {
@@ -31,6 +29,14 @@ impl Tally {
     /// A step that has no tests of its own counts as one.
     fn of(succeeded: bool) -> Self {
         Self { passed: u64::from(succeeded), failed: u64::from(!succeeded), skipped: 0 }
+    }
+
+    pub fn of_pytest(succeeded: bool, lines: &[String]) -> Self {
+        let mut tally = lines.iter().rev().find_map(|line| parse_pytest_summary(line)).unwrap_or_default();
+        if !succeeded && tally.failed == 0 {
+            tally.failed = 1;
+        }
+        tally
     }
 
     fn verdict(self) -> String {
@@ -70,26 +76,27 @@ pub fn run(root: &Path) -> Result<bool> {
 }
 
 fn steps_with_server(root: &Path, cache: &Path, server: &Path, steps: &mut Steps<'_>) {
-    let tests = root.join("tests/s3-compat");
-    let mut today = None;
+    let session = Session::new(root, cache, server);
+    let mut ready = false;
     steps.take("clients", || {
         for line in cache::debian_clients(root) {
             println!("{line}");
         }
-        today = Some(cache::python_environment(cache, &tests.join("requirements.txt"))?);
+        session.environment(&TODAY)?;
+        ready = true;
         Ok(Tally::of(true))
     });
-    let Some(today) = today else {
+    if !ready {
         println!("\nno Python environment: no client tests, no README commands");
         return;
-    };
-    steps.take("client tests", || pytest(&tests, &today, server, &["--ignore=test_readme.py"]));
-    steps.take("client tests, clients of 2023", || {
-        let of_2023 = cache::python_environment(cache, &tests.join("requirements-2023.txt"))?;
-        pytest(&tests, &of_2023, server, &TESTS_OF_BOTH_ERAS)
-    });
+    }
+    steps.take("client tests", || session.pytest(&TODAY, &["--ignore=test_readme.py"]));
+    for era in &EARLIER {
+        steps.take(&format!("client tests, clients of {}", era.name), || session.pytest(era, &[]));
+    }
+    steps.take("client matrix", || session.matrix(false).map(Tally::of));
     steps.take("crash", || crash::run(root, &crash::Options { short: true, ..Default::default() }).map(Tally::of));
-    steps.take("README commands", || pytest(&tests, &today, server, &["test_readme.py"]));
+    steps.take("README commands", || session.pytest(&TODAY, &["test_readme.py"]));
 }
 
 /// Runs steps one after the other and keeps their results and times.
@@ -129,19 +136,6 @@ fn cargo_test(root: &Path, cache: &Path) -> Result<Tally> {
         tally += result;
     }
     // A test binary that does not build or is killed prints no result line.
-    if !succeeded && tally.failed == 0 {
-        tally.failed = 1;
-    }
-    Ok(tally)
-}
-
-fn pytest(tests: &Path, environment: &Path, server: &Path, arguments: &[&str]) -> Result<Tally> {
-    let mut pytest = command::new(environment.join("bin/python"), tests);
-    pytest.args(["-m", "pytest", "-q", "-rfEs", "--tb=short", "-p", "no:cacheprovider"]).args(arguments);
-    pytest.env("WEIR_BINARY", server).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
-    pytest.env("PATH", command::path_with(&environment.join("bin"))?);
-    let (succeeded, lines) = command::show_and_keep(&mut pytest)?;
-    let mut tally = lines.iter().rev().find_map(|line| parse_pytest_summary(line)).unwrap_or_default();
     if !succeeded && tally.failed == 0 {
         tally.failed = 1;
     }

@@ -163,7 +163,10 @@ impl http_body::Body for GuardedBody {
 
     fn is_end_stream(&self) -> bool {
         // With a digester the end has to be polled for, once, even of an empty body.
-        self.digester.is_none() && self.document.is_none() && self.framed.is_empty() && self.inner.as_ref().is_none_or(Incoming::is_end_stream)
+        self.digester.is_none()
+            && self.document.is_none()
+            && self.framed.is_empty()
+            && self.inner.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -71,14 +71,8 @@ fn is_presign_key(key: &str) -> bool {
     PRESIGN_KEYS.contains(&key)
 }
 
-const PRESIGN_KEYS: [&str; 6] = [
-    "X-Amz-Algorithm",
-    "X-Amz-Credential",
-    "X-Amz-Date",
-    "X-Amz-Expires",
-    "X-Amz-SignedHeaders",
-    "X-Amz-Signature",
-];
+const PRESIGN_KEYS: [&str; 6] =
+    ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature"];
 
 /// A query that is half signed is refused: s3s would take it for an anonymous one. So is one that says a thing twice, where
 /// two readers could read different ones. Returns the claimed key.
@@ -97,7 +91,9 @@ fn check_presigned(headers: &HeaderMap, query: &[(String, String)], region: &str
         return Err(Error::QueryAuthorization("X-Amz-Algorithm only supports \"AWS4-HMAC-SHA256\""));
     }
     if sigv4::parse_timestamp(date).is_none() {
-        return Err(Error::QueryAuthorization("X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\""));
+        return Err(Error::QueryAuthorization(
+            "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"",
+        ));
     }
     if expires.is_empty() || !expires.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Error::QueryAuthorization("X-Amz-Expires should be a number"));
@@ -235,7 +231,10 @@ mod tests {
         let mut map = HeaderMap::new();
         map.append(header::HOST, HeaderValue::from_static("localhost"));
         for (name, value) in headers {
-            map.append(HeaderName::from_static(name), HeaderValue::from_bytes(value.as_bytes()).expect("a header value"));
+            map.append(
+                HeaderName::from_static(name),
+                HeaderValue::from_bytes(value.as_bytes()).expect("a header value"),
+            );
         }
         match check(&map, &pairs(query), "us-east-1") {
             Ok(Mechanism::Anonymous) => "Anonymous".to_owned(),
@@ -290,7 +289,10 @@ mod tests {
         assert_eq!(answer(&[("authorization", &signed), copy, copy], ""), "InvalidArgument");
         assert_eq!(answer(&[("authorization", &signed), copy], ""), "header of AK");
         let meta = authorization("host;x-amz-meta-a");
-        assert_eq!(answer(&[("authorization", &meta), ("x-amz-meta-a", "1"), ("x-amz-meta-a", "2")], ""), "header of AK");
+        assert_eq!(
+            answer(&[("authorization", &meta), ("x-amz-meta-a", "1"), ("x-amz-meta-a", "2")], ""),
+            "header of AK"
+        );
         let mut map = HeaderMap::new();
         map.append("x-amz-meta-a", HeaderValue::from_bytes(b"\xff").expect("a header value"));
         assert!(check(&map, &[], "us-east-1").is_err());

@@ -119,9 +119,14 @@ pub fn body_fault(error: &hyper::Error) -> Option<Error> {
 #[derive(Debug)]
 enum Reading {
     /// A header block, of which so many held bytes were looked at.
-    Head { seen: usize },
+    Head {
+        seen: usize,
+    },
     /// A whole block on its way to hyper.
-    Passing { left: usize, body: BodyFraming },
+    Passing {
+        left: usize,
+        body: BodyFraming,
+    },
     Length(u64),
     Chunked(Chunks),
     /// Nothing more will be believed.

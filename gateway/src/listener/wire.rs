@@ -123,13 +123,28 @@ enum ChunkState {
     /// Inside of the line before a chunk.
     #[default]
     Start,
-    Size { value: u64, digits: u32, length: usize },
-    Extension { value: u64, length: usize },
-    SizeEnd { value: u64 },
-    Data { left: u64 },
-    DataEnd { feed: bool },
+    Size {
+        value: u64,
+        digits: u32,
+        length: usize,
+    },
+    Extension {
+        value: u64,
+        length: usize,
+    },
+    SizeEnd {
+        value: u64,
+    },
+    Data {
+        left: u64,
+    },
+    DataEnd {
+        feed: bool,
+    },
     /// Behind the last chunk: only the empty line, as trailers belong into `aws-chunked`.
-    LastEnd { feed: bool },
+    LastEnd {
+        feed: bool,
+    },
     Ended,
 }
 
@@ -198,7 +213,10 @@ mod tests {
     fn ordinary_heads_pass() {
         assert_eq!(judge("GET / HTTP/1.1\r\nHost: a\r\n\r\n"), "Length(0)");
         assert_eq!(judge("GET / HTTP/1.0\r\n\r\n"), "Length(0)");
-        assert_eq!(judge("PUT /b/k HTTP/1.1\r\nHost:a\r\nContent-Length:\t12 \r\nx: \u{e4} b\tc\r\n\r\nbody"), "Length(12)");
+        assert_eq!(
+            judge("PUT /b/k HTTP/1.1\r\nHost:a\r\nContent-Length:\t12 \r\nx: \u{e4} b\tc\r\n\r\nbody"),
+            "Length(12)"
+        );
         assert_eq!(judge("PUT /b/k HTTP/1.1\r\nTransfer-Encoding: Chunked\r\nHost: a\r\n\r\n"), "Chunked");
         assert_eq!(judge("GET / HTTP/1.1\r\nHost: a\r\n"), "more");
         assert_eq!(judge(""), "more");
@@ -293,8 +311,21 @@ mod tests {
     #[test]
     fn malformed_chunks_are_refused() {
         for bad in [
-            "0x5\r\n", "+5\r\n", "-5\r\n", " 5\r\n", "5 \r\n", "\r\n", "5\n", "5\rx", "00000000000000005\r\n", "5\r\n123456",
-            "1\r\na\n", "0\r\nx-trailer: 1\r\n\r\n", "0\r\nx", "5;a\nb\r\n", "g\r\n",
+            "0x5\r\n",
+            "+5\r\n",
+            "-5\r\n",
+            " 5\r\n",
+            "5 \r\n",
+            "\r\n",
+            "5\n",
+            "5\rx",
+            "00000000000000005\r\n",
+            "5\r\n123456",
+            "1\r\na\n",
+            "0\r\nx-trailer: 1\r\n\r\n",
+            "0\r\nx",
+            "5;a\nb\r\n",
+            "g\r\n",
             "ffffffffffffffff\r\n",
         ] {
             assert_eq!(chunks(&[bad.as_bytes()]), Err(()), "{bad:?}");

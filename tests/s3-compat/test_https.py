@@ -1,0 +1,154 @@
+"""What clients send through TLS: other framings of a body than without. Weir has no TLS of its own yet, so nginx ends it in
+front, and changes nothing else."""
+
+import os
+import socket
+import subprocess
+import time
+
+import pytest
+
+import everyday
+import weir
+
+from test_boto3 import Boto3
+
+CLIENTS = [Boto3]
+if Boto3.label == "boto3":  # the others are the same in every environment
+    from test_aws_cli import AwsV1, AwsV2
+    from test_pyarrow import Arrow
+    from test_rclone import DebianRclone, Rclone
+    from test_s5cmd import S5cmd
+
+    CLIENTS += [AwsV1, AwsV2, Arrow, DebianRclone, Rclone, S5cmd]
+
+SETTINGS = """
+daemon off;
+worker_processes 1;
+pid {home}/pid;
+error_log {home}/error.log;
+events {{ worker_connections 256; }}
+http {{
+
+    log_format framing '$request_method $uri $status $http_x_amz_content_sha256 $http_x_amz_trailer';
+    access_log {home}/access.log framing;
+    client_body_temp_path {home}/body;
+    proxy_temp_path {home}/proxy;
+    fastcgi_temp_path {home}/fastcgi;
+    uwsgi_temp_path {home}/uwsgi;
+    scgi_temp_path {home}/scgi;
+    client_max_body_size 0;
+    server {{
+        listen 127.0.0.1:{port} ssl;
+        ssl_certificate {home}/certificate.pem;
+        ssl_certificate_key {home}/key.pem;
+        location / {{
+            proxy_pass {endpoint};
+            proxy_http_version 1.1;
+            proxy_set_header Host $http_host;
+            proxy_set_header Connection "";
+            proxy_request_buffering off;
+            proxy_buffering off;
+        }}
+    }}
+}}
+"""
+
+
+class Front:
+    """nginx with a certificate for 127.0.0.1 before a server."""
+
+    def __init__(self, server, home):
+        self.home, self.certificate = home, home / "certificate.pem"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.endpoint = f"https://127.0.0.1:{self.port}"
+        subject = ["-subj", "/CN=weir of the tests", "-addext", "subjectAltName=IP:127.0.0.1"]
+        keys = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(home / "key.pem")]
+        weir.run(["openssl", "req", "-x509", "-days", "2", *keys, *subject, "-out", str(self.certificate)])
+        settings = SETTINGS.format(home=home, port=self.port, endpoint=server.endpoint)
+        (home / "settings").write_text(settings)
+        command = [everyday.NGINX, "-c", str(home / "settings"), "-e", str(home / "error.log")]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        until = time.monotonic() + 20
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                assert self.process.poll() is None and time.monotonic() < until, (home / "error.log").read_text()
+                time.sleep(0.02)
+
+    def framings(self, bucket):
+        """What was said of the bodies of the successful uploads into a bucket."""
+        lines = [line.split() for line in (self.home / "access.log").read_text().splitlines()]
+        return {(line[3], line[4]) for line in lines if line[0] == "PUT" and line[1].startswith(f"/{bucket}/") and line[2] == "200"}
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def front(server, tmp_path_factory):
+    if not os.access(everyday.NGINX, os.X_OK):
+        pytest.skip("nginx is not installed")
+    front = Front(server, tmp_path_factory.mktemp("front"))
+    yield front
+    front.stop()
+
+
+@pytest.fixture(params=CLIENTS, ids=[kind.label for kind in CLIENTS])
+def client(request, front, tmp_path):
+    opened = request.param.open(front, tmp_path / "home")
+    yield opened
+    opened.close()
+
+
+@pytest.mark.operation("HTTPS: put, get, in parts, list, delete")
+def test_put_and_get(client, front, bucket, tmp_path):
+    for name, length in ("empty", 0), ("small", 1000), ("large", client.large):
+        path, back = tmp_path / name, tmp_path / f"{name}-back"
+        path.write_bytes(os.urandom(length))
+        client.put(path, bucket, f"folder/{name}")
+        client.get(bucket, f"folder/{name}", back)
+        assert back.read_bytes() == path.read_bytes()
+    assert set(client.keys(bucket)) == {"folder/empty", "folder/small", "folder/large"}
+    client.delete(bucket, "folder/empty")
+    assert set(client.keys(bucket)) == {"folder/small", "folder/large"}
+
+
+def test_the_framing_is_that_of_tls(front, bucket):
+    """If boto3 sent over TLS what it sends without, this file would test nothing."""
+    s3 = weir.boto3_client(front)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x" * 100_000)
+    expected = ("STREAMING-UNSIGNED-PAYLOAD-TRAILER", "x-amz-checksum-crc32") if Boto3.label == "boto3" else ("UNSIGNED-PAYLOAD", "-")
+    assert front.framings(bucket) == {expected}
+
+
+@pytest.mark.skipif(Boto3.label == "boto3 of 2023", reason="the algorithms came later")
+@pytest.mark.parametrize("transport", ["HTTP", "HTTPS"])
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+def test_checksums_in_headers_and_trailers(server, front, bucket, transport, algorithm):
+    if algorithm in ("CRC32C", "CRC64NVME"):
+        pytest.importorskip("awscrt", reason="boto3 computes it with awscrt")
+    s3 = weir.boto3_client(front if transport == "HTTPS" else server)
+    for length in 0, 1, 70_000, 3_000_000:
+        body = os.urandom(length)
+        put = s3.put_object(Bucket=bucket, Key="k", Body=body, ChecksumAlgorithm=algorithm)
+        got = s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+        assert got["Body"].read() == body  # boto3 compares it with the checksum
+        assert got[f"Checksum{algorithm}"] == put[f"Checksum{algorithm}"]
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="parts", ChecksumAlgorithm=algorithm)["UploadId"]
+    bodies = [os.urandom(5 * 1024 * 1024), os.urandom(1000)]
+    parts = []
+    for number, body in enumerate(bodies, 1):
+        arguments = {"Bucket": bucket, "Key": "parts", "UploadId": upload, "PartNumber": number, "Body": body}
+        part = s3.upload_part(ChecksumAlgorithm=algorithm, **arguments)
+        parts.append({"PartNumber": number, "ETag": part["ETag"], f"Checksum{algorithm}": part[f"Checksum{algorithm}"]})
+    s3.complete_multipart_upload(Bucket=bucket, Key="parts", UploadId=upload, MultipartUpload={"Parts": parts})
+    assert s3.get_object(Bucket=bucket, Key="parts", ChecksumMode="ENABLED")["Body"].read() == b"".join(bodies)
+    if transport == "HTTPS":
+        trailers = {trailer for _, trailer in front.framings(bucket)}
+        assert trailers == {f"x-amz-checksum-{algorithm.lower()}"}
