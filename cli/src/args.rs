@@ -44,6 +44,9 @@ pub struct ServeArgs {
     /// Allow HTTP without TLS on addresses that others can reach
     #[arg(long)]
     pub plain_http: bool,
+    /// Take form uploads whose policy is signed with Signature Version 2
+    #[arg(long)]
+    pub form_signature_v2: bool,
     /// Seconds that running requests are given at the end [default: 30]
     #[arg(long, value_name = "SECONDS")]
     pub drain_seconds: Option<u64>,

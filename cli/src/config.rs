@@ -8,6 +8,7 @@
 //! region = "us-east-1"
 //! domain = []
 //! plain_http = false
+//! form_signature_v2 = false
 //! drain_seconds = 30
 //!
 //! [storage]
@@ -44,6 +45,8 @@ pub struct Server {
     pub domain: Vec<String>,
     /// Allows plain HTTP on addresses off loopback.
     pub plain_http: bool,
+    /// Takes form uploads whose policy is signed with Signature Version 2.
+    pub form_signature_v2: bool,
     pub drain_seconds: u64,
 }
 
@@ -65,6 +68,7 @@ impl Default for Server {
             region: "us-east-1".into(),
             domain: Vec::new(),
             plain_http: false,
+            form_signature_v2: false,
             drain_seconds: 30,
         }
     }
@@ -85,13 +89,14 @@ enum Kind {
 }
 
 /// Every name there is; the types above give the same ones their meaning.
-const NAMES: [(&str, &str, Kind); 9] = [
+const NAMES: [(&str, &str, Kind); 10] = [
     ("server", "data", Kind::List),
     ("server", "listen", Kind::Text),
     ("server", "admin_listen", Kind::Text),
     ("server", "region", Kind::Text),
     ("server", "domain", Kind::List),
     ("server", "plain_http", Kind::Switch),
+    ("server", "form_signature_v2", Kind::Switch),
     ("server", "drain_seconds", Kind::Number),
     ("storage", "segment_bytes", Kind::Number),
     ("storage", "inline_bytes_max", Kind::Number),
@@ -138,6 +143,7 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
     set(&mut server.region, flags.region.as_ref());
     set(&mut server.domain, Some(&flags.domain).filter(|domain| !domain.is_empty()));
     set(&mut server.plain_http, Some(&true).filter(|_| flags.plain_http));
+    set(&mut server.form_signature_v2, Some(&true).filter(|_| flags.form_signature_v2));
     set(&mut server.drain_seconds, flags.drain_seconds.as_ref());
     set(&mut storage.segment_bytes, flags.segment_bytes.as_ref());
     set(&mut storage.inline_bytes_max, flags.inline_bytes_max.as_ref());

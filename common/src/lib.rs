@@ -6,6 +6,7 @@ pub mod doors;
 pub mod etag;
 pub mod names;
 pub mod range;
+pub mod sigv2;
 pub mod sigv4;
 
 pub use checksum::{Algorithm, Checksum, Digester, Digests};

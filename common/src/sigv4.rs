@@ -148,7 +148,16 @@ pub fn payload_hash(body: &[u8]) -> String {
 fn signature(secret: &str, scope: &Scope, timestamp: &str, request: &Request<'_>) -> String {
     let hash = payload_hash(canonical_request(request).as_bytes());
     let string_to_sign = format!("{ALGORITHM}\n{timestamp}\n{scope}\n{hash}");
-    let steps = [scope.date.as_str(), &scope.region, &scope.service, "aws4_request", &string_to_sign];
+    signature_of(secret, scope, &string_to_sign)
+}
+
+/// The signature of a form upload's policy, which is signed as the form has it, in base64.
+pub fn policy_signature(secret: &str, scope: &Scope, policy: &str) -> String {
+    signature_of(secret, scope, policy)
+}
+
+fn signature_of(secret: &str, scope: &Scope, string_to_sign: &str) -> String {
+    let steps = [scope.date.as_str(), &scope.region, &scope.service, "aws4_request", string_to_sign];
     let key = format!("AWS4{secret}").into_bytes();
     hex::encode(steps.iter().fold(key, |key, step| hmac(&key, step)))
 }

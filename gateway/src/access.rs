@@ -37,14 +37,16 @@ impl Access {
         Ok(Self { control, region, no_ones_secret: SecretKey::from(hex::encode(secret)) })
     }
 
-    pub fn knows(&self, access_key: &str) -> bool {
-        self.control.current().keys.contains_key(&AccessKeyId(access_key.to_owned()))
+    /// What signatures with this key are made with. A key that nobody has is not refused here: that would be quicker than a
+    /// wrong signature (`guard/answer.rs` has the reasons).
+    pub fn secret(&self, access_key: &str) -> String {
+        let state = self.control.current();
+        let known = state.keys.get(&AccessKeyId(access_key.to_owned()));
+        known.map_or_else(|| self.no_ones_secret.expose().to_owned(), |key| key.secret.clone())
     }
 
-    fn identity(&self, access_key: &str) -> Result<Identity> {
-        let state = self.control.current();
-        let key = state.keys.get(&AccessKeyId(access_key.to_owned())).ok_or(Error::InvalidAccessKeyId)?;
-        Ok(Identity::Key { access_key: key.id.clone(), owner: key.owner.clone(), admin: key.admin })
+    pub fn knows(&self, access_key: &str) -> bool {
+        self.control.current().keys.contains_key(&AccessKeyId(access_key.to_owned()))
     }
 
     fn decide(&self, context: &mut S3AccessContext<'_>) -> Result<()> {
@@ -52,7 +54,7 @@ impl Access {
             Some(signed) => Some(signed.access_key.clone()),
             None => context.extensions_mut().get::<Verified>().map(|verified| verified.0.clone()),
         };
-        let identity = key.map_or(Ok(Identity::Anonymous), |key| self.identity(&key))?;
+        let identity = key.map_or(Ok(Identity::Anonymous), |key| identity(&*self.control, &key))?;
         let creates = context.s3_op().name() == "CreateBucket";
         let bucket = context.s3_path().get_bucket_name().map(str::to_owned);
         let expected_owner = expected_owner(context.headers(), "x-amz-expected-bucket-owner");
@@ -69,6 +71,13 @@ impl Access {
         let bucket = find(&*self.control, &bucket)?;
         check(&identity, &bucket, expected_owner.as_deref())
     }
+}
+
+/// The holder of an access key.
+pub fn identity(control: &dyn ControlPlane, access_key: &str) -> Result<Identity> {
+    let state = control.current();
+    let key = state.keys.get(&AccessKeyId(access_key.to_owned())).ok_or(Error::InvalidAccessKeyId)?;
+    Ok(Identity::Key { access_key: key.id.clone(), owner: key.owner.clone(), admin: key.admin })
 }
 
 /// Looks a bucket up in the state that this node has.
@@ -91,12 +100,7 @@ pub fn expected_owner(headers: &HeaderMap, name: &str) -> Option<String> {
 #[async_trait::async_trait]
 impl S3Auth for Access {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        let state = self.control.current();
-        match state.keys.get(&AccessKeyId(access_key.to_owned())) {
-            Some(key) => Ok(SecretKey::from(key.secret.clone())),
-            // Not refused here: that would be quicker than a wrong signature (`guard/answer.rs` has the reasons).
-            None => Ok(self.no_ones_secret.clone()),
-        }
+        Ok(SecretKey::from(self.secret(access_key)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What the edge refuses and what fails behind it, and the one table that turns either into an S3 answer.
 
+use crate::guard::FormError;
 use common::{BucketName, ETag};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use s3s::{S3Error, S3ErrorCode};
@@ -59,6 +60,18 @@ pub enum Error {
     InvalidStorageClass,
     #[error("Your metadata headers exceed the maximum allowed metadata size of {limit_bytes} bytes")]
     MetadataTooLarge { limit_bytes: usize },
+    #[error("Invalid Policy: {0}")]
+    InvalidPolicyDocument(&'static str),
+    #[error("Invalid according to Policy: {0}")]
+    PolicyRefused(String),
+    #[error(
+        "The request signature we calculated does not match the signature you provided. Check your key and signing method."
+    )]
+    SignatureDoesNotMatch,
+    #[error("The body of your POST request is not well-formed multipart/form-data: {0}")]
+    MalformedForm(FormError),
+    #[error("Your proposed upload is smaller than the minimum allowed object size of {least_bytes} bytes")]
+    EntityTooSmall { least_bytes: u64 },
     #[error("Your proposed upload exceeds the maximum allowed object size of {limit_bytes} bytes")]
     EntityTooLarge { limit_bytes: u64 },
     #[error("You must provide the Content-Length HTTP header.")]
@@ -149,6 +162,14 @@ impl Error {
             Self::Name(error) => return name(error),
             Self::InvalidStorageClass => ("InvalidStorageClass", S::BAD_REQUEST),
             Self::MetadataTooLarge { .. } => ("MetadataTooLarge", S::BAD_REQUEST),
+            Self::InvalidPolicyDocument(_) => ("InvalidPolicyDocument", S::BAD_REQUEST),
+            Self::PolicyRefused(_) => ("AccessDenied", S::FORBIDDEN),
+            Self::SignatureDoesNotMatch => ("SignatureDoesNotMatch", S::FORBIDDEN),
+            Self::MalformedForm(FormError::TooLarge) => ("MaxPostPreDataLengthExceeded", S::BAD_REQUEST),
+            Self::MalformedForm(FormError::SecondFile) => ("IncorrectNumberOfFilesInPostRequest", S::BAD_REQUEST),
+            Self::MalformedForm(FormError::Short) => ("IncompleteBody", S::BAD_REQUEST),
+            Self::MalformedForm(_) => ("MalformedPOSTRequest", S::BAD_REQUEST),
+            Self::EntityTooSmall { .. } => ("EntityTooSmall", S::BAD_REQUEST),
             Self::EntityTooLarge { .. } => ("EntityTooLarge", S::BAD_REQUEST),
             Self::MissingContentLength => ("MissingContentLength", S::LENGTH_REQUIRED),
             Self::MalformedXml(_) => ("MalformedXML", S::BAD_REQUEST),

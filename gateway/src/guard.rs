@@ -7,11 +7,15 @@ mod answer;
 mod body;
 mod control;
 mod credentials;
+mod form;
 mod framing;
 mod query;
 mod xml;
 
+pub use answer::escape;
 pub use body::BodyDigests;
+pub use credentials::check_scope;
+pub use form::{Event, FormError, FormParser};
 pub use framing::CHUNKING_ERROR;
 pub use query::pairs as query_pairs;
 
@@ -20,9 +24,11 @@ use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::host::Domains;
 use crate::limits;
+use crate::s3::post_object::Forms;
 use answer::Exchange;
 use body::{GuardedBody, Treatment};
 use common::Random;
+use credentials::Mechanism;
 use framing::Framing;
 use http::request::Parts as Head;
 use http::{HeaderValue, Method, Request, Response, header};
@@ -36,6 +42,7 @@ use xml::Bounds;
 pub struct Guard {
     s3: S3Service,
     access: Access,
+    forms: Forms,
     domains: Domains,
     region: String,
     random: Arc<dyn Random>,
@@ -46,12 +53,13 @@ impl Guard {
     pub fn new(
         s3: S3Service,
         access: Access,
+        forms: Forms,
         domains: Domains,
         region: String,
         random: Arc<dyn Random>,
         health: Health,
     ) -> Self {
-        Self { s3, access, domains, region, random, health }
+        Self { s3, access, forms, domains, region, random, health }
     }
 
     /// The answer to a request that the listener refused before it was one.
@@ -70,7 +78,7 @@ impl Guard {
             Ok(checked) => {
                 exchange.key_is_unknown = checked.claimed_key.is_some_and(|key| !self.access.knows(&key));
                 let (body, lent) = GuardedBody::lend(incoming, checked.treatment);
-                (Ok(body), lent)
+                (Ok((body, checked.form_of)), lent)
             }
             Err(error) => {
                 let (_, lent) = GuardedBody::lend(incoming, Treatment::default());
@@ -81,7 +89,11 @@ impl Guard {
         let operation = OperationName::default();
         head.extensions.insert(operation.clone());
         let mut answer = match body {
-            Ok(body) => match self.s3.call(Request::from_parts(head, body)).await {
+            Ok((body, Some(bucket))) => {
+                let _ = operation.0.set("PostObject".to_owned());
+                self.forms.post_object(&head, &bucket, body).await.unwrap_or_else(refusal)
+            }
+            Ok((body, None)) => match self.s3.call(Request::from_parts(head, body)).await {
                 Ok(answer) => answer,
                 Err(_) => refusal(Error::Internal("the answer could not be written")),
             },
@@ -107,6 +119,8 @@ impl Guard {
 struct Checked {
     treatment: Treatment,
     claimed_key: Option<String>,
+    /// The bucket that a form is for: it does not go to s3s.
+    form_of: Option<String>,
 }
 
 /// Decides whether s3s may see the request, and corrects what s3s is too strict about. No I/O.
@@ -117,13 +131,15 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str) -> Result<Checked> 
     if path.contains('\0') {
         return Err(Error::InvalidUri("a key has no NUL"));
     }
-    let bucket_in_host = host.is_some_and(|host| domains.bucket_of(&host).is_some());
-    let level = Level::of(&path, bucket_in_host);
+    let bucket_in_host = host.and_then(|host| domains.bucket_of(&host));
+    let level = Level::of(&path, bucket_in_host.is_some());
     let pairs = query::pairs(head.uri.query().unwrap_or(""));
-    let claimed_key = credentials::check(&head.headers, &pairs, region)?.claimed_key();
+    let mechanism = credentials::check(&head.headers, &pairs, region)?;
     if is_form(head) {
         // s3s would hold the whole file in memory, before it knows whose it is.
-        return Err(Error::NotImplemented("POST Object (a form upload)".to_owned()));
+        let form_of = bucket_in_host.unwrap_or_else(|| path.trim_matches('/').to_owned());
+        check_form(level, &mechanism, &pairs)?;
+        return Ok(Checked { treatment: Treatment::default(), claimed_key: None, form_of: Some(form_of) });
     }
     query::check(&head.method, level, &pairs)?;
 
@@ -149,7 +165,11 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str) -> Result<Checked> 
     if let Some(digests) = &digests {
         head.extensions.insert(digests.clone());
     }
-    Ok(Checked { treatment: Treatment { framing, digests, document }, claimed_key })
+    Ok(Checked {
+        treatment: Treatment { framing, digests, document },
+        claimed_key: mechanism.claimed_key(),
+        form_of: None,
+    })
 }
 
 /// The bounds of the document that this request's body is; `None` where the body is an object's bytes.
@@ -166,10 +186,27 @@ fn document_bounds(method: &Method, level: Level, pairs: &[(String, String)]) ->
 
 fn check_expect(head: &Head) -> Result<()> {
     let mut expected = head.headers.get_all(header::EXPECT).iter();
-    if expected.all(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    // An empty list of expectations expects nothing (RFC 9110 section 10.1.1).
+    if expected.all(|value| value.is_empty() || value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         Ok(())
     } else {
         Err(Error::ExpectationFailed)
+    }
+}
+
+/// A form goes to a bucket, says nothing in its query, and has its signature among its fields.
+fn check_form(level: Level, mechanism: &Mechanism, pairs: &[(String, String)]) -> Result<()> {
+    if level != Level::Bucket {
+        return Err(Error::MethodNotAllowed);
+    }
+    if let Some((key, _)) = pairs.first() {
+        return Err(Error::NotImplemented(format!("A form upload with the query parameter {key}")));
+    }
+    match mechanism {
+        Mechanism::Anonymous => Ok(()),
+        Mechanism::Header(_) | Mechanism::Presigned(_) => {
+            Err(Error::InvalidArgument("Only one auth mechanism allowed; a form has its own".to_owned()))
+        }
     }
 }
 
@@ -254,6 +291,7 @@ mod tests {
     fn one_expectation_is_known() {
         assert_eq!(code(head("PUT", "/b/k", &[("expect", "100-Continue")])), "ok");
         assert_eq!(code(head("PUT", "/b/k", &[("expect", "200-ok")])), "ExpectationFailed");
+        assert_eq!(code(head("PUT", "/b/k", &[("expect", "")])), "ok");
         assert_eq!(code(head("PUT", "/b/k", &[("expect", "100-continue"), ("expect", "x")])), "ExpectationFailed");
     }
 
@@ -281,8 +319,20 @@ mod tests {
     }
 
     #[test]
-    fn forms_are_refused_before_they_are_read() {
-        assert_eq!(code(head("POST", "/b", &[("content-type", "Multipart/Form-Data; boundary=x")])), "NotImplemented");
+    fn forms_go_to_buckets_and_say_everything_in_their_fields() {
+        let form = ("content-type", "Multipart/Form-Data; boundary=x");
+        assert_eq!(code(head("POST", "/b", &[form])), "ok");
+        assert_eq!(code(head("POST", "/b/", &[form])), "ok");
+        assert_eq!(code(head("POST", "/", &[("host", "b.s3.test"), form])), "ok");
+        assert_eq!(code(head("POST", "/b/k", &[form])), "MethodNotAllowed");
+        assert_eq!(code(head("POST", "/", &[form])), "MethodNotAllowed");
+        assert_eq!(code(head("POST", "/b?delete", &[form])), "NotImplemented");
+        let zeros = "0".repeat(64);
+        let signed = format!(
+            "AWS4-HMAC-SHA256 Credential=a/20260102/us-east-1/s3/aws4_request, SignedHeaders=host, Signature={zeros}"
+        );
+        let headers = [form, ("host", "localhost"), ("authorization", signed.as_str())];
+        assert_eq!(code(head("POST", "/b", &headers)), "InvalidArgument");
     }
 
     #[test]

@@ -39,6 +39,13 @@ pub const DOCUMENT_NODES_MAX: usize = 10_000;
 /// Elements inside of each other, in any document.
 pub const DOCUMENT_DEPTH_MAX: usize = 32;
 
+/// Everything of a form upload but its file: names, values and framing. S3 allows 20 KiB of values.
+pub const FORM_FIELDS_BYTES_MAX: usize = 32 * 1024;
+pub const FORM_FIELDS_MAX: usize = 100;
+
+/// A form's policy is as old as its date, at most: no key of Signature Version 4 is good for longer.
+pub const FORM_AGE_SECONDS_MAX: u64 = 604_800;
+
 /// What is read of a refused request's body, so that its client sees the answer and not a reset connection.
 pub const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -30,6 +30,8 @@ mod list_objects;
 mod list_objects_v2;
 mod list_parts;
 mod listing;
+pub mod post_object;
+mod post_policy;
 mod put_object;
 mod upload_part;
 mod upload_part_copy;

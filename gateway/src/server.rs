@@ -10,6 +10,7 @@ use crate::lenient::Lenient;
 use crate::limits;
 use crate::listener::{Handler, Listener, Stage};
 use crate::s3::Service;
+use crate::s3::post_object::Forms;
 use http::request::Parts as Head;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -29,6 +30,8 @@ pub struct Config {
     pub region: String,
     /// Base names of virtual-hosted buckets.
     pub domains: Vec<String>,
+    /// Takes form uploads whose policy is signed with Signature Version 2.
+    pub form_signature_v2: bool,
     /// How long open requests may take after the shutdown began.
     pub drain: Duration,
     /// Told the two addresses once both ports accept.
@@ -54,7 +57,9 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let domains = Domains::new(&config.domains);
     let access = Access::new(parts.control.clone(), &*parts.random, &config.region)?;
     let s3 = s3_service(&config, &parts, &access, &domains);
-    let guard = Guard::new(s3, access, domains, config.region.clone(), parts.random.clone(), health.clone());
+    let service = Service::new(parts.clone(), config.region.clone());
+    let forms = Forms::new(service, access.clone(), config.form_signature_v2);
+    let guard = Guard::new(s3, access, forms, domains, config.region.clone(), parts.random.clone(), health.clone());
 
     let Parts { control, clock, random, .. } = parts;
     let api = AdminParts { control, clock, random, region: config.region };
@@ -95,7 +100,7 @@ fn s3_builder(config: &Config, parts: &Parts, access: &Access, domains: &Domains
     builder.set_host(domains.clone());
     let mut limits = S3Config::default();
     limits.xml_max_body_size = limits::LIST_DOCUMENT_BYTES_MAX;
-    // The guard refuses forms; should one come through, it is not worth memory.
+    // Forms do not come here; should one come through, it is not worth memory.
     limits.post_object_max_file_size = 1;
     limits.form_max_field_size = 1024;
     limits.form_max_fields_size = 16 * 1024;

@@ -50,6 +50,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         admin_listen,
         region: settings.server.region,
         domains: settings.server.domain,
+        form_signature_v2: settings.server.form_signature_v2,
         drain: Duration::from_secs(settings.server.drain_seconds),
         ready: Some(ready),
     };

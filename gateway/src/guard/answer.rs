@@ -162,7 +162,7 @@ fn element<'d>(document: &'d str, name: &str) -> &'d str {
     inside.map_or("", |(text, _)| text)
 }
 
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

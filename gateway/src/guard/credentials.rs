@@ -137,6 +137,11 @@ fn check_header(headers: &HeaderMap, region: &str) -> Result<String> {
     Ok(authorization.access_key)
 }
 
+/// Whether a form's credential is one for this service.
+pub fn check_scope(credential: &str, expected_region: &str) -> Result<()> {
+    CredentialScope::parse(credential)?.check(expected_region)
+}
+
 /// `key/date/region/service/aws4_request`.
 struct CredentialScope<'c> {
     access_key: &'c str,
