@@ -61,6 +61,13 @@ pub struct Checksum {
 }
 
 impl Checksum {
+    /// Of bytes that are at hand.
+    pub fn of(algorithm: Algorithm, bytes: &[u8]) -> Self {
+        let mut digester = Digester::new(&[algorithm]);
+        digester.update(bytes);
+        digester.finish().checksum(algorithm).cloned().expect("what was asked for is computed")
+    }
+
     /// The checksum of this followed by `next`, of which `next_length` bytes were summed; `None` for hashes, which cannot
     /// be combined, and for two different algorithms.
     pub fn combine(&self, next: &Self, next_length: u64) -> Option<Self> {

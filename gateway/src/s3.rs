@@ -20,6 +20,7 @@ mod get_bucket_acl;
 mod get_bucket_location;
 mod get_object;
 mod get_object_acl;
+mod get_object_attributes;
 mod get_object_tagging;
 mod head_bucket;
 mod head_object;
@@ -134,6 +135,7 @@ operations! {
     get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput,
     get_object(GetObjectInput) -> GetObjectOutput,
     get_object_acl(GetObjectAclInput) -> GetObjectAclOutput,
+    get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput,
     get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput,
     get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput,
     get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput,

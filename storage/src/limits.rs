@@ -16,6 +16,10 @@ pub const RECORD_BYTES_MAX: usize = 192 * 1024;
 /// Block tables and chunk lists up to this size stay in the record; larger ones are files of their own (A11).
 pub const TABLE_IN_RECORD_BYTES_MAX: usize = 64 * 1024;
 
+/// Checksums of an object's parts that stay in its record: those of 2048 parts with SHA-256, of all with CRC32. More are not
+/// kept one by one.
+pub const PART_CHECKSUMS_BYTES_MAX: usize = 64 * 1024;
+
 /// Attributes that storage accepts for one object, names and values together. The edge allows less.
 pub const ATTRIBUTES_BYTES_MAX: usize = 32 * 1024;
 
@@ -66,7 +70,8 @@ pub const LOOKUPS_MAX: usize = 64;
 
 const _: () = assert!(CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(INLINE_BYTES_DEFAULT <= INLINE_BYTES_LIMIT && INLINE_BYTES_LIMIT as usize <= BLOCK_BYTES);
-const _: () = assert!(TABLE_IN_RECORD_BYTES_MAX + ATTRIBUTES_BYTES_MAX + 16 * 1024 < RECORD_BYTES_MAX);
+const _: () =
+    assert!(TABLE_IN_RECORD_BYTES_MAX + ATTRIBUTES_BYTES_MAX + PART_CHECKSUMS_BYTES_MAX + 16 * 1024 < RECORD_BYTES_MAX);
 const _: () = assert!(SEGMENT_BYTES_MAX * COMPACTED_SEGMENTS_MAX <= u32::MAX as u64 + 1);
 // The largest mutation, framed, and its batch's commit member fit into the smallest segment with room for a footer.
 const _: () = assert!((2 * RECORD_BYTES_MAX as u64 + INLINE_BYTES_LIMIT) * 2 < SEGMENT_BYTES_MIN);

@@ -11,13 +11,13 @@ pub use get::ObjectReader;
 pub use put::{ObjectWriter, Staged};
 
 use crate::disk::stage::StagedFile;
-use crate::format::record::{Chunk, ObjectRecord, Payload};
+use crate::format::record::{Chunk, ObjectRecord, PartChecksums, Payload};
 use crate::format::table;
 use crate::limits::{ATTRIBUTES_BYTES_MAX, TABLE_IN_RECORD_BYTES_MAX};
 use crate::store::DiskStore;
 use crate::types::{Attributes, ObjectInfo};
 use crate::{Error, Result};
-use common::Stamp;
+use common::{Checksum, Stamp};
 use std::sync::Arc;
 
 /// Puts a chunk list into a payload: into the record if it is short, else into a file of its own (engine rule A11).
@@ -71,6 +71,19 @@ fn info_of(stamp: Stamp, object: &ObjectRecord, part_sizes: Vec<u64>) -> ObjectI
         modified_ms: object.modified_ms,
         attributes: Attributes { headers: object.headers.clone(), user: object.user.clone() },
         checksums: object.checksums.clone(),
+        composite: composite_of(object),
         part_sizes,
+        part_checksums: object.parts.as_ref().map(each_part).unwrap_or_default(),
     }
+}
+
+/// The checksum over the parts' checksums, if that stands for the object.
+fn composite_of(object: &ObjectRecord) -> Option<Checksum> {
+    let PartChecksums { algorithm, composite, .. } = object.parts.as_ref()?;
+    Some(Checksum { algorithm: *algorithm, value: composite.clone()? })
+}
+
+fn each_part(parts: &PartChecksums) -> Vec<Checksum> {
+    let values = parts.values.chunks_exact(parts.algorithm.length_bytes());
+    values.map(|value| Checksum { algorithm: parts.algorithm, value: value.to_vec() }).collect()
 }

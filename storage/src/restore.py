@@ -118,8 +118,8 @@ def record(data):
     """A record about an object or a bucket: stamp, operation, content."""
     if len(data) < 5 or struct.unpack("<I", data[-4:])[0] != crc32c(data[:-4]):
         raise Malformed("a record does not match its checksum")
-    if data[0] != 1:
-        raise Malformed(f"a record of version {data[0]}, this program knows 1")
+    if data[0] not in (1, 2):  # 2 is 1, and behind it checksums that are not needed here
+        raise Malformed(f"a record of version {data[0]}, this program knows 1 and 2")
     card = Postcard(data[1:-4])
     stamp, _bucket, _key, operation = card.number(), card.number(), card.text(), card.number()
     if operation == 6:

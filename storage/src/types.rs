@@ -34,6 +34,9 @@ pub struct Attributes {
 pub struct Precondition {
     pub if_match: Option<Match>,
     pub if_none_match: Option<Match>,
+    /// Seconds since 1970 of its modification. Of a delete only, as is `size`: a key that is not there meets both.
+    pub modified_s: Option<i64>,
+    pub size: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +81,8 @@ pub struct PutOutcome {
     pub etag: ETag,
     pub modified_ms: u64,
     pub checksums: Vec<Checksum>,
+    /// As in `ObjectInfo`.
+    pub composite: Option<Checksum>,
     pub size: u64,
 }
 
@@ -93,8 +98,12 @@ pub struct ObjectInfo {
     pub attributes: Attributes,
     /// The checksum algorithm the client chose, with its value, and CRC64NVME.
     pub checksums: Vec<Checksum>,
+    /// The checksum of the parts' checksums, when that is what the object's upload asked for.
+    pub composite: Option<Checksum>,
     /// Sizes in bytes of the parts of a multipart object, in order; empty for one that was put whole.
     pub part_sizes: Vec<u64>,
+    /// The parts' checksums under the upload's algorithm, in order; empty where none are kept.
+    pub part_checksums: Vec<Checksum>,
 }
 
 #[derive(Debug, Clone)]
@@ -181,6 +190,26 @@ pub struct CreateUploadRequest {
     pub key: ObjectKey,
     pub attributes: Attributes,
     pub algorithm: Option<Algorithm>,
+    pub kind: ChecksumKind,
+}
+
+/// What the checksum of a multipart object is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChecksumKind {
+    /// All of its bytes.
+    FullObject,
+    /// The checksums of its parts.
+    Composite,
+}
+
+impl ChecksumKind {
+    /// Of an upload that does not say: CRC64NVME has only the one, all others have the other.
+    pub fn usual(algorithm: Option<Algorithm>) -> Self {
+        match algorithm {
+            None | Some(Algorithm::Crc64Nvme) => Self::FullObject,
+            Some(_) => Self::Composite,
+        }
+    }
 }
 
 /// One open multipart upload.
@@ -214,6 +243,7 @@ pub struct ListPartsRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartsPage {
     pub upload: UploadInfo,
+    pub kind: ChecksumKind,
     pub parts: Vec<PartInfo>,
     pub more: bool,
 }

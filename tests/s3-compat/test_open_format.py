@@ -92,7 +92,7 @@ def fill(server, disk):
     delete("other", "many/0/0")
     for key in "parts/plain", "parts//odd":
         bodies = [numbers.randbytes(PART), numbers.randbytes(1000)]
-        upload = s3.create_multipart_upload(Bucket="one-bucket", Key=key, Metadata={"m": "1"})["UploadId"]
+        upload = s3.create_multipart_upload(Bucket="one-bucket", Key=key, Metadata={"m": "1"}, ChecksumAlgorithm="SHA256")["UploadId"]
         parts = []
         for number, body in enumerate(bodies, 1):
             etag = s3.upload_part(Bucket="one-bucket", Key=key, UploadId=upload, PartNumber=number, Body=body)["ETag"]

@@ -54,7 +54,8 @@ const READ: &[&str] = &[
     "response-content-encoding",
 ];
 
-/// `metadata` is MinIO's extension: its clients list with it and take an answer without. `KeyMarker` and `UploadIdMarker`
+/// `metadata` is MinIO's extension: its clients list with it and take an answer without. `allow-unordered` is Ceph's: an
+/// order does no harm to who does not ask for one. `KeyMarker` and `UploadIdMarker`
 /// are what s3cmd calls the markers of ListMultipartUploads.
 const GET_BUCKET: &[Shape] = &[
     plain(&[
@@ -68,6 +69,7 @@ const GET_BUCKET: &[Shape] = &[
         "fetch-owner",
         "start-after",
         "metadata",
+        "allow-unordered",
     ]),
     sub(
         "uploads",
@@ -110,6 +112,7 @@ const GET_OBJECT: &[Shape] = &[
     plain(READ),
     sub("uploadId", &["max-parts", "part-number-marker", "encoding-type"]),
     sub("acl", &["versionId"]),
+    sub("attributes", &["versionId"]),
     sub("legal-hold", &["versionId"]),
     sub("retention", &["versionId"]),
     sub("tagging", &["versionId"]),
@@ -131,8 +134,11 @@ const DELETE_BUCKET: &[Shape] = &[
 
 const DELETE_OBJECT: &[Shape] = &[plain(&["versionId"]), sub("uploadId", &[]), sub("tagging", &["versionId"])];
 
-const PUT_OBJECT: &[Shape] =
-    &[plain(&[]), Shape { sub_resource: Some("uploadId"), takes: &["partNumber"], needs: &["partNumber"] }];
+const PUT_OBJECT: &[Shape] = &[
+    plain(&[]),
+    Shape { sub_resource: Some("uploadId"), takes: &["partNumber"], needs: &["partNumber"] },
+    sub("acl", &["versionId"]),
+];
 
 fn shapes(method: &Method, level: Level) -> Option<&'static [Shape]> {
     Some(match (method.as_str(), level) {
@@ -141,7 +147,7 @@ fn shapes(method: &Method, level: Level) -> Option<&'static [Shape]> {
         ("GET", Level::Object) => GET_OBJECT,
         ("HEAD", Level::Bucket) => &const { [plain(&[])] },
         ("HEAD", Level::Object) => &const { [plain(READ)] },
-        ("PUT", Level::Bucket) => &const { [plain(&[])] },
+        ("PUT", Level::Bucket) => &const { [plain(&[]), sub("acl", &[])] },
         ("PUT", Level::Object) => PUT_OBJECT,
         ("POST", Level::Bucket) => &const { [sub("delete", &[])] },
         ("POST", Level::Object) => &const { [sub("uploads", &[]), sub("uploadId", &[])] },
@@ -247,11 +253,8 @@ mod tests {
             (Method::PUT, Level::Object, "encryption"),
             (Method::PUT, Level::Object, "renameObject"),
             (Method::PUT, Level::Object, "partNumber=1"),
-            (Method::PUT, Level::Object, "acl"),
             (Method::PUT, Level::Bucket, "abac"),
-            (Method::PUT, Level::Bucket, "acl"),
             (Method::GET, Level::Object, "annotation"),
-            (Method::GET, Level::Object, "attributes"),
             (Method::GET, Level::Bucket, "metadataConfiguration"),
             (Method::GET, Level::Bucket, "acl&tagging"),
             (Method::GET, Level::Bucket, "versions&uploads"),
@@ -278,8 +281,12 @@ mod tests {
             (Method::GET, Level::Bucket, "versions&max-keys=2"),
             (Method::GET, Level::Object, "versionId=null&response-content-type=a&partNumber=1&x-id=GetObject"),
             (Method::GET, Level::Object, "uploadId=x&max-parts=3"),
+            (Method::GET, Level::Object, "attributes&versionId=null"),
+            (Method::GET, Level::Bucket, "allow-unordered=true"),
             (Method::PUT, Level::Object, "partNumber=1&uploadId=x&x-id=UploadPart"),
             (Method::PUT, Level::Object, "X-Amz-Signature=a&X-Amz-Expires=5&x-amz-checksum-crc32=AAAAAA%3D%3D"),
+            (Method::PUT, Level::Object, "acl&versionId=null"),
+            (Method::PUT, Level::Bucket, "acl"),
             (Method::POST, Level::Object, "uploads="),
             (Method::POST, Level::Object, "uploadId=x"),
             (Method::POST, Level::Bucket, "delete="),

@@ -100,9 +100,39 @@ impl Declared {
     }
 }
 
-/// Of an object's checksums the one that GET and HEAD answer: the one its client chose, else CRC64NVME.
+/// Of a part's or whole object's checksums the one that is answered: the one its client chose, else CRC64NVME.
 pub fn preferred(stored: &[Checksum]) -> Option<&Checksum> {
     stored.iter().find(|checksum| checksum.algorithm != Algorithm::Crc64Nvme).or_else(|| stored.first())
+}
+
+/// A checksum as answers have it.
+pub struct Answered {
+    pub algorithm: Algorithm,
+    pub text: String,
+}
+
+impl From<&Checksum> for Answered {
+    fn from(checksum: &Checksum) -> Self {
+        Self { algorithm: checksum.algorithm, text: encode(checksum) }
+    }
+}
+
+/// The checksum that stands for an object, and its type. That of an object in `parts` parts may be over their checksums:
+/// `value-N`.
+pub fn of_object(
+    stored: &[Checksum],
+    composite: Option<&Checksum>,
+    parts: usize,
+) -> (Option<Answered>, Option<ChecksumType>) {
+    let (answered, kind) = match composite {
+        Some(checksum) => {
+            let text = format!("{}-{parts}", encode(checksum));
+            (Some(Answered { algorithm: checksum.algorithm, text }), ChecksumType::COMPOSITE)
+        }
+        None => (preferred(stored).map(Answered::from), ChecksumType::FULL_OBJECT),
+    };
+    let kind = answered.is_some().then(|| ChecksumType::from_static(kind));
+    (answered, kind)
 }
 
 pub fn encode(checksum: &Checksum) -> String {
@@ -116,7 +146,7 @@ pub fn decode(algorithm: Algorithm, text: &str) -> Result<Checksum> {
     Ok(Checksum { algorithm, value })
 }
 
-/// All checksums that Weir keeps are over the whole object.
+/// Of an object that was put whole.
 pub fn full_object() -> Option<ChecksumType> {
     Some(ChecksumType::from_static(ChecksumType::FULL_OBJECT))
 }
@@ -125,8 +155,9 @@ pub fn full_object() -> Option<ChecksumType> {
 macro_rules! set_checksum {
     ($output:expr, $checksum:expr) => {
         if let Some(checksum) = $checksum {
-            let text = Some($crate::s3::checksums::encode(checksum));
-            match checksum.algorithm {
+            let $crate::s3::checksums::Answered { algorithm, text } = checksum.into();
+            let text = Some(text);
+            match algorithm {
                 common::Algorithm::Crc32 => $output.checksum_crc32 = text,
                 common::Algorithm::Crc32c => $output.checksum_crc32c = text,
                 common::Algorithm::Crc64Nvme => $output.checksum_crc64nvme = text,

@@ -57,15 +57,17 @@ pub async fn complete_multipart_upload(
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
     let outcome = target.complete_upload(complete).await?;
 
+    let (checksum, checksum_type) =
+        checksums::of_object(&outcome.checksums, outcome.composite.as_ref(), usize::from(outcome.etag.parts));
     let mut output = CompleteMultipartUploadOutput {
         location: Some(format!("/{}/{}", input.bucket, listing::Encoding::URL.name(&input.key))),
         bucket: Some(input.bucket),
         key: Some(input.key),
         e_tag: Some(listing::etag(&outcome.etag)),
-        checksum_type: checksums::full_object(),
+        checksum_type,
         ..Default::default()
     };
-    set_checksum!(output, checksums::preferred(&outcome.checksums));
+    set_checksum!(output, checksum);
     Ok(S3Response::new(output))
 }
 

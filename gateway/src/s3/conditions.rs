@@ -83,7 +83,7 @@ impl Conditions {
 /// The condition of a write.
 pub fn precondition(headers: &HeaderMap) -> Precondition {
     let conditions = Conditions::parse(headers, "");
-    Precondition { if_match: conditions.if_match, if_none_match: conditions.if_none_match }
+    Precondition { if_match: conditions.if_match, if_none_match: conditions.if_none_match, ..Precondition::default() }
 }
 
 /// `*` or a list of ETags. One that no object of this store can have is left out: it matches nothing.

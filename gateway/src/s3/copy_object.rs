@@ -68,13 +68,15 @@ pub async fn copy_object(
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
     let outcome = target.copy(copy).await?;
 
+    let (checksum, checksum_type) =
+        checksums::of_object(&outcome.checksums, outcome.composite.as_ref(), usize::from(outcome.etag.parts));
     let mut result = CopyObjectResult {
         e_tag: Some(listing::etag(&outcome.etag)),
         last_modified: Some(dates::timestamp(outcome.modified_ms)),
-        checksum_type: checksums::full_object(),
+        checksum_type,
         ..Default::default()
     };
-    set_checksum!(result, checksums::preferred(&outcome.checksums));
+    set_checksum!(result, checksum);
     Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(result),
         copy_source_version_id: source.version.map(|version| version.to_string()),
@@ -170,7 +172,9 @@ mod tests {
             modified_ms: 0,
             attributes: Attributes { headers: vec![("content-type".into(), "a/b".into())], user: Vec::new() },
             checksums: Vec::new(),
+            composite: None,
             part_sizes: Vec::new(),
+            part_checksums: Vec::new(),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::s3::{Service, attributes};
 use common::{Algorithm, ObjectKey};
 use s3s::dto::{ChecksumAlgorithm, ChecksumType, CreateMultipartUploadInput, CreateMultipartUploadOutput};
 use s3s::{S3Request, S3Response};
-use storage::CreateUploadRequest;
+use storage::{ChecksumKind, CreateUploadRequest};
 
 pub async fn create_multipart_upload(
     service: &Service,
@@ -26,6 +26,10 @@ pub async fn create_multipart_upload(
         key: key.clone(),
         attributes: attributes::parse(&headers, input.metadata)?,
         algorithm,
+        kind: match checksum_type {
+            Some(ChecksumType::COMPOSITE) => ChecksumKind::Composite,
+            Some(_) | None => ChecksumKind::FullObject,
+        },
     };
 
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);

@@ -7,8 +7,9 @@ use crate::error::{Error, Result};
 use crate::guard::BodyDigests;
 use crate::limits;
 use crate::route::Target;
-use crate::s3::Service;
 use crate::s3::checksums::{Declared, DeclaredChecksum};
+use crate::s3::delete_object::wanted_size;
+use crate::s3::{Service, dates};
 use cluster::Bucket;
 use common::{ETag, ObjectKey, VersionId};
 use futures::{StreamExt, stream};
@@ -74,9 +75,6 @@ fn verify(request: &S3Request<DeleteObjectsInput>) -> Result<()> {
 }
 
 async fn delete(service: &Service, bucket: &Bucket, identifier: &ObjectIdentifier) -> Result<()> {
-    if identifier.last_modified_time.is_some() || identifier.size.is_some() {
-        return Err(Error::NotImplemented("A condition on time or size".to_owned()));
-    }
     let key = ObjectKey::parse(&identifier.key)?;
     let version = identifier.version_id.as_deref().map(VersionId::parse).transpose()?;
     let request = DeleteRequest {
@@ -84,7 +82,12 @@ async fn delete(service: &Service, bucket: &Bucket, identifier: &ObjectIdentifie
         bucket: bucket.id,
         key: key.clone(),
         version,
-        precondition: Precondition { if_match: identifier.e_tag.as_ref().map(condition), if_none_match: None },
+        precondition: Precondition {
+            if_match: identifier.e_tag.as_ref().map(condition),
+            if_none_match: None,
+            modified_s: identifier.last_modified_time.as_ref().map(dates::seconds),
+            size: identifier.size.map(wanted_size).transpose()?,
+        },
     };
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
     target.delete(request).await?;

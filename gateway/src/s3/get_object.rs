@@ -5,12 +5,12 @@
 
 use crate::error::{Error, Result};
 use crate::route::Target;
-use crate::s3::checksums::{self, set_checksum};
+use crate::s3::checksums::{self, Answered, set_checksum};
 use crate::s3::conditions::Conditions;
 use crate::s3::{Service, attributes, body, dates, listing};
 use common::{ByteRange, ETag, ObjectKey, VersionId};
 use http::{HeaderMap, HeaderValue, header};
-use s3s::dto::{GetObjectInput, GetObjectOutput};
+use s3s::dto::{ChecksumType, GetObjectInput, GetObjectOutput};
 use s3s::{S3Request, S3Response};
 use std::ops::Range;
 use storage::ObjectInfo;
@@ -47,9 +47,11 @@ pub async fn get_object(service: &Service, request: S3Request<GetObjectInput>) -
         version_id: version.map(|version| version.to_string()),
         ..Default::default()
     };
-    if input.checksum_mode.is_some() && view.is_whole(&info) {
-        output.checksum_type = checksums::full_object();
-        set_checksum!(output, checksums::preferred(&info.checksums));
+    if input.checksum_mode.is_some()
+        && let Some((checksum, kind)) = view.checksum(&info)
+    {
+        output.checksum_type = kind;
+        set_checksum!(output, checksum);
     }
     Ok(S3Response::with_headers(output, headers))
 }
@@ -59,6 +61,8 @@ pub async fn get_object(service: &Service, request: S3Request<GetObjectInput>) -
 pub struct View {
     pub range: Range<u64>,
     partial: bool,
+    /// The index of the part that was asked for.
+    part: Option<usize>,
     pub parts_count: Option<i32>,
 }
 
@@ -72,10 +76,10 @@ pub fn view(headers: &HeaderMap, part: Option<i32>, info: &ObjectInfo) -> Result
         }
         (Some(range), None) => {
             let range = range.resolve(info.size).map_err(|_| Error::InvalidRange { size: info.size })?;
-            Ok(View { range, partial: true, parts_count: None })
+            Ok(View { range, partial: true, part: None, parts_count: None })
         }
         (None, Some(part)) => part_view(part, info),
-        (None, None) => Ok(View { range: 0..info.size, partial: false, parts_count: None }),
+        (None, None) => Ok(View { range: 0..info.size, partial: false, part: None, parts_count: None }),
     }
 }
 
@@ -94,17 +98,23 @@ fn part_view(part: i32, info: &ObjectInfo) -> Result<View> {
     let number = common::PartNumber::new(i64::from(part))?.number();
     let index = usize::from(number - 1);
     if info.part_sizes.is_empty() && index == 0 {
-        return Ok(View { range: 0..info.size, partial: info.size > 0, parts_count: None });
+        return Ok(View { range: 0..info.size, partial: info.size > 0, part: None, parts_count: None });
     }
     let size = *info.part_sizes.get(index).ok_or(Error::InvalidPartNumber)?;
     let start: u64 = info.part_sizes[..index].iter().sum();
     let parts_count = Some(listing::count(info.part_sizes.len()));
-    Ok(View { range: start..start + size, partial: size > 0, parts_count })
+    Ok(View { range: start..start + size, partial: size > 0, part: Some(index), parts_count })
 }
 
 impl View {
-    pub fn is_whole(&self, info: &ObjectInfo) -> bool {
-        self.range == (0..info.size)
+    /// The checksum of what is seen, with its type: of the whole object or of one of its parts.
+    pub fn checksum(&self, info: &ObjectInfo) -> Option<(Option<Answered>, Option<ChecksumType>)> {
+        if let Some(part) = self.part.and_then(|index| info.part_checksums.get(index)) {
+            let (_, kind) = checksums::of_object(&info.checksums, info.composite.as_ref(), info.part_sizes.len());
+            return Some((Some(part.into()), kind));
+        }
+        let is_whole = self.range == (0..info.size);
+        is_whole.then(|| checksums::of_object(&info.checksums, info.composite.as_ref(), info.part_sizes.len()))
     }
 
     pub fn content_range(&self, info: &ObjectInfo) -> Option<String> {
@@ -171,7 +181,9 @@ mod tests {
             modified_ms: 0,
             attributes: Default::default(),
             checksums: Vec::new(),
+            composite: None,
             part_sizes: part_sizes.to_vec(),
+            part_checksums: Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@
 
 use crate::error::Result;
 use crate::route::Target;
-use crate::s3::checksums::{self, set_checksum};
+use crate::s3::checksums::set_checksum;
 use crate::s3::conditions::Conditions;
 use crate::s3::get_object::{check_version, missing, view, wanted_version};
 use crate::s3::{Service, attributes, listing};
@@ -36,9 +36,11 @@ pub async fn head_object(
         version_id: version.map(|version| version.to_string()),
         ..Default::default()
     };
-    if input.checksum_mode.is_some() && view.is_whole(&info) {
-        output.checksum_type = checksums::full_object();
-        set_checksum!(output, checksums::preferred(&info.checksums));
+    if input.checksum_mode.is_some()
+        && let Some((checksum, kind)) = view.checksum(&info)
+    {
+        output.checksum_type = kind;
+        set_checksum!(output, checksum);
     }
     Ok(S3Response::with_headers(output, view.headers(&info)?))
 }

@@ -6,10 +6,10 @@ use crate::error::{Error, Result};
 use crate::route::Target;
 use crate::s3::checksums::set_checksum;
 use crate::s3::{Service, checksums, dates, listing};
-use common::{ObjectKey, UploadId};
-use s3s::dto::{self, ChecksumAlgorithm, ListPartsInput, ListPartsOutput, StorageClass};
+use common::{Algorithm, ObjectKey, UploadId};
+use s3s::dto::{self, ChecksumAlgorithm, ChecksumType, ListPartsInput, ListPartsOutput, StorageClass};
 use s3s::{S3Request, S3Response};
-use storage::{ListPartsRequest, PartInfo};
+use storage::{ChecksumKind, ListPartsRequest, PartInfo};
 
 pub async fn list_parts(service: &Service, request: S3Request<ListPartsInput>) -> Result<S3Response<ListPartsOutput>> {
     let input = request.input;
@@ -45,7 +45,11 @@ pub async fn list_parts(service: &Service, request: S3Request<ListPartsInput>) -
         next_part_number_marker: Some(i32::from(last)),
         max_parts: Some(listing::count(limit)),
         is_truncated: Some(page.more),
-        parts: Some(page.parts.iter().map(part).collect()),
+        parts: Some(page.parts.iter().map(|info| part(info, page.upload.algorithm)).collect()),
+        checksum_type: algorithm.as_ref().map(|_| match page.kind {
+            ChecksumKind::Composite => ChecksumType::from_static(ChecksumType::COMPOSITE),
+            ChecksumKind::FullObject => ChecksumType::from_static(ChecksumType::FULL_OBJECT),
+        }),
         checksum_algorithm: algorithm,
         initiator: Some(initiator),
         owner: Some(owner),
@@ -54,7 +58,8 @@ pub async fn list_parts(service: &Service, request: S3Request<ListPartsInput>) -
     }))
 }
 
-fn part(info: &PartInfo) -> dto::Part {
+/// With its checksum under the upload's algorithm, if the upload has one.
+fn part(info: &PartInfo, algorithm: Option<Algorithm>) -> dto::Part {
     let mut part = dto::Part {
         part_number: Some(i32::from(info.part.number())),
         size: Some(listing::size(info.size)),
@@ -62,7 +67,8 @@ fn part(info: &PartInfo) -> dto::Part {
         last_modified: Some(dates::timestamp(info.modified_ms)),
         ..Default::default()
     };
-    set_checksum!(part, checksums::preferred(&info.checksums));
+    let of_upload = info.checksums.iter().find(|checksum| Some(checksum.algorithm) == algorithm);
+    set_checksum!(part, of_upload.or_else(|| checksums::preferred(&info.checksums)));
     part
 }
 

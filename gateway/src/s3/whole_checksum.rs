@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::s3::checksums;
-use common::{Algorithm, Checksum, Digester};
+use common::{Algorithm, Checksum};
 use crc_fast::CrcAlgorithm;
 use http::HeaderMap;
 use storage::PartInfo;
@@ -53,19 +53,14 @@ impl WholeChecksum {
         };
         let actual = match self.composite_of {
             Some(count) if count != parts.len() => return Err(Error::BadDigest(algorithm.name())),
-            Some(_) => composite(algorithm, &values),
+            Some(_) => {
+                let all = values.iter().flat_map(|(value, _)| value.iter().copied()).collect::<Vec<_>>();
+                Some(Checksum::of(algorithm, &all))
+            }
             None => combined(algorithm, &values)?,
         };
         if actual.as_ref() == Some(&self.checksum) { Ok(()) } else { Err(Error::BadDigest(algorithm.name())) }
     }
-}
-
-fn composite(algorithm: Algorithm, values: &[(Vec<u8>, u64)]) -> Option<Checksum> {
-    let mut digester = Digester::new(&[algorithm]);
-    for (value, _) in values {
-        digester.update(value);
-    }
-    digester.finish().checksum(algorithm).cloned()
 }
 
 fn combined(algorithm: Algorithm, values: &[(Vec<u8>, u64)]) -> Result<Option<Checksum>> {
@@ -94,7 +89,7 @@ fn combined(algorithm: Algorithm, values: &[(Vec<u8>, u64)]) -> Result<Option<Ch
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::{Digests, ETag, PartNumber};
+    use common::{Digester, Digests, ETag, PartNumber};
 
     fn digests(bytes: &[u8]) -> Digests {
         let mut digester = Digester::new(&Algorithm::ALL);

@@ -116,7 +116,8 @@ fn unchanged_upload(facts: &Facts, seen: Stamp) -> Result<()> {
 
 /// The conditions of a write, as S3 answers them: `If-Match` on a missing key is 404, all else that fails is 412.
 fn check(precondition: &Precondition, current: Option<&Row>) -> Result<()> {
-    let etag = current.and_then(Row::listed).map(|listed| listed.etag);
+    let listed = current.and_then(Row::listed);
+    let etag = listed.map(|listed| listed.etag);
     let matches = |wanted: &Match, etag: ETag| match wanted {
         Match::Any => true,
         Match::ETags(etags) => etags.contains(&etag),
@@ -132,6 +133,14 @@ fn check(precondition: &Precondition, current: Option<&Row>) -> Result<()> {
         && matches(unwanted, etag)
     {
         return Err(Error::PreconditionFailed("If-None-Match"));
+    }
+    let Some(listed) = listed else { return Ok(()) };
+    let modified_s = i64::try_from(listed.modified_ms / 1000).unwrap_or(i64::MAX);
+    if precondition.modified_s.is_some_and(|wanted| wanted != modified_s) {
+        return Err(Error::PreconditionFailed("x-amz-if-match-last-modified-time"));
+    }
+    if precondition.size.is_some_and(|wanted| wanted != listed.size) {
+        return Err(Error::PreconditionFailed("x-amz-if-match-size"));
     }
     Ok(())
 }
@@ -165,7 +174,19 @@ mod tests {
     }
 
     fn delete(if_match: Option<Match>, if_none_match: Option<Match>) -> Request {
-        request(Mutation::Delete { precondition: Precondition { if_match, if_none_match } })
+        request(Mutation::Delete { precondition: Precondition { if_match, if_none_match, ..Precondition::default() } })
+    }
+
+    #[test]
+    fn deletes_may_depend_on_time_and_size() {
+        let outcome = |object, modified_s, size| {
+            let precondition = Precondition { modified_s, size, ..Precondition::default() };
+            decide(&facts(object), &request(Mutation::Delete { precondition }), Stamp(9)).map(|records| records.len())
+        };
+        assert_eq!(outcome(true, Some(0), Some(1)).ok(), Some(1));
+        assert_eq!(outcome(false, Some(7), Some(7)).ok(), Some(0));
+        assert!(matches!(outcome(true, Some(1), None), Err(Error::PreconditionFailed(_))));
+        assert!(matches!(outcome(true, None, Some(0)), Err(Error::PreconditionFailed(_))));
     }
 
     #[test]

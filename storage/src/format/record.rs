@@ -1,7 +1,8 @@
 //! A record: one mutation, the whole truth of its key and version (engine rule A11), and nothing local to one disk.
 //!
 //! Encoded as a version byte, the postcard form of `Record`, and the CRC32C of both in four little-endian bytes. Variants
-//! and fields are only ever added at the end, under a new version byte.
+//! and fields are only ever added at the end, under a new version byte: version 2 is version 1 and behind it `Additions`. A
+//! record that has none is still written as version 1.
 
 use super::Malformed;
 use super::name::FileId;
@@ -11,6 +12,7 @@ use common::{Algorithm, BucketId, Checksum, ETag, PartNumber, Stamp, UploadId, V
 use serde::{Deserialize, Serialize};
 
 const VERSION: u8 = 1;
+const VERSION_WITH_ADDITIONS: u8 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -59,6 +61,20 @@ pub struct ObjectRecord {
     /// Whether the write was durable when acknowledged; a `buffered` one may be lost without being damage.
     pub synced: bool,
     pub payload: Payload,
+    /// Of a completed upload with a checksum algorithm. In the encoded record it is an addition.
+    #[serde(skip)]
+    pub parts: Option<PartChecksums>,
+}
+
+/// The checksums of an object's parts, under the algorithm of its upload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartChecksums {
+    pub algorithm: Algorithm,
+    /// The values one after the other, in the order of the parts. Empty when they would not fit
+    /// (`PART_CHECKSUMS_BYTES_MAX`).
+    pub values: Vec<u8>,
+    /// The checksum of the parts' checksums, if it is what stands for the object, in place of one of all bytes.
+    pub composite: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +103,10 @@ pub struct UploadRecord {
     pub algorithm: Option<Algorithm>,
     pub headers: Vec<(String, String)>,
     pub user: Vec<(String, String)>,
+    /// Whether the object's checksum is to be over all bytes although the algorithm's usual one is over the parts'
+    /// checksums. In the encoded record it is an addition.
+    #[serde(skip)]
+    pub full_object: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,10 +155,22 @@ pub enum PieceLayout {
     },
 }
 
+/// What version 2 has behind the fields of version 1.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Additions {
+    parts: Option<PartChecksums>,
+    full_object: bool,
+}
+
 impl Record {
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = vec![VERSION];
-        bytes = postcard::to_extend(self, bytes).expect("a record of plain data always encodes");
+        let additions = self.additions();
+        let plain = additions == Additions::default();
+        let bytes = vec![if plain { VERSION } else { VERSION_WITH_ADDITIONS }];
+        let mut bytes = postcard::to_extend(self, bytes).expect("a record of plain data always encodes");
+        if !plain {
+            bytes = postcard::to_extend(&additions, bytes).expect("plain data always encodes");
+        }
         bytes.extend_from_slice(&crc32c(&bytes).to_le_bytes());
         assert!(bytes.len() <= RECORD_BYTES_MAX, "a record of {} bytes", bytes.len());
         bytes
@@ -149,12 +181,34 @@ impl Record {
         if crc32c(body) != u32::from_le_bytes(*crc) {
             return Err(Malformed::Checksum);
         }
-        match body.split_first().ok_or(Malformed::Short)? {
-            (&VERSION, rest) => match postcard::take_from_bytes(rest) {
-                Ok((record, [])) => Ok(record),
-                _ => Err(Malformed::Undecodable),
-            },
-            _ => Err(Malformed::Version),
+        let (version, rest) = body.split_first().ok_or(Malformed::Short)?;
+        let (mut record, rest): (Self, &[u8]) = match *version {
+            VERSION | VERSION_WITH_ADDITIONS => postcard::take_from_bytes(rest).map_err(|_| Malformed::Undecodable)?,
+            _ => return Err(Malformed::Version),
+        };
+        let rest = if *version == VERSION_WITH_ADDITIONS {
+            let (additions, rest) = postcard::take_from_bytes(rest).map_err(|_| Malformed::Undecodable)?;
+            record.add(additions);
+            rest
+        } else {
+            rest
+        };
+        if rest.is_empty() { Ok(record) } else { Err(Malformed::Undecodable) }
+    }
+
+    fn additions(&self) -> Additions {
+        match &self.operation {
+            Operation::Put(object) => Additions { parts: object.parts.clone(), full_object: false },
+            Operation::CreateUpload(upload) => Additions { parts: None, full_object: upload.full_object },
+            _ => Additions::default(),
+        }
+    }
+
+    fn add(&mut self, additions: Additions) {
+        match &mut self.operation {
+            Operation::Put(object) => object.parts = additions.parts,
+            Operation::CreateUpload(upload) => upload.full_object = additions.full_object,
+            _ => {}
         }
     }
 
@@ -196,8 +250,34 @@ pub mod tests {
                 upload: None,
                 synced: true,
                 payload,
+                parts: None,
             })),
         }
+    }
+
+    #[test]
+    fn additions_survive_and_records_without_them_keep_their_version() {
+        let plain = sample(9, "some/key", Payload::Inline { crc32c: 1 }, 3);
+        assert_eq!(plain.encode()[0], 1);
+        let mut with_parts = plain;
+        let Operation::Put(object) = &mut with_parts.operation else { panic!("a put") };
+        let (algorithm, values) = (Algorithm::Crc32, vec![1; 8]);
+        object.parts = Some(PartChecksums { algorithm, values, composite: Some(vec![2; 4]) });
+        let bytes = with_parts.encode();
+        assert_eq!(bytes[0], 2);
+        assert_eq!(Record::decode(&bytes), Ok(with_parts));
+
+        let upload = UploadRecord {
+            upload: UploadId(Stamp(1), 2),
+            created_ms: 3,
+            algorithm: Some(Algorithm::Crc32),
+            headers: Vec::new(),
+            user: Vec::new(),
+            full_object: true,
+        };
+        let operation = Operation::CreateUpload(upload);
+        let record = Record { stamp: Stamp(1), bucket: BucketId(1), key: "k".to_owned(), operation };
+        assert_eq!(Record::decode(&record.encode()), Ok(record));
     }
 
     #[test]

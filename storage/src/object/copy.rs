@@ -6,10 +6,10 @@ use super::{check_attributes, payload_of, staging_failed, sync_staged};
 use crate::commit::decide::{Mutation, Request};
 use crate::disk::read::{ChunkList, open_data};
 use crate::disk::stage::StagedFile;
-use crate::format::record::{Chunk, ObjectRecord, Payload};
+use crate::format::record::{Chunk, ObjectRecord, PartChecksums, Payload};
 use crate::store::DiskStore;
 use crate::target::{Target, blocking};
-use crate::types::{CopyRequest, PutOutcome};
+use crate::types::{CopyRequest, ObjectInfo, PutOutcome};
 use crate::{Error, Result};
 use bytes::Bytes;
 use common::checksum::crc32c;
@@ -35,6 +35,7 @@ impl Target {
             prepare(&to, reader)
         });
         let Prepared { info, payload, inline, staged } = prepared.await?;
+        let parts = part_checksums_of(&info);
         let attributes = request.attributes.unwrap_or(info.attributes);
         let modified_ms = store.clock.now_ms();
         // A copy is put whole, but it keeps the ETag of its source, as the bytes were hashed then and not now.
@@ -49,6 +50,7 @@ impl Target {
             upload: None,
             synced: true,
             payload,
+            parts,
         };
         let mutation = Mutation::Put { object: Box::new(object), precondition: request.precondition };
         let key = request.key.into();
@@ -60,13 +62,21 @@ impl Target {
             etag: info.etag,
             modified_ms,
             checksums: info.checksums,
+            composite: info.composite,
             size: info.size,
         })
     }
 }
 
+/// The copy has its source's chunks, and so its parts.
+fn part_checksums_of(info: &ObjectInfo) -> Option<PartChecksums> {
+    let algorithm = info.composite.as_ref().or(info.part_checksums.first())?.algorithm;
+    let values = info.part_checksums.iter().flat_map(|checksum| checksum.value.clone()).collect();
+    Some(PartChecksums { algorithm, values, composite: info.composite.clone().map(|checksum| checksum.value) })
+}
+
 struct Prepared {
-    info: crate::types::ObjectInfo,
+    info: ObjectInfo,
     payload: Payload,
     inline: Option<Bytes>,
     staged: Vec<StagedFile>,

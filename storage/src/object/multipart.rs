@@ -1,21 +1,22 @@
 //! The multipart family: CreateMultipartUpload, ListParts, CompleteMultipartUpload, AbortMultipartUpload. Parts are files
 //! from the start; Complete names them in one record and moves no byte.
 
-use super::{check_attributes, payload_of};
+use super::{check_attributes, composite_of, payload_of};
 use crate::commit::decide::{Mutation, Request};
 use crate::disk::read::ChunkList;
 use crate::disk::stage::StagedFile;
 use crate::format::name::FileId;
-use crate::format::record::{ObjectRecord, Operation, PartRecord, Payload, Record, UploadRecord};
+use crate::format::record::{ObjectRecord, Operation, PartChecksums, PartRecord, Payload, Record, UploadRecord};
 use crate::index::list::Scan;
 use crate::index::rows::{Row, RowKey, RowKind, Table};
-use crate::limits::{LOOKUPS_MAX, OBJECT_BYTES_MAX};
+use crate::limits::{LOOKUPS_MAX, OBJECT_BYTES_MAX, PART_CHECKSUMS_BYTES_MAX};
 use crate::log::ReadError;
 use crate::replay::part_ids;
 use crate::store::DiskStore;
 use crate::target::{Target, blocking};
 use crate::types::{
-    CompleteUploadRequest, CreateUploadRequest, ListPartsRequest, PartInfo, PartsPage, PutOutcome, UploadInfo,
+    Attributes, ChecksumKind, CompleteUploadRequest, CreateUploadRequest, ListPartsRequest, PartInfo, PartsPage,
+    PutOutcome, UploadInfo,
 };
 use crate::{Error, Result};
 use common::{Algorithm, BucketId, Checksum, ETag, Epoch, ObjectKey, PartNumber, Stamp, UploadId, VersionId};
@@ -25,13 +26,15 @@ use std::sync::Arc;
 impl Target {
     pub async fn create_upload(&self, request: CreateUploadRequest) -> Result<UploadInfo> {
         check_attributes(&request.attributes)?;
-        let CreateUploadRequest { epoch, bucket, key, attributes, algorithm } = request;
+        let CreateUploadRequest { epoch, bucket, key, attributes, algorithm, kind } = request;
         let store = Arc::clone(self.home(bucket, &key));
         let created_ms = store.clock.now_ms();
         // Not a stamp of the log, which only the committer gives: the upload's place in listings is its time.
         let upload = UploadId(Stamp(created_ms), store.random.u64());
         let info = UploadInfo { upload, key: key.as_str().to_owned(), created_ms, algorithm };
-        let record = UploadRecord { upload, created_ms, algorithm, headers: attributes.headers, user: attributes.user };
+        let full_object = kind == ChecksumKind::FullObject && kind != ChecksumKind::usual(algorithm);
+        let Attributes { headers, user } = attributes;
+        let record = UploadRecord { upload, created_ms, algorithm, headers, user, full_object };
         let mutation = Mutation::CreateUpload(record);
         let request = Request { epoch, bucket, key: key.into(), mutation, is_housekeeping: false };
         store.mutate(request, None, Vec::new()).await?;
@@ -61,6 +64,7 @@ impl Target {
                 etag: object.etag,
                 modified_ms: object.modified_ms,
                 checksums: object.checksums.clone(),
+                composite: composite_of(&object),
                 size: object.size,
             };
             let mutation = Mutation::CompleteUpload {
@@ -188,11 +192,13 @@ fn read_part(store: &DiskStore, upload: UploadId, part: PartNumber, row: &Row) -
 
 fn list_parts(store: &DiskStore, request: &ListPartsRequest) -> Result<PartsPage> {
     let row = upload_row(store, request.bucket, &request.key, request.upload)?;
-    let RowKind::Upload { created_ms, algorithm, .. } = row.kind else { return Err(Error::NoSuchUpload) };
+    let RowKind::Upload { created_ms, algorithm, .. } = row.kind.clone() else { return Err(Error::NoSuchUpload) };
     let key = request.key.as_str().to_owned();
     let upload = UploadInfo { upload: request.upload, key, created_ms, algorithm };
     let wanted = parts(store, request.upload)?.into_iter().filter(|(part, _)| part.number() > request.after_part);
-    let mut page = PartsPage { upload, parts: Vec::new(), more: false };
+    let row_key = RowKey::upload(request.bucket, request.key.as_str(), request.upload);
+    let kind = kind_of(&created(store, &row_key, &row)?);
+    let mut page = PartsPage { upload, kind, parts: Vec::new(), more: false };
     for (part, row) in wanted {
         if page.parts.len() == request.limit {
             page.more = true;
@@ -257,7 +263,11 @@ fn prepare(store: &DiskStore, request: &CompleteUploadRequest) -> Result<Complet
     let all = rows.values().flat_map(|row| part_ids(&store.segments, row));
     let frees = all.filter(|id| !taken.contains(id)).collect();
     let md5s: Vec<[u8; 16]> = records.iter().map(|record| record.etag.md5).collect();
-    let checksums = full_object_checksums(&records, created.algorithm);
+    let kind = kind_of(&created);
+    // A composite takes the place of a whole checksum under the same algorithm.
+    let whole = created.algorithm.filter(|_| kind == ChecksumKind::FullObject);
+    let checksums = full_object_checksums(&records, whole);
+    let parts = created.algorithm.and_then(|algorithm| part_checksums(&records, algorithm, kind));
     let (payload, table): (Payload, Option<StagedFile>) = payload_of(store, chunks)?;
     let object = ObjectRecord {
         version: VersionId::Null,
@@ -270,6 +280,7 @@ fn prepare(store: &DiskStore, request: &CompleteUploadRequest) -> Result<Complet
         upload: Some(request.upload),
         synced: true,
         payload,
+        parts,
     };
     Ok(Completion { newest_part, object, staged: table.into_iter().collect(), frees })
 }
@@ -289,6 +300,23 @@ fn created(store: &DiskStore, key: &RowKey, row: &Row) -> Result<UploadRecord> {
         Err(ReadError::Io(source)) => Err(Error::Io { what: "read the log".into(), source }),
         Err(ReadError::Malformed(error)) => Err(Error::Damaged(format!("an upload's record: {error}"))),
     }
+}
+
+fn kind_of(upload: &UploadRecord) -> ChecksumKind {
+    if upload.full_object { ChecksumKind::FullObject } else { ChecksumKind::usual(upload.algorithm) }
+}
+
+/// What is kept of the parts' checksums. `None` when a part has none under this algorithm, as one that was sent before
+/// uploads had an algorithm.
+fn part_checksums(records: &[PartRecord], algorithm: Algorithm, kind: ChecksumKind) -> Option<PartChecksums> {
+    let value = |record: &PartRecord| {
+        let found = record.checksums.iter().find(|checksum| checksum.algorithm == algorithm);
+        found.map(|checksum| checksum.value.clone())
+    };
+    let values = records.iter().map(value).collect::<Option<Vec<_>>>()?.concat();
+    let composite = (kind == ChecksumKind::Composite).then(|| Checksum::of(algorithm, &values).value);
+    let values = if values.len() <= PART_CHECKSUMS_BYTES_MAX { values } else { Vec::new() };
+    Some(PartChecksums { algorithm, values, composite })
 }
 
 /// CRCs of the whole object, combined from those of its parts without reading a byte again. Hashes cannot be combined.
@@ -324,6 +352,7 @@ async fn repeated(store: &Arc<DiskStore>, request: &CompleteUploadRequest) -> Re
                 etag: object.etag,
                 modified_ms: object.modified_ms,
                 checksums: object.checksums.clone(),
+                composite: composite_of(&object),
                 size: object.size,
             }),
             _ => Err(Error::NoSuchUpload),

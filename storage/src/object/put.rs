@@ -246,6 +246,7 @@ impl Staged {
             etag,
             modified_ms,
             checksums: digests.checksums.clone(),
+            composite: None,
             size: digests.length,
         };
         let mutation = match purpose {
@@ -261,6 +262,7 @@ impl Staged {
                     upload: None,
                     synced: true,
                     payload,
+                    parts: None,
                 };
                 Mutation::Put { object: Box::new(object), precondition }
             }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use common::doors::{SeededRandom, SimulatedClock};
-use common::{BucketId, BucketName, ETag, ObjectKey, PartNumber, Random, Term, UploadId};
+use common::{Algorithm, BucketId, BucketName, ETag, ObjectKey, PartNumber, Random, Term, UploadId};
 use futures::TryStreamExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,8 +10,9 @@ use storage::disk::Disk;
 use storage::disk::twin::TwinDisk;
 use storage::store::{DiskOptions, Doors};
 use storage::{
-    Attributes, BucketState, BucketView, CompleteUploadRequest, CompletedPart, CopyRequest, CreateUploadRequest,
-    DeleteRequest, Error, Precondition, PutOutcome, PutPartRequest, PutRequest, Result, Staged, Target, TermSource,
+    Attributes, BucketState, BucketView, ChecksumKind, CompleteUploadRequest, CompletedPart, CopyRequest,
+    CreateUploadRequest, DeleteRequest, Error, Precondition, PutOutcome, PutPartRequest, PutRequest, Result, Staged,
+    Target, TermSource,
 };
 
 /// Small enough that a short history fills several segments and both kinds of payload occur.
@@ -130,7 +131,8 @@ pub async fn create_upload(target: &Target, bucket: BucketId, name: &str, seed: 
         bucket,
         key: key(name),
         attributes: attributes(seed),
-        algorithm: None,
+        algorithm: [None, Some(Algorithm::Crc32), Some(Algorithm::Sha256)][(seed % 3) as usize],
+        kind: if seed.is_multiple_of(2) { ChecksumKind::FullObject } else { ChecksumKind::Composite },
     };
     Ok(target.create_upload(request).await?.upload)
 }
