@@ -33,7 +33,9 @@ mod list_parts;
 mod listing;
 pub mod post_object;
 mod post_policy;
+mod put_bucket_acl;
 mod put_object;
+mod put_object_acl;
 mod upload_part;
 mod upload_part_copy;
 mod whole_checksum;
@@ -149,7 +151,9 @@ operations! {
     list_objects(ListObjectsInput) -> ListObjectsOutput,
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output,
     list_parts(ListPartsInput) -> ListPartsOutput,
+    put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput,
     put_object(PutObjectInput) -> PutObjectOutput,
+    put_object_acl(PutObjectAclInput) -> PutObjectAclOutput,
     upload_part(UploadPartInput) -> UploadPartOutput,
     upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput,
 }

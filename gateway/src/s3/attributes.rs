@@ -62,9 +62,18 @@ pub fn refuse_unsupported(headers: &HeaderMap) -> Result<()> {
         }
     }
     if let Some(acl) = headers.get("x-amz-acl") {
-        // With one owner per bucket these two say what is so anyway.
-        if acl != "private" && acl != "bucket-owner-full-control" {
-            return Err(Error::NotImplemented("The header x-amz-acl with a value other than private".to_owned()));
+        // With one owner per bucket the first two say what is so anyway.
+        match acl.as_bytes() {
+            b"private" | b"bucket-owner-full-control" => {}
+            b"public-read"
+            | b"public-read-write"
+            | b"authenticated-read"
+            | b"aws-exec-read"
+            | b"bucket-owner-read"
+            | b"log-delivery-write" => {
+                return Err(Error::NotImplemented("The header x-amz-acl with a value other than private".to_owned()));
+            }
+            _ => return Err(Error::InvalidArgument("Unknown canned ACL.".to_owned())),
         }
     }
     match headers.get("x-amz-storage-class") {
@@ -92,7 +101,7 @@ pub fn metadata(attributes: &Attributes) -> Option<Metadata> {
 /// `aws-chunked` describes the transfer, not the object.
 fn without_aws_chunked(value: &str) -> String {
     let codings = value.split(',').map(str::trim).filter(|coding| !coding.eq_ignore_ascii_case("aws-chunked"));
-    codings.filter(|coding| !coding.is_empty()).collect::<Vec<_>>().join(",")
+    codings.filter(|coding| !coding.is_empty()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -152,5 +161,7 @@ mod tests {
         assert!(refuse_unsupported(&headers(&[("x-amz-acl", "private"), ("x-amz-storage-class", "STANDARD")])).is_ok());
         assert!(refuse_unsupported(&headers(&[("x-amz-storage-class", "GLACIER")])).is_err());
         assert!(refuse_unsupported(&headers(&[("x-amz-bucket-object-lock-enabled", "false")])).is_ok());
+        let unknown = refuse_unsupported(&headers(&[("x-amz-acl", "public-ready")])).expect_err("refused");
+        assert_eq!(unknown.answer().code, "InvalidArgument");
     }
 }

@@ -7,7 +7,7 @@ use crate::Parts;
 use crate::error::{Error, Result};
 use crate::s3::{Service, attributes};
 use cluster::{Applied, Bucket, Command};
-use common::{BucketName, OwnerId};
+use common::{BucketName, NameError, OwnerId};
 use s3s::dto::{CreateBucketInput, CreateBucketOutput};
 use s3s::{S3Request, S3Response};
 use storage::{BucketState, BucketView};
@@ -21,6 +21,7 @@ pub async fn create_bucket(
     attributes::refuse_unsupported(&request.headers)?;
     let input = request.input;
     let name = BucketName::parse(&input.bucket)?;
+    check_labels(&name)?;
     if input.object_ownership.as_ref().is_some_and(|ownership| ownership.as_str() != "BucketOwnerEnforced") {
         return Err(Error::NotImplemented("An object ownership other than BucketOwnerEnforced".to_owned()));
     }
@@ -71,6 +72,13 @@ pub fn view(bucket: &Bucket) -> BucketView {
     }
 }
 
+/// A label of a host name begins and ends with a letter or digit (RFC 1123 section 2.1), and in virtual-hosted style a bucket
+/// is a host. Asked of new buckets only: one that is there must go on opening.
+fn check_labels(name: &BucketName) -> Result<()> {
+    let wrong = [".-", "-."].iter().any(|pair| name.as_str().contains(pair));
+    if wrong { Err(NameError::BucketReserved.into()) } else { Ok(()) }
+}
+
 /// There is one region; a bucket that asks for another one does not get this one instead.
 fn check_location(constraint: Option<&str>, region: &str) -> Result<()> {
     match constraint {
@@ -84,6 +92,14 @@ fn check_location(constraint: Option<&str>, region: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_are_those_of_host_names() {
+        let code = |name| check_labels(&BucketName::parse(name).expect("a name")).map_err(|error| error.answer().code);
+        assert_eq!(code("foo.bar-baz"), Ok(()));
+        assert_eq!(code("foo.-bar"), Err("InvalidBucketName"));
+        assert_eq!(code("foo-.bar"), Err("InvalidBucketName"));
+    }
 
     #[test]
     fn only_this_region_is_given() {

@@ -3,6 +3,7 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjects.html>
 
 use crate::error::Result;
+use crate::guard::query_pairs;
 use crate::s3::Service;
 use crate::s3::list_objects_v2::page;
 use crate::s3::listing::{self, Encoding};
@@ -14,11 +15,13 @@ pub async fn list_objects(
     service: &Service,
     request: S3Request<ListObjectsInput>,
 ) -> Result<S3Response<ListObjectsOutput>> {
+    let query = query_pairs(request.uri.query().unwrap_or(""));
     let input = request.input;
     let bucket = service.bucket(&input.bucket)?;
     let encoding = Encoding::parse(input.encoding_type.as_ref())?;
     let limit = listing::page_size(input.max_keys, "max-keys")?;
     let delimiter = listing::delimiter(input.delimiter);
+    listing::check_unordered(&query, delimiter.as_deref())?;
     let prefix = input.prefix.unwrap_or_default();
     let after = listing::after_marker(input.marker.as_deref(), &prefix, delimiter.as_deref());
 

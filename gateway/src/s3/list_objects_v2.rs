@@ -4,6 +4,7 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>
 
 use crate::error::Result;
+use crate::guard::query_pairs;
 use crate::route::Target;
 use crate::s3::Service;
 use crate::s3::listing::{self, Encoding};
@@ -15,11 +16,13 @@ pub async fn list_objects_v2(
     service: &Service,
     request: S3Request<ListObjectsV2Input>,
 ) -> Result<S3Response<ListObjectsV2Output>> {
+    let query = query_pairs(request.uri.query().unwrap_or(""));
     let input = request.input;
     let bucket = service.bucket(&input.bucket)?;
     let encoding = Encoding::parse(input.encoding_type.as_ref())?;
     let limit = listing::page_size(input.max_keys, "max-keys")?;
     let delimiter = listing::delimiter(input.delimiter);
+    listing::check_unordered(&query, delimiter.as_deref())?;
     let prefix = input.prefix.unwrap_or_default();
     let after = start(input.continuation_token.as_deref(), input.start_after.as_deref())?;
 

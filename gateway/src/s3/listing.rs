@@ -147,6 +147,15 @@ pub fn count(entries: usize) -> i32 {
     i32::try_from(entries).unwrap_or(i32::MAX)
 }
 
+/// Ceph's `allow-unordered` asks for no order, which a listing in order also is; but with a delimiter it contradicts itself.
+pub fn check_unordered(query: &[(String, String)], delimiter: Option<&str>) -> Result<()> {
+    let unordered = query.iter().any(|(key, value)| key == "allow-unordered" && value == "true");
+    if unordered && delimiter.is_some() {
+        return Err(Error::InvalidArgument("allow-unordered and delimiter cannot be used together".to_owned()));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
