@@ -8,6 +8,7 @@ mod cache;
 mod clients;
 mod command;
 mod crash;
+mod s3_tests;
 mod test;
 mod tidy;
 
@@ -34,6 +35,8 @@ enum Verb {
     Clients(clients::Options),
     /// Send a large tree up and down with aws, s3cmd and presigned URLs while the server is being killed
     Bigtree(bigtree::Options),
+    /// Run Ceph's S3 conformance suite against the real server
+    S3Tests(s3_tests::Options),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Verb::Crash(options) => crash::run(root, &options),
         Verb::Clients(options) => clients::run(root, &options),
         Verb::Bigtree(options) => bigtree::run(root, &options),
+        Verb::S3Tests(options) => s3_tests::run(root, &options),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

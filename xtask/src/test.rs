@@ -2,7 +2,7 @@
 //! what it needs, goes on after a failure, and ends with one line `N passed, N failed`.
 
 use crate::clients::{EARLIER, Session, TODAY};
-use crate::{cache, command, crash, tidy};
+use crate::{cache, command, crash, s3_tests, tidy};
 use anyhow::Result;
 use std::ops::AddAssign;
 use std::path::Path;
@@ -96,6 +96,13 @@ fn steps_with_server(root: &Path, cache: &Path, server: &Path, steps: &mut Steps
     }
     steps.take("client matrix", || session.matrix(false).map(Tally::of));
     steps.take("crash", || crash::run(root, &crash::Options { short: true, ..Default::default() }).map(Tally::of));
+    match std::env::var_os("WEIR_S3_TESTS") {
+        Some(suite) => steps.take("s3-tests", || {
+            let options = s3_tests::Options { suite: suite.into(), workers: 2, all: false, publish: false };
+            s3_tests::run(root, &options).map(Tally::of)
+        }),
+        None => println!("\n== s3-tests: skipped, as WEIR_S3_TESTS names no checkout of github.com/ceph/s3-tests"),
+    }
     steps.take("README commands", || session.pytest(&TODAY, &["test_readme.py"]));
 }
 

@@ -1,0 +1,271 @@
+//! `cargo xtask s3-tests --suite DIR`: Ceph's conformance suite, unmodified, against the real server. Every test of the suite
+//! stands in one of the lists under `tests/s3-tests/`; a test that fails and is not known to, or passes and is known to fail,
+//! fails the run.
+
+mod junit;
+mod lists;
+mod report;
+
+use crate::{cache, command, crash};
+use anyhow::{Context, Result, ensure};
+use clap::Args;
+use lists::Lists;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+/// The revision that the lists are of.
+pub const REVISION: &str = "8f0ae7b404a3a2fcf7038bf1e6bf29544fe9b6a3";
+
+/// Beside what the suite requires: time limits, and two processes in place of one.
+const PLUGINS: &str = "pytest-timeout\npytest-xdist\n";
+const TEST_SECONDS_MAX: u32 = 120;
+
+const ADMIN: (&str, &str) = ("WEIRS3TESTSADMIN0001", "s3tests/administrator/of/forty/characters");
+/// Tests that look at all buckets of a user, and so cannot share the server with others.
+const ALONE: [&str; 1] = ["test_s3.py::test_list_buckets_paginated"];
+/// Not us-east-1, so that the suite can ask a bucket for its location.
+const REGION: &str = "s3-tests-1";
+
+#[derive(Args)]
+pub struct Options {
+    /// A checkout of github.com/ceph/s3-tests, outside of this repository
+    #[arg(long, value_name = "DIR")]
+    pub suite: PathBuf,
+    /// Processes that run tests side by side
+    #[arg(long, default_value_t = 2)]
+    pub workers: u32,
+    /// Run what is out of scope as well, and name what passes
+    #[arg(long)]
+    pub all: bool,
+    /// Write the table to docs/s3-conformance.md
+    #[arg(long)]
+    pub publish: bool,
+}
+
+/// A section of the suite's configuration: a user with keys of its own.
+struct User {
+    section: &'static str,
+    id: &'static str,
+    access_key: &'static str,
+    secret_key: &'static str,
+    more: &'static str,
+}
+
+const USERS: [User; 6] = [
+    User {
+        section: "s3 main",
+        id: "main",
+        access_key: "WEIRS3TESTSMAIN00001",
+        secret_key: "s3tests/main/user/with/forty/characters01",
+        more: "",
+    },
+    User {
+        section: "s3 alt",
+        id: "alt",
+        access_key: "WEIRS3TESTSALT000001",
+        secret_key: "s3tests/alternative/with/forty/characters",
+        more: "",
+    },
+    User {
+        section: "s3 tenant",
+        id: "tenant",
+        access_key: "WEIRS3TESTSTENANT001",
+        secret_key: "s3tests/tenant/user/with/forty/characters",
+        more: "tenant = tenant",
+    },
+    User {
+        section: "iam",
+        id: "iam",
+        access_key: "WEIRS3TESTSIAM000001",
+        secret_key: "s3tests/iam/user/with/forty/characters/01",
+        more: "",
+    },
+    User {
+        section: "iam root",
+        id: "root",
+        access_key: "WEIRS3TESTSROOT00001",
+        secret_key: "s3tests/account/root/of/forty/characters1",
+        more: "",
+    },
+    User {
+        section: "iam alt root",
+        id: "alt-root",
+        access_key: "WEIRS3TESTSROOT00002",
+        secret_key: "s3tests/account/root/of/forty/characters2",
+        more: "",
+    },
+];
+
+pub fn run(root: &Path, options: &Options) -> Result<bool> {
+    let suite = options.suite.canonicalize().with_context(|| format!("opening {}", options.suite.display()))?;
+    ensure!(!suite.starts_with(root), "the suite is not part of this repository: check it out somewhere else");
+    let lists = Lists::read(&root.join("tests/s3-tests"))?;
+
+    let cache = cache::directory()?;
+    let work = cache.join("s3-tests");
+    match std::fs::remove_dir_all(&work) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+        _ => std::fs::create_dir_all(&work)?,
+    }
+    let python = environment(&cache, &suite)?;
+    let server = Server::start(&crash::build_server(root, &cache)?, &work)?;
+    let configuration = work.join("s3tests.conf");
+    std::fs::write(&configuration, server.configuration())?;
+    let pytest = |arguments: &[&str]| {
+        let mut command = command::new(python.join("bin/python"), &suite);
+        command.args(["-m", "pytest", "-q", "-p", "no:cacheprovider"]).args(arguments);
+        command.env("S3TEST_CONF", &configuration).env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
+        command
+    };
+
+    let collected = command::output(&mut pytest(&["--collect-only", "s3tests/functional"]))?;
+    let collected: BTreeSet<String> = collected.lines().filter_map(id_of).collect();
+    let mut sound = lists.covers(&collected);
+
+    let (alone, together): (Vec<&String>, Vec<&String>) =
+        lists.to_run(options.all).partition(|id| ALONE.contains(&id.as_str()));
+    let mut results = BTreeMap::new();
+    for (name, ids, workers) in [("alone", alone, 0), ("together", together, options.workers)] {
+        let report = work.join(format!("{name}.xml"));
+        let (workers, timeout) = (workers.to_string(), format!("--timeout={TEST_SECONDS_MAX}"));
+        let mut tests = pytest(&["--tb=short", "-n", &workers, &timeout, "--junitxml"]);
+        tests.arg(&report).args(ids.iter().map(|id| format!("s3tests/functional/{id}")));
+        // Failures are expected, and told apart below; what they say is in the report.
+        tests.stdout(Stdio::null());
+        command::succeeds(&mut tests)?;
+        results.append(&mut junit::parse(&std::fs::read_to_string(&report).context("pytest left no report")?));
+    }
+    drop(server);
+
+    let summary = report::Summary::of(&lists, &results);
+    println!("\n{}", summary.table());
+    for line in summary.complaints() {
+        println!("{line}");
+        sound = false;
+    }
+    for line in summary.promotable() {
+        println!("{line}");
+    }
+    println!("{}", summary.verdict());
+    if options.publish {
+        std::fs::write(root.join("docs/s3-conformance.md"), summary.document(&lists))?;
+    }
+    Ok(sound)
+}
+
+fn environment(cache: &Path, suite: &Path) -> Result<PathBuf> {
+    let list = suite.join("requirements.txt");
+    let list = std::fs::read_to_string(&list).with_context(|| format!("reading {}", list.display()))?;
+    let requirements = cache.join("s3-tests-requirements.txt");
+    std::fs::write(&requirements, format!("{}\n{PLUGINS}", list.trim_end()))?;
+    cache::python_environment(cache, &requirements)
+}
+
+/// `s3tests/functional/test_s3.py::test_x` without its folder.
+fn id_of(line: &str) -> Option<String> {
+    let id = line.trim().strip_prefix("s3tests/functional/")?;
+    id.contains("::").then(|| id.to_owned())
+}
+
+/// The real server on a fresh directory, with the suite's users.
+struct Server {
+    process: Child,
+    port: u16,
+    /// Kept open: the server may still write to it.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    fn start(binary: &Path, work: &Path) -> Result<Self> {
+        let mut serve = admin(binary, work);
+        serve.args(["serve", "--data", "data", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+        // All of the suite's forms are signed with version 2.
+        serve.args(["--region", REGION, "--form-signature-v2"]);
+        serve.stdout(Stdio::piped()).stderr(std::fs::File::create(work.join("weir.log"))?);
+        let mut process = serve.spawn().with_context(|| format!("starting {}", binary.display()))?;
+        let mut stdout = BufReader::new(process.stdout.take().context("standard output was asked for")?);
+        let mut server = Self { port: wait_until_ready(&mut stdout)?, process, _stdout: stdout };
+        for user in &USERS {
+            server.import(binary, work, user)?;
+        }
+        Ok(server)
+    }
+
+    fn import(&mut self, binary: &Path, work: &Path, user: &User) -> Result<()> {
+        let mut import = admin(binary, work);
+        import.env("WEIR_ENDPOINT", format!("http://127.0.0.1:{}", self.port));
+        import.args(["key", "import", "--owner", user.id, "--display-name", user.id]);
+        import.args(["--email", &format!("{}@example.com", user.id)]);
+        import.args(["--access-key", user.access_key, "--secret-key", user.secret_key]);
+        command::output(&mut import).map(drop)
+    }
+
+    fn configuration(&self) -> String {
+        let mut text = format!(
+            "[DEFAULT]\nhost = 127.0.0.1\nport = {}\nis_secure = False\nssl_verify = False\n\n[fixtures]\n\
+             bucket prefix = weir-{{random}}-\n",
+            self.port
+        );
+        for User { section, id, access_key, secret_key, more } in &USERS {
+            writeln!(
+                text,
+                "\n[{section}]\ndisplay_name = {id}\nuser_id = {id}\nemail = {id}@example.com\napi_name = {REGION}\n\
+                 access_key = {access_key}\nsecret_key = {secret_key}\n{more}"
+            )
+            .expect("a string takes all text");
+        }
+        text
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Its data is thrown away.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// `weir` in the work folder as the administrator.
+fn admin(binary: &Path, work: &Path) -> Command {
+    let mut command = command::new(binary, work);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("AWS_") || text.starts_with("WEIR_") {
+            command.env_remove(&name);
+        }
+    }
+    command.env("WEIR_ADMIN_ACCESS_KEY", ADMIN.0).env("WEIR_ADMIN_SECRET_KEY", ADMIN.1);
+    command
+}
+
+fn wait_until_ready(stdout: &mut impl BufRead) -> Result<u16> {
+    let mut line = String::new();
+    loop {
+        line.clear();
+        ensure!(stdout.read_line(&mut line)? > 0, "weir ended before it was ready: see weir.log in the cache");
+        if let Some(port) = port_of(&line) {
+            return Ok(port);
+        }
+    }
+}
+
+fn port_of(line: &str) -> Option<u16> {
+    line.trim().strip_prefix("weir is ready: S3 at http://127.0.0.1:")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read() {
+        assert_eq!(port_of("weir is ready: S3 at http://127.0.0.1:4711\n"), Some(4711));
+        assert_eq!(port_of("The administrator's key is new.\n"), None);
+        assert_eq!(id_of("s3tests/functional/test_s3.py::test_a[x-1]"), Some("test_s3.py::test_a[x-1]".to_owned()));
+        assert_eq!(id_of("1049 tests collected in 2.90s"), None);
+    }
+}
