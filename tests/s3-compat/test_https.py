@@ -81,9 +81,15 @@ class Front:
                 time.sleep(0.02)
 
     def framings(self, bucket):
-        """What was said of the bodies of the successful uploads into a bucket."""
-        lines = [line.split() for line in (self.home / "access.log").read_text().splitlines()]
-        return {(line[3], line[4]) for line in lines if line[0] == "PUT" and line[1].startswith(f"/{bucket}/") and line[2] == "200"}
+        """What was said of the bodies of the successful uploads into a bucket, of which there was at least one."""
+        until = time.monotonic() + 20
+        while True:
+            lines = [line.split() for line in (self.home / "access.log").read_text().splitlines()]
+            puts = [line for line in lines if line[0] == "PUT" and line[1].startswith(f"/{bucket}/") and line[2] == "200"]
+            # nginx writes the line after the client has its answer.
+            if puts or time.monotonic() > until:
+                return {(line[3], line[4]) for line in puts}
+            time.sleep(0.02)
 
     def stop(self):
         self.process.terminate()
