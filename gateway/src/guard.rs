@@ -6,11 +6,11 @@
 mod answer;
 mod body;
 mod control;
-mod credentials;
-mod form;
-mod framing;
-mod query;
-mod xml;
+pub(crate) mod credentials;
+pub(crate) mod form;
+pub(crate) mod framing;
+pub(crate) mod query;
+pub(crate) mod xml;
 
 pub use answer::escape;
 pub use body::BodyDigests;

@@ -65,7 +65,7 @@ impl S3Route for Lenient {
 }
 
 /// A range that s3s cannot read in numbers that it can. No object has as many bytes, so it names the same ones.
-fn smaller_range(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn smaller_range(headers: &HeaderMap) -> Option<HeaderValue> {
     const LARGEST: u64 = i64::MAX.unsigned_abs();
     let text = headers.get(header::RANGE)?.to_str().ok()?;
     let range = ByteRange::parse(text).ok()?;

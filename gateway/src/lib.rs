@@ -6,6 +6,8 @@
 mod access;
 pub mod admin;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod guard;
 mod health;
 mod host;

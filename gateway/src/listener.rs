@@ -2,7 +2,7 @@
 //! `listener/connection.rs` keeps a connection to it and to its times; hyper reads only what both have passed.
 
 mod connection;
-mod wire;
+pub(crate) mod wire;
 
 pub use connection::body_fault;
 

@@ -8,6 +8,8 @@ pub mod disk;
 mod error;
 pub mod files;
 pub mod format;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod health;
 pub mod index;
 pub mod limits;

@@ -8,6 +8,7 @@ mod cache;
 mod clients;
 mod command;
 mod crash;
+mod fuzz;
 mod s3_tests;
 mod test;
 mod tidy;
@@ -33,6 +34,8 @@ enum Verb {
     Crash(crash::Options),
     /// Run the clients' operations alone and compare or write their table, docs/clients.md
     Clients(clients::Options),
+    /// Let the fuzz targets run for a while
+    Fuzz(fuzz::Options),
     /// Send a large tree up and down with aws, s3cmd and presigned URLs while the server is being killed
     Bigtree(bigtree::Options),
     /// Run Ceph's S3 conformance suite against the real server
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Verb::Tidy => tidy::run(root),
         Verb::Crash(options) => crash::run(root, &options),
         Verb::Clients(options) => clients::run(root, &options),
+        Verb::Fuzz(options) => fuzz::run(root, &options),
         Verb::Bigtree(options) => bigtree::run(root, &options),
         Verb::S3Tests(options) => s3_tests::run(root, &options),
     };

@@ -227,7 +227,9 @@ impl Tail {
         cursor.u32()?;
         let crc32c = cursor.u32()?;
         let aligned = start.is_multiple_of(ALIGNMENT_BYTES) && length.is_multiple_of(ALIGNMENT_BYTES) && length > 0;
-        if !aligned || commit_at as u64 + 512 + (HEAD_BYTES + TAIL_BYTES) as u64 > length {
+        // Offsets in a segment have 32 bits.
+        let inside = start.checked_add(length).is_some_and(|end| end <= u64::from(u32::MAX) + 1);
+        if !aligned || !inside || commit_at as u64 + 512 + (HEAD_BYTES + TAIL_BYTES) as u64 > length {
             return Err(Malformed::Bounds);
         }
         Ok(Self { segment, run, number, nonce, start, length, commit_at, crc32c })

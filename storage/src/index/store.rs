@@ -87,13 +87,13 @@ pub fn slot(bucket: BucketId, key: &str) -> u16 {
     (xxh3_64(&bytes) >> 48) as u16
 }
 
-fn pack<T: Serialize>(value: &T) -> Vec<u8> {
+pub(crate) fn pack<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = postcard::to_allocvec(value).expect("rows of plain data always encode");
     bytes.extend_from_slice(&crc32c(&bytes).to_le_bytes());
     bytes
 }
 
-fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+pub(crate) fn unpack<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let broken = || Error::IndexBroken("a value does not match its checksum".into());
     let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(broken)?;
     if crc32c(body) != u32::from_le_bytes(*crc) {

@@ -1,0 +1,229 @@
+//! What the fuzz targets of `fuzz/` call: each takes bytes that a client could send and asserts something about what is made
+//! of them. The tests below play the kept seeds through them, and changed copies of the seeds.
+
+use crate::guard::{credentials, framing::Framing, query, xml};
+use crate::lenient;
+use crate::limits;
+use crate::listener::wire::{self, Chunks};
+use bytes::Bytes;
+use common::{ByteRange, ObjectKey};
+use http::{HeaderMap, HeaderValue, Method, header};
+use std::collections::VecDeque;
+
+/// A document: it is bounded, and what s3s reads in it stands in it.
+pub fn xml(data: &[u8]) {
+    let bounds = xml::Bounds::list(limits::DELETE_KEYS_MAX);
+    if xml::check(data, bounds).is_err() {
+        return;
+    }
+    let text = std::str::from_utf8(data).unwrap_or("");
+    // Where nothing can hide them, these are always refused.
+    if !text.contains("<!--") && !text.contains(['"', '\'']) {
+        assert!(!text.contains("<!DOCTYPE") && !text.contains("<![CDATA["));
+    }
+    let mut reader = s3s::xml::Deserializer::new(data);
+    if let Ok(delete) = <s3s::dto::Delete as s3s::xml::Deserialize<'_>>::deserialize(&mut reader) {
+        assert!(delete.objects.len() <= bounds.nodes);
+        assert!(delete.objects.iter().map(|object| object.key.len()).sum::<usize>() <= data.len());
+    }
+    let mut reader = s3s::xml::Deserializer::new(data);
+    if let Ok(list) = <s3s::dto::CompletedMultipartUpload as s3s::xml::Deserialize<'_>>::deserialize(&mut reader) {
+        let parts = list.parts.unwrap_or_default();
+        assert!(parts.len() <= bounds.nodes && parts.iter().all(|part| part.part_number.is_none_or(|part| part >= 0)));
+    }
+}
+
+/// `aws-chunked` framing: pieces give what the whole gives, and the payload is as long as the sizes say.
+pub fn framing(data: &[u8]) {
+    let Some((&first, body)) = data.split_first() else { return };
+    let signed = first & 1 == 1;
+    let (whole, pieces) = (frame(signed, body, usize::MAX), frame(signed, body, usize::from(first >> 1) + 1));
+    assert_eq!(whole.is_err(), pieces.is_err());
+    if let (Ok(whole), Ok(pieces)) = (whole, pieces) {
+        if signed {
+            assert_eq!(whole, pieces);
+            assert!(body.starts_with(&whole));
+        } else {
+            assert_eq!(payload(&whole), payload(&pieces));
+        }
+    }
+}
+
+fn frame(signed: bool, body: &[u8], piece: usize) -> Result<Vec<u8>, String> {
+    let (mut framing, mut out) = (Framing::new(signed), VecDeque::new());
+    for piece in body.chunks(piece.min(body.len().max(1))) {
+        framing.feed(Bytes::copy_from_slice(piece), &mut out)?;
+    }
+    Ok(out.into_iter().flatten().collect())
+}
+
+/// The payload and the trailer of unsigned framing as this program writes it.
+fn payload(mut framed: &[u8]) -> (Vec<u8>, &[u8]) {
+    let mut payload = Vec::new();
+    while let Some(end) = framed.windows(2).position(|two| two == b"\r\n") {
+        let text = std::str::from_utf8(&framed[..end]).expect("a size is text");
+        let size = usize::from_str_radix(text, 16).expect("a size is a number");
+        framed = &framed[end + 2..];
+        if size == 0 {
+            return (payload, framed);
+        }
+        payload.extend_from_slice(&framed[..size]);
+        framed = framed[size..].strip_prefix(b"\r\n").expect("a chunk ends");
+    }
+    assert!(framed.is_empty());
+    (payload, framed)
+}
+
+/// HTTP's own framing: pieces give what the whole gives, and what passes has one reading.
+pub fn http(data: &[u8]) {
+    let Some((&first, data)) = data.split_first() else { return };
+    let step = usize::from(first) + 1;
+
+    let whole = wire::head_end(data, 0).map_err(|error| error.to_string());
+    let mut seen = 0;
+    let pieces = loop {
+        let next = (seen + step).min(data.len());
+        match wire::head_end(&data[..next], seen).map_err(|error| error.to_string()) {
+            Ok(None) if next < data.len() => seen = next,
+            done => break done,
+        }
+    };
+    assert_eq!(whole, pieces);
+    if let Ok(Some(end)) = whole {
+        let head = &data[..end];
+        assert_eq!(
+            head.iter().filter(|&&byte| byte == b'\n').count(),
+            head.windows(2).filter(|two| two == b"\r\n").count()
+        );
+        if let Ok(framing) = wire::body_framing(head) {
+            let text = String::from_utf8_lossy(head).to_ascii_lowercase();
+            let count = |name: &str| text.split("\r\n").filter(|line| line.starts_with(name)).count();
+            assert_eq!(count("transfer-encoding:") == 1, framing == wire::BodyFraming::Chunked);
+            assert!(count("transfer-encoding:") + count("content-length:") <= 1 && count("host:") <= 1);
+        }
+    }
+
+    let chunks = |step: usize| {
+        let (mut chunks, mut taken) = (Chunks::default(), 0);
+        for piece in data.chunks(step) {
+            taken += chunks.take(piece).map_err(|error| error.to_string())?;
+        }
+        Ok::<_, String>((taken, chunks.ended()))
+    };
+    let whole = chunks(data.len().max(1));
+    assert_eq!(whole, chunks(step));
+    if let Ok((taken, true)) = whole {
+        assert!(data[..taken].ends_with(b"\r\n\r\n"));
+    }
+}
+
+/// `Authorization` in the first line, the query in the second, of a request that would be a copy: only who names that
+/// header among the signed ones, as it is, gets through.
+pub fn credentials(data: &[u8]) {
+    let mut lines = data.splitn(2, |&byte| byte == b'\n');
+    let authorization = lines.next().unwrap_or_default();
+    let query = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, HeaderValue::from_static("localhost"));
+    headers.insert("x-amz-copy-source", HeaderValue::from_static("/b/k"));
+    if let Some(value) = HeaderValue::from_bytes(authorization).ok().filter(|value| !value.is_empty()) {
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    let pairs = query::pairs(&query);
+    let names_it = |list: &str| list.split(';').any(|name| name == "x-amz-copy-source");
+    match credentials::check(&headers, &pairs, "us-east-1") {
+        Err(_) => {}
+        Ok(credentials::Mechanism::Anonymous) => {
+            assert!(!headers.contains_key(header::AUTHORIZATION));
+            assert!(!pairs.iter().any(|(key, _)| key == "X-Amz-Signature" || key == "Signature"));
+        }
+        Ok(credentials::Mechanism::Header(key)) => {
+            let text = String::from_utf8_lossy(authorization);
+            assert!(text.contains(&format!("Credential={key}/")));
+            let list = text.split_once("SignedHeaders=").expect("a list").1;
+            assert!(names_it(list.split(',').next().unwrap_or_default().trim_end()));
+        }
+        Ok(credentials::Mechanism::Presigned(key)) => {
+            let value = |name: &str| pairs.iter().find(|(key, _)| key == name).expect("checked").1.as_str();
+            assert!(
+                value("X-Amz-Credential").starts_with(&format!("{key}/")) && names_it(value("X-Amz-SignedHeaders"))
+            );
+            assert!(
+                value("X-Amz-Expires").parse::<u64>().is_ok_and(|seconds| seconds <= limits::PRESIGNED_SECONDS_MAX)
+            );
+        }
+    }
+}
+
+/// A path and a query: whatever deletes an object says nothing that is not understood.
+pub fn query(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (path, query) = text.split_once('?').unwrap_or((&text, ""));
+    let decoded = query::percent_decode(path);
+    assert!(decoded.len() <= path.len() * 3);
+    let levels = [query::Level::of(&decoded, false), query::Level::of(&decoded, true)];
+    let pairs = query::pairs(query);
+    for level in levels {
+        for method in [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::DELETE, Method::PATCH] {
+            let accepted = query::check(&method, level, &pairs).is_ok();
+            if accepted && method == Method::DELETE && level == query::Level::Object {
+                let known = |key: &str| {
+                    key.to_ascii_lowercase().starts_with("x-") || ["versionId", "uploadId", "tagging"].contains(&key)
+                };
+                assert!(pairs.iter().all(|(key, _)| known(key)), "{pairs:?}");
+            }
+        }
+    }
+}
+
+/// A `Range`: it names bytes of the object or none, and what s3s is given in its place names the same ones.
+pub fn range(data: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(data) else { return };
+    let parsed = value.to_str().ok().and_then(|text| ByteRange::parse(text).ok());
+    let headers = HeaderMap::from_iter([(header::RANGE, value)]);
+    let smaller = lenient::smaller_range(&headers);
+    let Some(range) = parsed else {
+        assert!(smaller.is_none());
+        return;
+    };
+    let instead = smaller.map(|value| ByteRange::parse(value.to_str().expect("ASCII")).expect("ours"));
+    for size in [0, 1, 11, 1 << 40, i64::MAX.unsigned_abs()] {
+        if let Ok(bytes) = range.resolve(size) {
+            assert!(bytes.start < bytes.end && bytes.end <= size);
+        }
+        if let Some(instead) = instead {
+            assert_eq!(instead.resolve(size), range.resolve(size));
+        }
+    }
+}
+
+/// An `x-amz-copy-source`: what is read of it is a name, never more than was sent.
+pub fn copy_source(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(s3s::dto::CopySource::Bucket { bucket, key, .. }) = s3s::dto::CopySource::parse(text) {
+        assert!(!bucket.contains('/') && bucket.len() + key.len() < text.len());
+        if let Ok(parsed) = ObjectKey::parse(&key) {
+            assert_eq!(parsed.as_str(), &*key);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "../../fuzz/play.rs"]
+mod play;
+
+#[cfg(test)]
+mod tests {
+    use super::play::play;
+
+    #[test]
+    fn the_seeds_pass() {
+        play("xml", super::xml);
+        play("framing", super::framing);
+        play("http", super::http);
+        play("credentials", super::credentials);
+        play("query", super::query);
+        play("range", super::range);
+        play("copy_source", super::copy_source);
+    }
+}
