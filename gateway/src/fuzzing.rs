@@ -1,7 +1,7 @@
 //! What the fuzz targets of `fuzz/` call: each takes bytes that a client could send and asserts something about what is made
 //! of them. The tests below play the kept seeds through them, and changed copies of the seeds.
 
-use crate::guard::{credentials, framing::Framing, query, xml};
+use crate::guard::{credentials, form, framing::Framing, query, xml};
 use crate::lenient;
 use crate::limits;
 use crate::listener::wire::{self, Chunks};
@@ -72,6 +72,33 @@ fn payload(mut framed: &[u8]) -> (Vec<u8>, &[u8]) {
     }
     assert!(framed.is_empty());
     (payload, framed)
+}
+
+/// A form: pieces give the fields and the file that the whole gives.
+pub fn form(data: &[u8]) {
+    let Some((&first, body)) = data.split_first() else { return };
+    let (whole, pieces) = (events(body, usize::MAX), events(body, usize::from(first) + 1));
+    assert_eq!(whole.is_err(), pieces.is_err());
+    if let (Ok((whole, file)), Ok((pieces, same_file))) = (whole, pieces) {
+        assert_eq!((whole, &file), (pieces, &same_file));
+        assert!(file.len() <= body.len());
+    }
+}
+
+/// The events without the file's bytes, and these in one piece.
+fn events(body: &[u8], piece: usize) -> Result<(Vec<form::Event>, Vec<u8>), form::FormError> {
+    let mut parser = form::FormParser::new("multipart/form-data; boundary=x", 20 * 1024)?;
+    let (mut events, mut file) = (Vec::new(), Vec::new());
+    for piece in body.chunks(piece.min(body.len().max(1))) {
+        parser.feed(piece);
+        while let Some(event) = parser.next_event()? {
+            match event {
+                form::Event::FileBytes(bytes) => file.extend_from_slice(&bytes),
+                other => events.push(other),
+            }
+        }
+    }
+    Ok((events, file))
 }
 
 /// HTTP's own framing: pieces give what the whole gives, and what passes has one reading.
@@ -220,6 +247,7 @@ mod tests {
     fn the_seeds_pass() {
         play("xml", super::xml);
         play("framing", super::framing);
+        play("form", super::form);
         play("http", super::http);
         play("credentials", super::credentials);
         play("query", super::query);
