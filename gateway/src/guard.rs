@@ -31,7 +31,7 @@ use common::Random;
 use credentials::Mechanism;
 use framing::Framing;
 use http::request::Parts as Head;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use query::Level;
 use s3s::service::S3Service;
@@ -134,6 +134,7 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str) -> Result<Checked> 
     let bucket_in_host = host.and_then(|host| domains.bucket_of(&host));
     let level = Level::of(&path, bucket_in_host.is_some());
     let pairs = query::pairs(head.uri.query().unwrap_or(""));
+    mend_transfer_encoding(&mut head.headers);
     let mechanism = credentials::check(&head.headers, &pairs, region)?;
     if is_form(head) {
         // s3s would hold the whole file in memory, before it knows whose it is.
@@ -207,6 +208,21 @@ fn check_form(level: Level, mechanism: &Mechanism, pairs: &[(String, String)]) -
         Mechanism::Header(_) | Mechanism::Presigned(_) => {
             Err(Error::InvalidArgument("Only one auth mechanism allowed; a form has its own".to_owned()))
         }
+    }
+}
+
+/// boto3 of before 2025 signs `Transfer-Encoding: chunked`, and a proxy that has read the whole body (nginx) sends it on with its
+/// length instead. The framing was the proxy's to change; what was signed can have had this value only.
+fn mend_transfer_encoding(headers: &mut HeaderMap) {
+    let signs = |value: &HeaderValue| {
+        let text = value.to_str().unwrap_or("");
+        let signed = text.split([',', ' ']).find_map(|field| field.strip_prefix("SignedHeaders="));
+        signed.is_some_and(|names| names.split(';').any(|name| name == "transfer-encoding"))
+    };
+    let framed_by_length =
+        headers.contains_key(header::CONTENT_LENGTH) && !headers.contains_key(header::TRANSFER_ENCODING);
+    if framed_by_length && headers.get(header::AUTHORIZATION).is_some_and(signs) {
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
 }
 
@@ -333,6 +349,22 @@ mod tests {
         );
         let headers = [form, ("host", "localhost"), ("authorization", signed.as_str())];
         assert_eq!(code(head("POST", "/b", &headers)), "InvalidArgument");
+    }
+
+    #[test]
+    fn a_signed_framing_that_a_proxy_changed_is_put_back() {
+        let mended = |signed: &str, framing: (&str, &str)| {
+            let authorization = format!("AWS4-HMAC-SHA256 Credential=a/b, SignedHeaders={signed}, Signature=c");
+            let mut head = head("PUT", "/b/k", &[("authorization", &authorization), framing]);
+            mend_transfer_encoding(&mut head.headers);
+            head.headers.get("transfer-encoding").cloned()
+        };
+        let value = |text| Some(HeaderValue::from_static(text));
+        assert_eq!(mended("host;transfer-encoding;x-amz-date", ("content-length", "5")), value("chunked"));
+        assert_eq!(mended("host;x-amz-date", ("content-length", "5")), None);
+        assert_eq!(mended("host;x-transfer-encoding", ("content-length", "5")), None);
+        assert_eq!(mended("host;transfer-encoding", ("transfer-encoding", "gzip")), value("gzip"));
+        assert_eq!(mended("host;transfer-encoding", ("x", "y")), None);
     }
 
     #[test]
