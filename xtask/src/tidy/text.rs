@@ -33,7 +33,7 @@ pub fn check(files: &Files) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, text) in &files.texts {
         let generated = |entry: &&str| path == *entry || (entry.ends_with('/') && path.starts_with(*entry));
-        if GENERATED.iter().any(|entry| generated(&entry)) {
+        if GENERATED.iter().any(generated) {
             continue;
         }
         for (index, line) in text.split('\n').enumerate() {
