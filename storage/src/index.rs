@@ -15,7 +15,7 @@ use overlay::Overlay;
 use rows::{Row, RowKey, Table};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use store::{CheckCursor, Store};
+use store::Store;
 
 /// Both halves, as readers see them.
 pub struct Index {
@@ -50,11 +50,6 @@ impl Index {
     /// At most `limit` rows of the store in `from..until`.
     fn range_in_store(&self, table: Table, from: &RowKey, until: &RowKey, limit: usize) -> Result<Vec<(RowKey, Row)>> {
         self.watch(self.store()?.range(table, from, until, limit))
-    }
-
-    /// Verifies the next rows of the store, as a reader of them would. Gives whether there may be more.
-    pub fn check_some(&self, cursor: &mut CheckCursor, rows_max: usize) -> Result<bool> {
-        self.watch(self.store()?.check_some(cursor, rows_max))
     }
 
     fn watch<T>(&self, result: Result<T>) -> Result<T> {

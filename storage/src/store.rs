@@ -10,7 +10,7 @@ use crate::format::name::{FileId, SegmentName};
 use crate::health::Health;
 use crate::index::keeper::{Keeper, Message as KeeperMessage, relocate};
 use crate::index::rows::RowKey;
-use crate::index::store::{CheckCursor, Checkpoint, Store};
+use crate::index::store::{Checkpoint, Store};
 use crate::index::{Index, Renewal};
 use crate::limits::QUEUE_MUTATIONS_MAX;
 use crate::log::compact::{Compacted, Compactor, Need, candidates, choose, relocation};
@@ -36,9 +36,6 @@ const RESTORE: &[u8] = include_bytes!("restore.py");
 const COMPACTION_INTERVAL: Duration = Duration::from_secs(10);
 /// Whoever deletes to make room on a full disk waits for it.
 const COMPACTION_INTERVAL_FULL: Duration = Duration::from_millis(200);
-/// Rows that the check of the index reads in one go, and its pause between two: a million rows take some seconds.
-const INDEX_CHECK_ROWS: usize = 4096;
-const INDEX_CHECK_PAUSE: Duration = Duration::from_millis(10);
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 const RETRIES_MAX: u32 = 10;
 
@@ -52,7 +49,7 @@ pub struct DiskOptions {
     pub reserve_bytes: u64,
     /// Spare segments are written with zeros, not only allocated.
     pub prewrite: bool,
-    /// Threads compact now and then and check the index after a start; without them only `compact` does.
+    /// A thread compacts now and then; without it only `compact` does.
     pub background_work: bool,
 }
 
@@ -196,8 +193,6 @@ impl DiskStore {
         if options.background_work {
             let (weak, spares) = (Arc::downgrade(&store), Arc::clone(&store.spares));
             lock(&store.threads).push(spawn("weir-compact", move || compact_now_and_then(&weak, &spares))?);
-            let (index, health) = (Arc::clone(&store.index), Arc::clone(&store.health));
-            lock(&store.threads).push(spawn("weir-check", move || check_index(&index, &health))?);
         }
         Ok(store)
     }
@@ -408,19 +403,6 @@ fn compact_now_and_then(store: &Weak<DiskStore>, spares: &Spares) {
                     break;
                 }
             }
-        }
-    }
-}
-
-/// Looks at every row once after a start, so that damage is found before somebody needs the row (A8). redb could check its
-/// pages as well, but not while it serves.
-fn check_index(index: &Index, health: &Health) {
-    let mut cursor = CheckCursor::default();
-    loop {
-        match index.check_some(&mut cursor, INDEX_CHECK_ROWS) {
-            Ok(true) if !health.is_stopping() => std::thread::sleep(INDEX_CHECK_PAUSE),
-            // The keeper knows of damage and builds the index anew, from rows that are right.
-            Ok(_) | Err(_) => return,
         }
     }
 }

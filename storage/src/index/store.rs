@@ -19,7 +19,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::{HashMap, HashSet};
 use std::io::IoSlice;
-use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -207,13 +206,6 @@ pub struct Store {
     database: Database,
 }
 
-/// Where a check of all rows stands.
-#[derive(Default)]
-pub struct CheckCursor {
-    table: usize,
-    after: Option<Vec<u8>>,
-}
-
 impl Store {
     /// Opens the index, or makes an empty one if there is none.
     pub fn open(disk: &dyn Disk, reserve: &Arc<Reserve>) -> Result<Self> {
@@ -225,10 +217,15 @@ impl Store {
             disk.sync_dir(DIRECTORY, SyncPoint::IndexPages).map_err(Error::io(DIRECTORY))?;
         }
         guarded(|| {
-            let database = redb::Builder::new()
+            let mut database = redb::Builder::new()
                 .set_cache_size(INDEX_CACHE_BYTES)
                 .create_with_backend(Door::new(file, Arc::clone(reserve)))
                 .map_err(broken)?;
+            // Every page against its checksum, before any is believed: half a second per million keys. redb would repair what
+            // it can, from an older state.
+            if exists && !database.check_integrity().map_err(broken)? {
+                return Err(Error::IndexBroken("a page does not match its checksum".into()));
+            }
             let store = Self { database };
             store.write(false, |writer| {
                 for definition in
@@ -244,26 +241,6 @@ impl Store {
 
     fn read<T>(&self, run: impl FnOnce(&redb::ReadTransaction) -> Result<T>) -> Result<T> {
         guarded(|| run(&self.database.begin_read().map_err(broken)?))
-    }
-
-    /// Verifies the checksums of the next `rows_max` rows, table by table. Gives whether there may be more.
-    pub fn check_some(&self, cursor: &mut CheckCursor, rows_max: usize) -> Result<bool> {
-        let Some((_, definition)) = ROW_TABLES.get(cursor.table) else { return Ok(false) };
-        self.read(|transaction| {
-            let table = transaction.open_table(*definition).map_err(broken)?;
-            let from = cursor.after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let mut last = None;
-            for item in table.range::<&[u8]>((from, Bound::Unbounded)).map_err(broken)?.take(rows_max) {
-                let (key, value) = item.map_err(broken)?;
-                unpack::<StoredRow>(value.value())?;
-                last = Some(key.value().to_vec());
-            }
-            if last.is_none() {
-                cursor.table += 1;
-            }
-            cursor.after = last;
-            Ok(true)
-        })
     }
 
     /// The live row of a key.
