@@ -320,10 +320,11 @@ impl Committer {
                 }
             }
             // What a refusal was decided by has not happened either.
-            Err(Error::OutOfSpace) => {
+            Err(error @ (Error::OutOfSpace | Error::Stopping)) => {
                 let replies = waiting.into_iter().map(|(reply, _, _)| reply);
                 for reply in replies.chain(refused.into_iter().map(|(reply, _)| reply)) {
-                    reply.send(Err(Error::OutOfSpace)).ok();
+                    let again = if matches!(error, Error::Stopping) { Error::Stopping } else { Error::OutOfSpace };
+                    reply.send(Err(again)).ok();
                 }
             }
             Err(error) => {
@@ -473,7 +474,7 @@ impl Committer {
             if matches!(record.operation, Operation::RemoveBucket) { Claim::Privileged } else { Claim::Ordinary };
         let (cost, footer) = (framed.cost_bytes(), 80);
         let written = self.write(vec![framed], cost, footer, false, claim).inspect_err(|error| {
-            if !matches!(error, Error::OutOfSpace) {
+            if !matches!(error, Error::OutOfSpace | Error::Stopping) {
                 self.health.fail(&error.to_string());
             }
         })?;

@@ -29,7 +29,9 @@ impl Reserve {
     pub fn open(disk: Arc<dyn Disk>, bytes: u64) -> Self {
         let is_whole = AtomicBool::new(false);
         let reserve = Self { disk, bytes, is_whole, changing: Mutex::new(()), wake: OnceLock::new() };
-        reserve.restore();
+        if let Err(error) = reserve.restore() {
+            tracing::warn!(%error, "the reserve is not whole: only reads and deletes until it is");
+        }
         reserve
     }
 
@@ -69,22 +71,21 @@ impl Reserve {
         }
     }
 
-    /// Tries to make the file whole. Gives whether it is.
-    pub fn restore(&self) -> bool {
+    /// Makes the file whole, if there is room for it.
+    pub fn restore(&self) -> io::Result<()> {
         let _one_at_a_time = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_whole() {
-            return true;
+            return Ok(());
         }
         let made = self.make();
-        if let Err(error) = &made {
-            tracing::debug!(%error, "the reserve is not whole");
+        if made.is_err() {
             // What it could take is better free than half a reserve.
             self.disk.unlink(PATH).ok();
         } else if self.wake.get().is_some() {
             tracing::info!("the disk has space again");
         }
         self.is_whole.store(made.is_ok(), Ordering::Release);
-        made.is_ok()
+        made
     }
 
     fn make(&self) -> io::Result<()> {

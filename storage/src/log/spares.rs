@@ -2,9 +2,10 @@
 //! has no change of size or extents to journal. The last two are for deletes, aborts and housekeeping only (A18).
 
 use super::DIRECTORY;
-use crate::disk::{Disk, SyncPoint};
+use crate::disk::{Disk, SyncPoint, is_out_of_space};
 use crate::limits::RESERVED_SEGMENTS;
 use crate::reserve::Reserve;
+use crate::{Error, Result};
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -29,6 +30,8 @@ struct Inner {
     next: u64,
     /// The last attempt to make one failed for want of space.
     out_of_space: bool,
+    /// Or for another reason: the disk does not do what it must.
+    failed: Option<String>,
     stopping: bool,
 }
 
@@ -84,22 +87,29 @@ impl Spares {
         !waited.unwrap_or_else(PoisonError::into_inner).0.stopping
     }
 
-    /// The path of a spare segment, waiting while one is being made. `None` when the disk is full.
-    pub fn take(&self, claim: Claim) -> Option<String> {
+    /// The path of a spare segment, waiting while one is being made. An error when none can be, or the disk stops.
+    pub fn take(&self, claim: Claim) -> Result<String> {
         let floor = match claim {
             Claim::Ordinary => RESERVED_SEGMENTS,
             Claim::Privileged => 0,
         };
         let mut inner = self.lock();
         loop {
-            if inner.ready.len() > floor {
-                let taken = inner.ready.pop_front();
+            if inner.ready.len() > floor
+                && let Some(taken) = inner.ready.pop_front()
+            {
                 self.changed.notify_all();
-                return taken;
+                return Ok(taken);
             }
-            if inner.out_of_space || inner.stopping {
+            let why = match &inner.failed {
+                _ if inner.stopping => Some(Error::Stopping),
+                _ if inner.out_of_space => Some(Error::OutOfSpace),
+                Some(reason) => Some(Error::DiskFailed(format!("no segment can be prepared: {reason}"))),
+                None => None,
+            };
+            if let Some(error) = why {
                 self.changed.notify_all();
-                return None;
+                return Err(error);
             }
             inner = self.changed.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
@@ -141,15 +151,15 @@ impl Spares {
                 inner.next += 1;
                 (inner.next - 1, inner.ready.len() < WANTED)
             };
-            let made = match self.reserve.restore() {
-                false => Err(io::ErrorKind::StorageFull.into()),
-                true => is_wanted.then(|| self.make(number)).transpose(),
-            };
+            let restored = self.reserve.restore();
+            let made = restored.and_then(|()| is_wanted.then(|| self.make(number)).transpose());
             let mut inner = self.lock();
-            if made.is_err() && !inner.out_of_space {
+            let out_of_space = made.as_ref().is_err_and(is_out_of_space);
+            if out_of_space && !inner.out_of_space {
                 tracing::warn!("the disk is full: no segment can be prepared");
             }
-            inner.out_of_space = made.is_err();
+            inner.out_of_space = out_of_space;
+            inner.failed = made.as_ref().err().filter(|_| !out_of_space).map(io::Error::to_string);
             match made {
                 Ok(path) => inner.ready.extend(path),
                 Err(error) => {

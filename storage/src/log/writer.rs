@@ -77,7 +77,7 @@ impl LogWriter {
                 return Ok(());
             }
         }
-        let spare = self.spares.take(claim).ok_or(Error::OutOfSpace)?;
+        let spare = self.spares.take(claim)?;
         let activated = self.seal_active(buckets).and_then(|()| self.activate(&spare));
         // A failed disk takes nothing any more, and the spare may have its new name by then.
         if activated.is_err() && !matches!(activated, Err(Error::DiskFailed(_))) {

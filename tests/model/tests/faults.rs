@@ -467,3 +467,23 @@ async fn a_full_disk_starts_after_kill_and_takes_deletes() {
     delete(&bench.target, BUCKET, "small-0").await.expect("deletes use what is held back");
     bench.stop().await;
 }
+
+/// An error of the disk is not called a lack of space, which clients would wait out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_cannot_be_prepared_is_no_full_disk() {
+    let mut bench = Bench::with(DiskOptions { prewrite: true, ..OPTIONS }).await;
+    for _ in 0..1000 {
+        bench.disk.fail_sync(SyncPoint::Spare, 0);
+    }
+    let mut number = 0;
+    let error = loop {
+        match bench.put(&format!("key-{number}"), number, 1500).await {
+            Ok(()) => number += 1,
+            Err(error) => break error,
+        }
+        assert!(number < 10_000, "segments come from somewhere");
+    };
+    assert!(matches!(error, Error::OutcomeUnknown(_) | Error::DiskFailed(_)), "{error}");
+    bench.kill().await;
+    assert!(bench.is("key-0", 0, 1500).await && bench.is(&format!("key-{}", number - 1), number - 1, 1500).await);
+}
