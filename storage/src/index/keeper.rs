@@ -201,6 +201,9 @@ impl Keeper {
     /// of it comes here again.
     fn renew(&self, renewal: Renewal, error: &Error) -> Result<()> {
         tracing::error!(%error, ?renewal, "the index failed");
+        if let Ok(store) = self.index.store() {
+            store.shut();
+        }
         self.index.replace_store(None);
         match (self.renew)(renewal) {
             Ok(store) => {

@@ -124,7 +124,7 @@ struct Door {
     /// The stretches that have their blocks, as far as this process knows.
     allocated: Mutex<HashSet<u64>>,
     /// There was no space even so. redb must be opened anew, and what is left of it may write nothing over the new one.
-    is_shut: AtomicBool,
+    is_shut: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Door {
@@ -135,7 +135,7 @@ impl std::fmt::Debug for Door {
 
 impl Door {
     fn new(file: Arc<dyn File>, reserve: Arc<Reserve>) -> Self {
-        Self { file, reserve, allocated: Mutex::default(), is_shut: AtomicBool::new(false) }
+        Self { file, reserve, allocated: Mutex::default(), is_shut: Arc::default() }
     }
 
     fn check_open(&self) -> Result<(), std::io::Error> {
@@ -204,6 +204,7 @@ pub enum Liveness {
 
 pub struct Store {
     database: Database,
+    is_shut: Arc<AtomicBool>,
 }
 
 impl Store {
@@ -216,17 +217,17 @@ impl Store {
         if !exists {
             disk.sync_dir(DIRECTORY, SyncPoint::IndexPages).map_err(Error::io(DIRECTORY))?;
         }
+        let door = Door::new(file, Arc::clone(reserve));
+        let is_shut = Arc::clone(&door.is_shut);
         guarded(|| {
-            let mut database = redb::Builder::new()
-                .set_cache_size(INDEX_CACHE_BYTES)
-                .create_with_backend(Door::new(file, Arc::clone(reserve)))
-                .map_err(broken)?;
+            let mut database =
+                redb::Builder::new().set_cache_size(INDEX_CACHE_BYTES).create_with_backend(door).map_err(broken)?;
             // Every page against its checksum, before any is believed: half a second per million keys. redb would repair what
             // it can, from an older state.
             if exists && !database.check_integrity().map_err(broken)? {
                 return Err(Error::IndexBroken("a page does not match its checksum".into()));
             }
-            let store = Self { database };
+            let store = Self { database, is_shut };
             store.write(false, |writer| {
                 for definition in
                     [OBJECTS, TOMBSTONES, UPLOADS, UPLOAD_ENDS, UPLOAD_DEAD, PARTS, BUCKETS, SEGMENTS, SLOTS, META]
@@ -237,6 +238,12 @@ impl Store {
             })?;
             Ok(store)
         })
+    }
+
+    /// Another one takes its place, perhaps on the same file. Readers may end with this one, but nothing of it is written any
+    /// more, not even when the last of them lets it go.
+    pub fn shut(&self) {
+        self.is_shut.store(true, Ordering::Release);
     }
 
     fn read<T>(&self, run: impl FnOnce(&redb::ReadTransaction) -> Result<T>) -> Result<T> {
