@@ -46,9 +46,14 @@ pub const FORM_FIELDS_MAX: usize = 100;
 /// A form's policy is as old as its date, at most: no key of Signature Version 4 is good for longer.
 pub const FORM_AGE_SECONDS_MAX: u64 = 604_800;
 
-/// What is read of a refused request's body, so that its client sees the answer and not a reset connection.
+/// What is read of a refused request's body before its answer: behind a shorter rest the connection can be used again.
 pub const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long a client may go on sending behind the answer that ends its connection, and how long it may be silent meanwhile.
+/// Most clients look for an answer only when they have sent everything; what they send is read and forgotten.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(30);
+pub const LINGER_SILENCE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A signed chunk of `aws-chunked` is held whole until its signature is verified. Clients send 64 KiB to 1 MiB.
 pub const SIGNED_CHUNK_BYTES_MAX: u64 = 16 * 1024 * 1024;

@@ -150,6 +150,7 @@ async fn serve_connection(stream: TcpStream, handler: Arc<dyn Handler>, mut stag
     // Answers are written whole; waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
     let phase = Phase::default();
+    let leaving = phase.clone();
     let service = service_fn(|request: Request<Incoming>| {
         let (handler, phase) = (handler.clone(), phase.clone());
         async move {
@@ -176,6 +177,7 @@ async fn serve_connection(stream: TcpStream, handler: Arc<dyn Handler>, mut stag
     let ended = tokio::select! {
         ended = &mut connection => ended,
         () = leaves(&mut stage, Stage::Serving) => {
+            leaving.leave();
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = &mut connection => ended,

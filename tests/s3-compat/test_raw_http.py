@@ -237,6 +237,23 @@ def test_a_good_request_before_a_bad_one_is_answered(scene):
     scene.assert_unchanged()
 
 
+def test_a_client_that_sends_everything_first_sees_the_refusal(scene):
+    """As most clients do: they look for an answer when all is sent, and a connection that was reset by then has none."""
+    length = 64 * 1024 * 1024
+    path = f"/{scene.bucket}/k"
+    request = Signed(scene.server, "PUT", path, body_hash="UNSIGNED-PAYLOAD", key="AKIANOBODYKNOWSTHIS0")
+    before = raw.rss_mib(scene.server)
+    with raw.Connection(scene.server.port) as connection:
+        connection.socket.sendall(request.head(f"content-length: {length}").encode() + b"\r\n")
+        for _ in range(64):
+            connection.socket.sendall(bytes(length // 64))
+        answer = connection.answer()
+        assert (answer.status, answer.code) == (403, "InvalidAccessKeyId"), answer
+        assert connection.answer() is None
+    assert raw.rss_mib(scene.server) - before < 16
+    scene.assert_unchanged()
+
+
 def test_bytes_that_come_one_by_one_are_the_same_request(scene):
     get = Signed(scene.server, "GET", f"/{scene.bucket}/secret").bytes()
     with raw.Connection(scene.server.port) as connection:

@@ -27,6 +27,9 @@ const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r
 /// What is read of the socket at once while a header block is awaited.
 const READ_BYTES: usize = 4 * 1024;
 
+/// What is read at once to be forgotten.
+const FAREWELL_READ_BYTES: usize = 16 * 1024;
+
 /// What connection and service tell each other.
 #[derive(Clone, Default)]
 pub struct Phase(Arc<PhaseState>);
@@ -36,6 +39,7 @@ struct PhaseState {
     /// A request has gone to hyper, and its answer is not done.
     serving: AtomicBool,
     answered: AtomicWaker,
+    leaving: AtomicBool,
     refusal: Mutex<Option<Error>>,
 }
 
@@ -47,6 +51,15 @@ impl Phase {
 
     fn refuse(&self, error: Error) {
         *self.0.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    /// The process ends: whoever still sends behind its answer is not waited for. The connection is to be polled after this.
+    pub fn leave(&self) {
+        self.0.leaving.store(true, Ordering::Release);
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.0.leaving.load(Ordering::Acquire)
     }
 
     fn begin(&self) {
@@ -142,7 +155,7 @@ pub struct Connection {
     head_deadline: Option<Pin<Box<Sleep>>>,
     progress: Progress,
     refused: bool,
-    farewell: Option<(Pin<Box<Sleep>>, u64)>,
+    farewell: Option<Farewell>,
 }
 
 impl Connection {
@@ -328,8 +341,8 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// Closes the writing side, and if not everything was read also a bounded rest: a socket that is closed with unread bytes in it resets the
-    /// connection, and the client would not see its answer.
+    /// Closes the writing side. If the client may still be sending, its bytes are read and forgotten until it has seen the end:
+    /// a socket that is closed with unread bytes in it resets the connection, and the client would lose its answer.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.farewell.is_none() {
@@ -339,17 +352,33 @@ impl AsyncWrite for Connection {
                 return Poll::Ready(Ok(()));
             }
         }
-        let begin = || (Box::pin(tokio::time::sleep(limits::DRAIN_TIMEOUT)), 0);
-        let (deadline, bytes) = this.farewell.get_or_insert_with(begin);
-        let mut scratch = [0; READ_BYTES];
-        while *bytes < limits::DRAIN_BYTES_MAX && deadline.as_mut().poll(context).is_pending() {
+        let farewell = this.farewell.get_or_insert_with(Farewell::begin);
+        let mut scratch = [0; FAREWELL_READ_BYTES];
+        while !this.phase.is_leaving() && farewell.whole.as_mut().poll(context).is_pending() {
             let mut buffer = ReadBuf::new(&mut scratch);
-            match ready!(Pin::new(&mut this.stream).poll_read(context, &mut buffer)) {
-                Ok(()) if !buffer.filled().is_empty() => *bytes += buffer.filled().len() as u64,
-                Ok(()) | Err(_) => break,
+            match Pin::new(&mut this.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => farewell.silence = None,
+                Poll::Ready(_) => break,
+                Poll::Pending => {
+                    let silence = || Box::pin(tokio::time::sleep(limits::LINGER_SILENCE_TIMEOUT));
+                    ready!(farewell.silence.get_or_insert_with(silence).as_mut().poll(context));
+                    break;
+                }
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+/// The time in which a client may still be sending behind its answer.
+struct Farewell {
+    whole: Pin<Box<Sleep>>,
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl Farewell {
+    fn begin() -> Self {
+        Self { whole: Box::pin(tokio::time::sleep(limits::LINGER_TIMEOUT)), silence: None }
     }
 }
 
