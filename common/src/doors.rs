@@ -1,6 +1,7 @@
 //! The doors for time and randomness, each with its simulated twin. The disk's door lives in `storage/src/disk/`, next
 //! to the only code that opens data files.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,11 +34,42 @@ impl Clock for SystemClock {
 
 pub struct SystemRandom;
 
+/// Every answer has two ids, and each call of the kernel costs as much as a small read: it is asked for so many bytes at a time.
+const RANDOM_BYTES_AHEAD: usize = 512;
+
+/// Bytes that no one has seen yet.
+struct RandomAhead {
+    bytes: [u8; RANDOM_BYTES_AHEAD],
+    used: usize,
+}
+
+thread_local! {
+    static RANDOM_AHEAD: RefCell<RandomAhead> =
+        const { RefCell::new(RandomAhead { bytes: [0; RANDOM_BYTES_AHEAD], used: RANDOM_BYTES_AHEAD }) };
+}
+
 impl Random for SystemRandom {
-    #[expect(clippy::disallowed_methods, reason = "this is the door")]
     fn fill(&self, bytes: &mut [u8]) {
-        getrandom::fill(bytes).expect("the kernel's random source answers once it is initialised");
+        if bytes.len() > RANDOM_BYTES_AHEAD {
+            return fill_by_kernel(bytes);
+        }
+        RANDOM_AHEAD.with_borrow_mut(|ahead| {
+            if ahead.bytes.len() - ahead.used < bytes.len() {
+                fill_by_kernel(&mut ahead.bytes);
+                ahead.used = 0;
+            }
+            let given = &mut ahead.bytes[ahead.used..][..bytes.len()];
+            bytes.copy_from_slice(given);
+            // What was given may become a secret: it is kept nowhere else.
+            given.fill(0);
+            ahead.used += bytes.len();
+        });
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the door")]
+fn fill_by_kernel(bytes: &mut [u8]) {
+    getrandom::fill(bytes).expect("the kernel's random source answers once it is initialised");
 }
 
 /// A clock that moves one millisecond each time it is asked, so that no two answers are equal.
@@ -80,5 +112,24 @@ impl Random for SeededRandom {
         for chunk in bytes.chunks_mut(8) {
             chunk.copy_from_slice(&self.next().to_le_bytes()[..chunk.len()]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_bytes_are_given_twice() {
+        let mut seen = HashSet::new();
+        for round in 0..4 * RANDOM_BYTES_AHEAD {
+            let mut bytes = vec![0; 32 + round % 32];
+            SystemRandom.fill(&mut bytes);
+            assert!(seen.insert(bytes[..16].to_vec()) && seen.insert(bytes[bytes.len() - 16..].to_vec()));
+        }
+        let mut long = vec![0; 4 * RANDOM_BYTES_AHEAD];
+        SystemRandom.fill(&mut long);
+        assert!(long.chunks(16).all(|bytes| seen.insert(bytes.to_vec())));
     }
 }
