@@ -9,6 +9,7 @@ pub mod list;
 pub mod overlay;
 pub mod rows;
 pub mod store;
+pub mod warmth;
 
 use crate::error::{Error, Result};
 use overlay::Overlay;
@@ -45,6 +46,11 @@ impl Index {
             Some(row) => Ok(Some(row)),
             None => self.watch(self.store()?.lookup(key)),
         }
+    }
+
+    /// Whether a look-up may be made where waiting is not allowed: most likely no page has to come from the disk.
+    pub fn expects_no_wait(&self) -> bool {
+        self.store().is_ok_and(|store| store.warmth.expects_no_wait())
     }
 
     /// At most `limit` rows of the store in `from..until`.

@@ -113,6 +113,14 @@ impl Segments {
         Ok(bytes)
     }
 
+    /// The record at an address, if its bytes are in the page cache and sound. `None` says nothing: `record` tells.
+    pub fn record_at_once(&self, location: Location, is_member: bool) -> Option<(Record, InlinePayload)> {
+        let file = self.file(location.segment, location.generation)?;
+        let mut bytes = vec![0; location.length as usize];
+        file.read_at_cached(&mut bytes, u64::from(location.offset)).ok()??;
+        decode(bytes, is_member).ok()
+    }
+
     /// The record at an address, with its payload's place if it is inline; verified. What fails its checksum is read a
     /// second time past the page cache before it counts as damage (engine rule A19).
     pub fn record(&self, location: Location, is_member: bool) -> Result<(Record, InlinePayload), ReadError> {

@@ -6,6 +6,7 @@
 
 use super::overlay::Change;
 use super::rows::{Location, Row, RowKey, RowKind, Table};
+use super::warmth::Warmth;
 use crate::disk::{Disk, File, SyncPoint, is_out_of_space};
 use crate::format::name::{SegmentName, SegmentNumber};
 use crate::format::record::BucketRecord;
@@ -125,6 +126,7 @@ struct Door {
     allocated: Mutex<HashSet<u64>>,
     /// There was no space even so. redb must be opened anew, and what is left of it may write nothing over the new one.
     is_shut: Arc<AtomicBool>,
+    warmth: Arc<Warmth>,
 }
 
 impl std::fmt::Debug for Door {
@@ -135,7 +137,7 @@ impl std::fmt::Debug for Door {
 
 impl Door {
     fn new(file: Arc<dyn File>, reserve: Arc<Reserve>) -> Self {
-        Self { file, reserve, allocated: Mutex::default(), is_shut: Arc::default() }
+        Self { file, reserve, allocated: Mutex::default(), is_shut: Arc::default(), warmth: Arc::default() }
     }
 
     fn check_open(&self) -> Result<(), std::io::Error> {
@@ -167,6 +169,10 @@ impl redb::StorageBackend for Door {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
+        if self.file.read_at_cached(out, offset)?.is_some() {
+            return Ok(());
+        }
+        self.warmth.waited();
         if self.file.read_at(out, offset)? < out.len() {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
@@ -205,6 +211,7 @@ pub enum Liveness {
 pub struct Store {
     database: Database,
     is_shut: Arc<AtomicBool>,
+    pub warmth: Arc<Warmth>,
 }
 
 impl Store {
@@ -218,7 +225,7 @@ impl Store {
             disk.sync_dir(DIRECTORY, SyncPoint::IndexPages).map_err(Error::io(DIRECTORY))?;
         }
         let door = Door::new(file, Arc::clone(reserve));
-        let is_shut = Arc::clone(&door.is_shut);
+        let (is_shut, warmth) = (Arc::clone(&door.is_shut), Arc::clone(&door.warmth));
         guarded(|| {
             let mut database =
                 redb::Builder::new().set_cache_size(INDEX_CACHE_BYTES).create_with_backend(door).map_err(broken)?;
@@ -227,7 +234,7 @@ impl Store {
             if exists && !database.check_integrity().map_err(broken)? {
                 return Err(Error::IndexBroken("a page does not match its checksum".into()));
             }
-            let store = Self { database, is_shut };
+            let store = Self { database, is_shut, warmth };
             store.write(false, |writer| {
                 for definition in
                     [OBJECTS, TOMBSTONES, UPLOADS, UPLOAD_ENDS, UPLOAD_DEAD, PARTS, BUCKETS, SEGMENTS, SLOTS, META]

@@ -21,13 +21,28 @@ use std::sync::Arc;
 
 impl Target {
     pub async fn head(&self, bucket: BucketId, key: &ObjectKey) -> Result<ObjectInfo> {
+        let store = self.home(bucket, key);
+        if let Some(found) = find_at_once(store, bucket, key) {
+            let Found { record, .. } = found?;
+            // The sizes of parts stand in the chunk list, which may be a file.
+            if let Operation::Put(object) = &record.operation
+                && object.etag.parts == 0
+            {
+                return Ok(info_of(record.stamp, object, Vec::new()));
+            }
+        }
         Ok(self.get(bucket, key).await?.info)
     }
 
     /// Opens the current object for reading. The bytes stay readable until the reader is dropped.
     pub async fn get(&self, bucket: BucketId, key: &ObjectKey) -> Result<ObjectReader> {
-        let (store, key) = (Arc::clone(self.home(bucket, key)), key.clone());
-        blocking(move || ObjectReader::open(store, bucket, key)).await
+        let store = self.home(bucket, key);
+        let mut found = find_at_once(store, bucket, key).transpose()?;
+        if let Some(inline) = found.take_if(|found| matches!(found.row.kind, RowKind::Inline(_))) {
+            return ObjectReader::of_inline(Arc::clone(store), RowKey::object(bucket, key.as_str()), inline);
+        }
+        let (store, key) = (Arc::clone(store), key.clone());
+        blocking(move || ObjectReader::open_found(store, bucket, key, found)).await
     }
 }
 
@@ -63,6 +78,25 @@ pub(super) fn find(store: &DiskStore, bucket: BucketId, key: &ObjectKey) -> Resu
     Err(Error::Damaged(format!("{key}: its segment is gone")))
 }
 
+/// `find` without waiting for the disk, where it most likely does not have to: a quarter of what a GET of a small object costs is
+/// the way to another thread and back. `None` says nothing: whatever is not as usual is `find`'s to judge.
+fn find_at_once(store: &DiskStore, bucket: BucketId, key: &ObjectKey) -> Option<Result<Found>> {
+    if !store.index.expects_no_wait() {
+        return None;
+    }
+    let row = match store.index.lookup(&RowKey::object(bucket, key.as_str())).ok()? {
+        Some(row) if row.is_live() => row,
+        _ => return Some(Err(Error::NoSuchKey)),
+    };
+    if row.damaged {
+        return None;
+    }
+    let is_member = matches!(row.kind, RowKind::Inline(_));
+    let (record, inline) = store.segments.record_at_once(row.location, is_member)?;
+    let is_ours = record.stamp == row.stamp && record.bucket == bucket && record.key == key.as_str();
+    (is_ours && matches!(record.operation, Operation::Put(_))).then_some(Ok(Found { row, record, inline }))
+}
+
 fn damaged(store: &DiskStore, key: &RowKey, stamp: Stamp, what: &str) -> Error {
     store.mark_damaged(key, stamp, what);
     Error::Damaged(format!("stamp {stamp}: {what}"))
@@ -88,16 +122,30 @@ enum Attempt {
 
 impl ObjectReader {
     pub(super) fn open(store: Arc<DiskStore>, bucket: BucketId, key: ObjectKey) -> Result<Self> {
+        Self::open_found(store, bucket, key, None)
+    }
+
+    fn of_inline(store: Arc<DiskStore>, key: RowKey, Found { record, inline, .. }: Found) -> Result<Self> {
+        let Operation::Put(object) = &record.operation else { return Err(Error::NoSuchKey) };
+        let info = info_of(record.stamp, object, Vec::new());
+        let payload = Bytes::from(inline.frame).slice(inline.range);
+        Ok(Self { info, store, key, source: Source::Inline(payload) })
+    }
+
+    /// Opens what was found a moment ago, or what is there now.
+    fn open_found(store: Arc<DiskStore>, bucket: BucketId, key: ObjectKey, mut known: Option<Found>) -> Result<Self> {
         let row_key = RowKey::object(bucket, key.as_str());
         let mut missing = None;
         for _ in 0..LOOKUPS_MAX {
-            let Found { row, record, inline } = find(&store, bucket, &key)?;
-            let Operation::Put(object) = &record.operation else { continue };
-            if matches!(row.kind, RowKind::Inline(_)) {
-                let info = info_of(record.stamp, object, Vec::new());
-                let payload = Bytes::from(inline.frame).slice(inline.range);
-                return Ok(Self { info, store, key: row_key, source: Source::Inline(payload) });
+            let found = match known.take() {
+                Some(found) => found,
+                None => find(&store, bucket, &key)?,
+            };
+            if matches!(found.row.kind, RowKind::Inline(_)) {
+                return Self::of_inline(store, row_key, found);
             }
+            let Found { row, record, .. } = found;
+            let Operation::Put(object) = &record.operation else { continue };
             // A missing file that the index goes on naming is damage; otherwise the object was replaced meanwhile (A1).
             match open_files(&store, &row_key, &row, object)? {
                 Some(Attempt::Opened(chunks, first, pin)) => {
