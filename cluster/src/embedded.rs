@@ -170,7 +170,7 @@ fn write(database: &Database, state: &State, row: &Row<'_>) -> Result<()> {
         Row::None => {}
         Row::Bucket(name) => put_row(&transaction, BUCKETS, name.as_str(), state.buckets.get(name))?,
         Row::Owner(id) => put_row(&transaction, OWNERS, &id.0, state.owners.get(id))?,
-        Row::Key(id) => put_row(&transaction, KEYS, &id.0, state.keys.get(id))?,
+        Row::Key(id) => put_row(&transaction, KEYS, &id.0, state.keys.get(id.0.as_str()))?,
     }
     transaction.commit().map_err(store)
 }

@@ -120,6 +120,13 @@ pub struct OwnerId(pub String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AccessKeyId(pub String);
 
+/// So that a key is found by what a request claims, without a copy of it.
+impl std::borrow::Borrow<str> for AccessKeyId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A number that the control store gives once: greater than every one given before, to anybody.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Term(pub u32);

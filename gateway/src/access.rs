@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::lenient::Verified;
 use authn::{Action, Decision, Identity, authorize};
 use cluster::{Bucket, ControlPlane};
-use common::{AccessKeyId, BucketName, OwnerId, Random};
+use common::{BucketName, OwnerId, Random};
 use http::{HeaderMap, HeaderValue};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
@@ -41,12 +41,12 @@ impl Access {
     /// wrong signature (`guard/answer.rs` has the reasons).
     pub fn secret(&self, access_key: &str) -> String {
         let state = self.control.current();
-        let known = state.keys.get(&AccessKeyId(access_key.to_owned()));
+        let known = state.keys.get(access_key);
         known.map_or_else(|| self.no_ones_secret.expose().to_owned(), |key| key.secret.clone())
     }
 
     pub fn knows(&self, access_key: &str) -> bool {
-        self.control.current().keys.contains_key(&AccessKeyId(access_key.to_owned()))
+        self.control.current().keys.contains_key(access_key)
     }
 
     fn decide(&self, context: &mut S3AccessContext<'_>) -> Result<()> {
@@ -76,7 +76,7 @@ impl Access {
 /// The holder of an access key.
 pub fn identity(control: &dyn ControlPlane, access_key: &str) -> Result<Identity> {
     let state = control.current();
-    let key = state.keys.get(&AccessKeyId(access_key.to_owned())).ok_or(Error::InvalidAccessKeyId)?;
+    let key = state.keys.get(access_key).ok_or(Error::InvalidAccessKeyId)?;
     Ok(Identity::Key { access_key: key.id.clone(), owner: key.owner.clone(), admin: key.admin })
 }
 

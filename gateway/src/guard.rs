@@ -17,7 +17,7 @@ pub use body::BodyDigests;
 pub use credentials::check_scope;
 pub use form::{Event, FormError, FormParser};
 pub use framing::CHUNKING_ERROR;
-pub use query::pairs as query_pairs;
+pub use query::{Pair, pairs as query_pairs};
 
 use crate::access::{Access, OperationName};
 use crate::error::{Error, Result};
@@ -174,7 +174,7 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str) -> Result<Checked> 
 }
 
 /// The bounds of the document that this request's body is; `None` where the body is an object's bytes.
-fn document_bounds(method: &Method, level: Level, pairs: &[(String, String)]) -> Option<Bounds> {
+fn document_bounds(method: &Method, level: Level, pairs: &[query::Pair<'_>]) -> Option<Bounds> {
     let names = |name: &str| pairs.iter().any(|(key, _)| key == name);
     match (method.as_str(), level) {
         ("POST", Level::Bucket) if names("delete") => Some(Bounds::list(limits::DELETE_KEYS_MAX)),
@@ -196,7 +196,7 @@ fn check_expect(head: &Head) -> Result<()> {
 }
 
 /// A form goes to a bucket, says nothing in its query, and has its signature among its fields.
-fn check_form(level: Level, mechanism: &Mechanism, pairs: &[(String, String)]) -> Result<()> {
+fn check_form(level: Level, mechanism: &Mechanism, pairs: &[query::Pair<'_>]) -> Result<()> {
     if level != Level::Bucket {
         return Err(Error::MethodNotAllowed);
     }

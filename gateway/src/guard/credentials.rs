@@ -4,6 +4,7 @@
 //!
 //! Source: "Authenticating Requests (AWS Signature Version 4)", Amazon S3 API Reference.
 
+use super::query::Pair;
 use crate::error::{Error, Result};
 use crate::limits;
 use common::sigv4;
@@ -33,8 +34,8 @@ const VERSION_2: &str = "The authorization mechanism you have provided, Signatur
     AWS4-HMAC-SHA256: in boto3 set config=Config(signature_version='s3v4') on the client; for aws run 'aws configure set \
     default.s3.signature_version s3v4'; for s3cmd set signature_v2 = False.";
 
-pub fn check(headers: &HeaderMap, query: &[(String, String)], region: &str) -> Result<Mechanism> {
-    let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+pub fn check(headers: &HeaderMap, query: &[Pair<'_>], region: &str) -> Result<Mechanism> {
+    let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref());
     let authorizations = headers.get_all(header::AUTHORIZATION).iter().count();
     let presigned = query.iter().any(|(key, _)| is_presign_key(key));
     let version_2 = value("AWSAccessKeyId").is_some() || value("Signature").is_some();
@@ -76,9 +77,9 @@ const PRESIGN_KEYS: [&str; 6] =
 
 /// A query that is half signed is refused: s3s would take it for an anonymous one. So is one that says a thing twice, where
 /// two readers could read different ones. Returns the claimed key.
-fn check_presigned(headers: &HeaderMap, query: &[(String, String)], region: &str) -> Result<String> {
+fn check_presigned(headers: &HeaderMap, query: &[Pair<'_>], region: &str) -> Result<String> {
     let values = PRESIGN_KEYS.map(|name| {
-        let mut values = query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let mut values = query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_ref());
         values.next().filter(|_| values.next().is_none())
     });
     let [Some(algorithm), Some(credential), Some(date), Some(expires), Some(signed), Some(signature)] = values else {

@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Result};
 use http::Method;
+use std::borrow::Cow;
 
 /// What a path names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,14 +180,14 @@ fn is_universal(key: &str) -> bool {
 }
 
 /// Whether a query names the plain verb.
-pub fn is_plain(pairs: &[(String, String)]) -> bool {
+pub fn is_plain(pairs: &[Pair<'_>]) -> bool {
     pairs.iter().all(|(key, _)| is_universal(key))
 }
 
 /// Refuses every query that is not exactly one known operation.
-pub fn check(method: &Method, level: Level, pairs: &[(String, String)]) -> Result<()> {
+pub fn check(method: &Method, level: Level, pairs: &[Pair<'_>]) -> Result<()> {
     let shapes = shapes(method, level).ok_or(Error::MethodNotAllowed)?;
-    let keys: Vec<&str> = pairs.iter().map(|(key, _)| key.as_str()).filter(|key| !is_universal(key)).collect();
+    let keys: Vec<&str> = pairs.iter().map(|(key, _)| key.as_ref()).filter(|key| !is_universal(key)).collect();
     if let Some(key) = keys.iter().enumerate().find_map(|(at, key)| keys[..at].contains(key).then_some(key)) {
         return Err(Error::InvalidArgument(format!("the query parameter {key} is there twice")));
     }
@@ -205,29 +206,17 @@ pub fn check(method: &Method, level: Level, pairs: &[(String, String)]) -> Resul
     }
 }
 
-/// The pairs of a query, decoded as s3s decodes them (`application/x-www-form-urlencoded`).
-pub fn pairs(query: &str) -> Vec<(String, String)> {
-    let decode = |text: &str| percent_decode(&text.replace('+', " "));
-    let pieces = query.split('&').filter(|piece| !piece.is_empty());
-    pieces.map(|piece| piece.split_once('=').unwrap_or((piece, ""))).map(|(k, v)| (decode(k), decode(v))).collect()
+/// The pairs of a query; what needs no decoding is borrowed.
+pub type Pair<'q> = (Cow<'q, str>, Cow<'q, str>);
+
+/// The pairs of a query, decoded as s3s decodes them (`application/x-www-form-urlencoded`), by the same crate.
+pub fn pairs(query: &str) -> Vec<Pair<'_>> {
+    form_urlencoded::parse(query.as_bytes()).collect()
 }
 
 /// Percent-decoding that leaves malformed escapes as they are, as s3s's does.
-pub fn percent_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let escape = (bytes[at] == b'%').then(|| bytes.get(at + 1..at + 3)).flatten();
-        let value = escape.and_then(|digits| {
-            let high = char::from(digits[0]).to_digit(16)?;
-            let low = char::from(digits[1]).to_digit(16)?;
-            u8::try_from(high << 4 | low).ok()
-        });
-        decoded.push(value.unwrap_or(bytes[at]));
-        at += if value.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
+pub fn percent_decode(text: &str) -> Cow<'_, str> {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy()
 }
 
 #[cfg(test)]
@@ -324,10 +313,7 @@ mod tests {
 
     #[test]
     fn queries_are_decoded() {
-        let owned = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
-            pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
-        };
-        assert_eq!(pairs("a=b%20c+d&&e"), owned(&[("a", "b c d"), ("e", "")]));
-        assert_eq!(pairs("a%3D=%zz%4"), owned(&[("a=", "%zz%4")]));
+        assert_eq!(pairs("a=b%20c+d&&e"), [("a".into(), "b c d".into()), ("e".into(), "".into())]);
+        assert_eq!(pairs("a%3D=%zz%4"), [("a=".into(), "%zz%4".into())]);
     }
 }

@@ -7,7 +7,7 @@
 use super::wire::{self, BodyFraming, Chunks};
 use crate::error::Error;
 use crate::limits;
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
 use s3s::{Body, StdError};
@@ -220,18 +220,23 @@ impl Connection {
     }
 
     fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut bytes = [0; READ_BYTES];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
-        self.held.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(buffer.filled().len()))
+        loop {
+            // hyper asks several times for each request: nothing is made ready for a read before there is something to read.
+            ready!(self.stream.poll_read_ready(context))?;
+            self.held.reserve(READ_BYTES);
+            match self.stream.try_read_buf(&mut (&mut self.held).limit(READ_BYTES)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return Poll::Ready(read),
+            }
+        }
     }
 
     /// Gives hyper what is held, or reads the socket for it.
     fn poll_more(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if !self.held.is_empty() {
             let length = self.held.len().min(buffer.remaining());
-            buffer.put_slice(&self.held.split_to(length));
+            buffer.put_slice(&self.held[..length]);
+            self.held.advance(length);
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
@@ -276,7 +281,8 @@ impl AsyncRead for Connection {
                 }
                 Reading::Passing { left, body } => {
                     let length = (*left).min(buffer.remaining());
-                    buffer.put_slice(&this.held.split_to(length));
+                    buffer.put_slice(&this.held[..length]);
+                    this.held.advance(length);
                     *left -= length;
                     if *left == 0 {
                         this.phase.begin();

@@ -32,7 +32,10 @@ impl Conditions {
     /// From `If-*` headers with this prefix: none for a read, `x-amz-copy-source-` for a copy's source. A date that is
     /// none is ignored (RFC 9110 section 13.1.3).
     pub fn parse(headers: &HeaderMap, prefix: &str) -> Self {
-        let text = |name: &str| headers.get(format!("{prefix}{name}")).and_then(|value| value.to_str().ok());
+        let text = |name: &str| {
+            let value = if prefix.is_empty() { headers.get(name) } else { headers.get(format!("{prefix}{name}")) };
+            value.and_then(|value| value.to_str().ok())
+        };
         let date = |name| {
             let parsed = Timestamp::parse(TimestampFormat::HttpDate, text(name)?).ok()?;
             Some(super::dates::seconds(&parsed))

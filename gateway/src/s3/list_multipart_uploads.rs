@@ -18,7 +18,7 @@ pub async fn list_multipart_uploads(
     request: S3Request<ListMultipartUploadsInput>,
 ) -> Result<S3Response<ListMultipartUploadsOutput>> {
     let pairs = query_pairs(request.uri.query().unwrap_or(""));
-    let misnamed = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+    let misnamed = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone().into_owned());
     let input = request.input;
     let bucket = service.bucket(&input.bucket)?;
     let encoding = Encoding::parse(input.encoding_type.as_ref())?;

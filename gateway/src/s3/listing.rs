@@ -3,6 +3,7 @@
 //! Source: "ListObjectsV2" and "ListObjects", Amazon S3 API Reference.
 
 use crate::error::{Error, Result};
+use crate::guard::Pair;
 use crate::limits;
 use crate::s3::dates;
 use base64::Engine;
@@ -148,7 +149,7 @@ pub fn count(entries: usize) -> i32 {
 }
 
 /// Ceph's `allow-unordered` asks for no order, which a listing in order also is; but with a delimiter it contradicts itself.
-pub fn check_unordered(query: &[(String, String)], delimiter: Option<&str>) -> Result<()> {
+pub fn check_unordered(query: &[Pair<'_>], delimiter: Option<&str>) -> Result<()> {
     let unordered = query.iter().any(|(key, value)| key == "allow-unordered" && value == "true");
     if unordered && delimiter.is_some() {
         return Err(Error::InvalidArgument("allow-unordered and delimiter cannot be used together".to_owned()));
