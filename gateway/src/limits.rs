@@ -2,12 +2,24 @@
 
 use std::time::Duration;
 
-/// Open connections on one listener; the next client waits in the kernel's queue.
-pub const CONNECTIONS_MAX: u32 = 8192;
+/// Open connections on the data port; the next client waits in the kernel's queue. An idle one takes some 17 KiB. Of one
+/// address half as many, so that no single machine keeps every other one out. A proxy in front is one address too, and has
+/// its own limits.
+pub const CONNECTIONS_MAX: u32 = 16_384;
 
-/// Open connections of one address: half of all, so that no single machine keeps every other one out. A proxy in front is
-/// one address too, and has its own limits.
-pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = CONNECTIONS_MAX / 2;
+/// Open connections on the admin port.
+pub const ADMIN_CONNECTIONS_MAX: u32 = 512;
+
+/// Files that the process opens beside connections: the log's segments, and data files that are read or written.
+const FILES_FOR_STORAGE: u64 = 1024;
+
+/// How many connections the data port may have when the process may have `files_max` files open.
+pub fn connections_max(files_max: u64) -> u32 {
+    let left = files_max.saturating_sub(FILES_FOR_STORAGE + u64::from(ADMIN_CONNECTIONS_MAX));
+    // Where there is room for nothing, half of it is for clients.
+    let most = left.max(files_max / 2).clamp(2, u64::from(CONNECTIONS_MAX));
+    u32::try_from(most).unwrap_or(CONNECTIONS_MAX)
+}
 
 /// From the first byte of a request to the end of its header block.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,3 +89,17 @@ pub const PRESIGNED_SECONDS_MAX: u64 = 604_800;
 
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < HEADER_BLOCK_BYTES_MAX);
 const _: () = assert!(IDLE_TIMEOUT.as_secs() >= 75 && IDLE_TIMEOUT.as_secs() > HEADER_READ_TIMEOUT.as_secs());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_to_storage() {
+        assert_eq!(connections_max(u64::MAX), CONNECTIONS_MAX);
+        assert_eq!(connections_max(1 << 20), CONNECTIONS_MAX);
+        assert_eq!(connections_max(4096), 4096 - 1024 - 512);
+        assert_eq!(connections_max(1024), 512);
+        assert_eq!(connections_max(0), 2);
+    }
+}

@@ -61,9 +61,9 @@ impl Listener {
     }
 
     /// Serves until the last connection is gone after `stage` left `Serving`.
-    pub async fn serve(self, handler: Arc<dyn Handler>, mut stage: watch::Receiver<Stage>) {
-        let permits = Arc::new(Semaphore::new(limits::CONNECTIONS_MAX as usize));
-        let addresses = Addresses::new(limits::CONNECTIONS_PER_ADDRESS_MAX);
+    pub async fn serve(self, handler: Arc<dyn Handler>, connections_max: u32, mut stage: watch::Receiver<Stage>) {
+        let permits = Arc::new(Semaphore::new(connections_max as usize));
+        let addresses = Addresses::new((connections_max / 2).max(1));
         loop {
             let accepted = async {
                 let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -93,7 +93,7 @@ impl Listener {
             }
         }
         drop(self.socket);
-        let _all = permits.acquire_many(limits::CONNECTIONS_MAX).await;
+        let _all = permits.acquire_many(connections_max).await;
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Config {
     pub domains: Vec<String>,
     /// Takes form uploads whose policy is signed with Signature Version 2.
     pub form_signature_v2: bool,
+    /// How many files the process may have open: each connection is one.
+    pub files_max: u64,
     /// How long open requests may take after the shutdown began.
     pub drain: Duration,
     /// Told the two addresses once both ports accept.
@@ -64,13 +66,15 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let Parts { control, clock, random, .. } = parts;
     let api = AdminParts { control, clock, random, region: config.region };
     let (stage, watched) = watch::channel(Stage::Serving);
-    let data = tokio::spawn(data_listener.serve(Arc::new(Data(guard)), watched.clone()));
-    let admin = tokio::spawn(admin_listener.serve(Arc::new(Admin { api, health: health.clone() }), watched));
+    let connections_max = limits::connections_max(config.files_max);
+    let data = tokio::spawn(data_listener.serve(Arc::new(Data(guard)), connections_max, watched.clone()));
+    let admin = Arc::new(Admin { api, health: health.clone() });
+    let admin = tokio::spawn(admin_listener.serve(admin, limits::ADMIN_CONNECTIONS_MAX, watched));
     if let Some(ready) = config.ready {
         // Nobody may be waiting any more.
         let _ = ready.send((data_address, admin_address));
     }
-    tracing::info!(%data_address, %admin_address, "the gateway is ready");
+    tracing::info!(%data_address, %admin_address, connections_max, "the gateway is ready");
 
     shutdown.await;
     health.drain();

@@ -1,5 +1,6 @@
 """HTTP's framing over a bare socket: whatever has two readings is refused, and what stands behind it is never served."""
 
+import resource
 import threading
 import time
 
@@ -7,6 +8,7 @@ import pytest
 
 import raw
 import sigv4
+import weir
 from sigv4 import Signed, presigned
 
 BAD = (400, "BadRequest")
@@ -334,3 +336,24 @@ def test_slow_clients_keep_nobody_out(scene):
     assert 29 < drip["seconds"] < 45, drip
     assert b"RequestTimeout" in drip["answer"], drip
     scene.assert_unchanged()
+
+
+def test_connections_are_not_bound_by_a_shells_limit(tmp_path):
+    """systemd and many shells let a process open 1024 files, or 256, and more if it asks."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    server = weir.Server(tmp_path / "data")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    try:
+        server.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    connections = []
+    try:
+        for _ in range(600):
+            connections.append(raw.Connection(server.port))
+            connections[-1].send(raw.PROBE)
+            assert connections[-1].answer().status == 200
+    finally:
+        for connection in connections:
+            connection.socket.close()
+        server.kill()

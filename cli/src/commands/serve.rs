@@ -9,6 +9,7 @@ use crate::terms::Terms;
 use cluster::{AccessKey, BucketState, Command, ControlPlane, EmbeddedControlPlane, Owner};
 use common::doors::{SystemClock, SystemRandom};
 use common::{Clock, OwnerId, Random};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let admin_listen = address("--admin-listen", &settings.server.admin_listen, settings.server.plain_http)?;
     let preset = credentials::preset(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
     let shutdown = on_signal()?;
+    let files_max = raise_open_files();
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock), Arc::new(SystemRandom));
 
     let data = settings.server.data[0].clone();
@@ -51,6 +53,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         region: settings.server.region,
         domains: settings.server.domain,
         form_signature_v2: settings.server.form_signature_v2,
+        files_max,
         drain: Duration::from_secs(settings.server.drain_seconds),
         ready: Some(ready),
     };
@@ -89,6 +92,21 @@ fn address(flag: &str, text: &str, plain_http: bool) -> Result<SocketAddr> {
         )));
     }
     Ok(address)
+}
+
+/// Raises the number of files that the process may have open as far as it may itself, and gives it. systemd and many shells
+/// start with 1024, where each connection is one, and allow more to who asks.
+fn raise_open_files() -> u64 {
+    let mut limit = getrlimit(Resource::Nofile);
+    let (before, most) = (limit.current, limit.maximum);
+    limit.current = most;
+    if before != most
+        && let Err(error) = setrlimit(Resource::Nofile, limit)
+    {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+        return before.unwrap_or(u64::MAX);
+    }
+    most.unwrap_or(u64::MAX)
 }
 
 /// The first SIGTERM or SIGINT ends the future, the second one the process.

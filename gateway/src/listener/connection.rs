@@ -225,9 +225,16 @@ impl Connection {
             ready!(self.stream.poll_read_ready(context))?;
             self.held.reserve(READ_BYTES);
             match self.stream.try_read_buf(&mut (&mut self.held).limit(READ_BYTES)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.let_go(),
                 read => return Poll::Ready(read),
             }
+        }
+    }
+
+    /// Thousands of idle connections keep no buffer here.
+    fn let_go(&mut self) {
+        if self.held.is_empty() {
+            self.held = BytesMut::new();
         }
     }
 
@@ -291,6 +298,7 @@ impl AsyncRead for Connection {
                             BodyFraming::Length(length) => Reading::Length(*length),
                             BodyFraming::Chunked => Reading::Chunked(Chunks::default()),
                         };
+                        this.let_go();
                     }
                     return Poll::Ready(Ok(()));
                 }
