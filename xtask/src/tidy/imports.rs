@@ -45,6 +45,8 @@ const TABLE: &[Crate] = &[
     // Drives the engine over its simulated disk, and the binary as a process.
     Crate { name: "weir-model", imports: &[COMMON, "weir-storage"], test_imports: &[] },
     Crate { name: "weir-crash", imports: &[COMMON, "weir-storage", "weir-model"], test_imports: &[] },
+    // Drives the binary as a process, from outside.
+    Crate { name: "weir-bench", imports: &[COMMON], test_imports: &[] },
     Crate { name: "xtask", imports: &[], test_imports: &[] },
 ];
 
