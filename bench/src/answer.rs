@@ -33,6 +33,9 @@ pub struct Answer {
     pub last: bool,
 }
 
+/// What was found and what follows it; none: it has no end yet.
+type Found<'a, T> = Result<Option<(T, &'a [u8])>, Malformed>;
+
 #[derive(Debug, PartialEq)]
 pub struct Malformed(pub &'static str);
 
@@ -158,7 +161,7 @@ impl AnswerReader {
         Ok(count)
     }
 
-    fn take_head<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(Framing, &'a [u8])>, Malformed> {
+    fn take_head<'a>(&mut self, bytes: &'a [u8]) -> Found<'a, Framing> {
         let seen = self.partial.len();
         if seen == 0 {
             let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
@@ -180,7 +183,7 @@ impl AnswerReader {
     }
 
     /// A line without its end. A line in two pieces is rare, so it may be copied.
-    fn take_line<'a>(&mut self, bytes: &'a [u8]) -> Result<Option<(Vec<u8>, &'a [u8])>, Malformed> {
+    fn take_line<'a>(&mut self, bytes: &'a [u8]) -> Found<'a, Vec<u8>> {
         let Some(end) = memchr::memchr(b'\n', bytes) else {
             return self.store(bytes).map(|()| None);
         };
@@ -270,24 +273,40 @@ mod tests {
     fn bodies_are_counted_in_every_framing() {
         let answer = whole(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", false);
         assert_eq!(answer, Answer { status: 200, body_bytes: 5, last: false });
-        let answer = whole(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n", false);
+        let answer = whole(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n",
+            false,
+        );
         assert_eq!((answer.status, answer.body_bytes), (200, 13));
         assert_eq!(whole(b"HTTP/1.1 204 No Content\r\n\r\n", false).body_bytes, 0);
         assert_eq!(whole(b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n", true).body_bytes, 0);
-        let answer = whole(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", false);
+        let answer = whole(
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            false,
+        );
         assert_eq!(answer, Answer { status: 403, body_bytes: 0, last: true });
     }
 
     #[test]
     fn half_an_answer_is_none() {
-        for text in ["HTTP/1.1 200 OK\r\nContent-Le", "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"] {
+        for text in [
+            "HTTP/1.1 200 OK\r\nContent-Le",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n",
+        ] {
             assert!(read(text.as_bytes(), false).iter().all(|outcome| *outcome == Ok(None)), "{text}");
         }
     }
 
     #[test]
     fn what_is_no_answer_is_an_error() {
-        for text in ["SSH-2.0-x\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n"] {
+        for text in [
+            "SSH-2.0-x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nab",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
+        ] {
             let mut reader = AnswerReader::new();
             reader.expect(false, false);
             assert!(reader.take(text.as_bytes()).is_err(), "{text}");

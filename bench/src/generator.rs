@@ -230,8 +230,8 @@ impl<'a> Generator<'a> {
         self.outcome.bytes_in += answer.body_bytes;
         *self.outcome.errors.statuses.entry(answer.status).or_insert(0) += 1;
         let expected = connection.request.expected;
-        let mut wrong = answer.status != expected.status
-            || expected.body_bytes.is_some_and(|bytes| bytes != answer.body_bytes);
+        let mut wrong =
+            answer.status != expected.status || expected.body_bytes.is_some_and(|bytes| bytes != answer.body_bytes);
         if wrong {
             let line = connection.request.head.split(|byte| *byte == b'?' || *byte == b'\r').next().unwrap_or_default();
             let line = String::from_utf8_lossy(line).into_owned();
@@ -341,6 +341,73 @@ fn thread_cpu() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::loads::Prepared;
+    use crate::request::Expected;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::TcpListener;
+
+    /// Gives each request, which has no body, this answer; the one with this number comes late.
+    fn server(answer: &'static str, late: Option<(usize, Duration)>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for socket in listener.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let mut lines = BufReader::new(socket.try_clone().unwrap()).lines();
+                    for number in 0.. {
+                        while lines.next().is_some_and(|line| !line.unwrap().is_empty()) {}
+                        if let Some((_, pause)) = late.filter(|(which, _)| *which == number) {
+                            std::thread::sleep(pause);
+                        }
+                        if (&socket).write_all(answer.as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        address
+    }
+
+    fn load(count: usize, expected: Expected) -> Prepared {
+        Prepared::new(vec![b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(); count], expected).once()
+    }
+
+    const HELLO: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+
+    #[test]
+    fn a_closed_loop_sends_each_request_once() {
+        let run = Run { connections: 3, ..Run::closed(server(HELLO, None), &[]) };
+        let expected = Expected { body_bytes: Some(5), ..Expected::default() };
+        let outcome = run.execute(&mut load(50, expected)).unwrap();
+        assert_eq!((outcome.operations, outcome.requests, outcome.bytes_in), (50, 50, 250));
+        assert_eq!((outcome.errors.count, outcome.errors.statuses[&200]), (0, 50));
+    }
+
+    #[test]
+    fn another_status_and_a_short_body_are_errors() {
+        let run = Run::closed(server(HELLO, None), &[]);
+        for expected in
+            [Expected { status: 204, ..Expected::default() }, Expected { body_bytes: Some(6), ..Expected::default() }]
+        {
+            let outcome = run.execute(&mut load(4, expected)).unwrap();
+            assert_eq!((outcome.operations, outcome.errors.count), (0, 4));
+        }
+        let cut = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\nmore";
+        let outcome = Run::closed(server(cut, None), &[]).execute(&mut load(2, Expected::default())).unwrap();
+        assert!(outcome.errors.count > 0);
+    }
+
+    #[test]
+    fn an_open_loop_makes_a_pause_everybodys() {
+        let pause = Duration::from_millis(300);
+        let address = server(HELLO, Some((10, pause)));
+        let run = Run { pace: Pace::Open { per_second: 1000.0 }, ..Run::closed(address, &[]) };
+        let outcome = run.execute(&mut load(400, Expected::default())).unwrap();
+        assert_eq!((outcome.operations, outcome.errors.count), (400, 0));
+        // A closed loop would have one slow request of 400. Here about 300 were due during the pause.
+        assert!(outcome.quantile_ms(0.5) > 50.0, "{} ms", outcome.quantile_ms(0.5));
+    }
 
     #[test]
     fn a_schedule_does_not_wait_for_anybody() {

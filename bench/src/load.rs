@@ -1,8 +1,9 @@
 //! Runs scenarios on all servers in turn, A B C, A B C, so that ratios hold when the machine's speed drifts.
 
+use crate::baselines::{Baseline, Work};
 use crate::generator::{Pace, Run};
 use crate::limits;
-use crate::peers::{Peer, Programs, Server, file_per_object};
+use crate::peers::{Peer, Programs, Server};
 use crate::row::{Round, Row};
 use crate::scenario::{Kind, Scenario};
 use anyhow::{Context, Result};
@@ -18,48 +19,51 @@ pub struct Bench<'a> {
     pub rounds: u32,
 }
 
-pub const FILE_PER_OBJECT: &str = "file/object";
-
-/// How long the closed loop before an open one runs.
-const CALIBRATION_MAX: Duration = Duration::from_secs(2);
+/// How long the closed loop before the first round runs.
+const WARM_UP_MAX: Duration = Duration::from_secs(2);
 
 impl Bench<'_> {
-    /// One row for each server. Fresh servers for each scenario: none inherits what another left behind.
-    pub fn run(&self, scenario: &Scenario) -> Result<Vec<Row>> {
-        let mut servers = Vec::new();
-        for &peer in self.servers.iter().filter(|&&peer| scenario.is_for(peer)) {
-            let server = self.programs.start(peer, &self.directory.join(peer.to_string()))?;
-            scenario.prepare(&server, self.payload).with_context(|| format!("{} on {peer}", scenario.name))?;
-            servers.push(server);
+    pub fn start(&self, scenario: Option<&Scenario>) -> Result<Vec<Server>> {
+        let wanted = |peer: &&Peer| scenario.is_none_or(|scenario| scenario.is_for(**peer));
+        let start = |&peer: &Peer| self.programs.start(peer, &self.directory.join(peer.to_string()));
+        self.servers.iter().filter(wanted).map(start).collect()
+    }
+
+    /// One row for each server.
+    pub fn run(&self, scenario: &Scenario, servers: &[Server]) -> Result<Vec<Row>> {
+        let servers: Vec<_> = servers.iter().filter(|server| scenario.is_for(server.peer)).collect();
+        for server in &servers {
+            scenario.prepare(server, self.payload).with_context(|| format!("{} on {}", scenario.name, server.peer))?;
         }
         let mut rows: Vec<Row> = servers.iter().map(|server| new_row(scenario, &server.peer.to_string())).collect();
+        // The first requests pay for what comes once: SeaweedFS makes its volumes when the first object comes.
         let mut rates = Vec::new();
-        if scenario.open {
-            for server in &servers {
-                let closed = Scenario { open: false, ..*scenario };
-                let round = self.measure(&closed, server, Pace::Closed, self.round.min(CALIBRATION_MAX))?;
-                rates.push(round.per_second / 2.0);
+        for server in &servers {
+            let warm = self.measure(scenario, server, Pace::Closed, self.round.min(WARM_UP_MAX))?;
+            if scenario.open {
+                rates.push(warm.per_second / 2.0);
             }
         }
-        let mut files = scenario.beside_files.then(|| new_row(scenario, FILE_PER_OBJECT));
+        let mut baselines: Vec<Row> =
+            scenario.beside.iter().map(|baseline| new_row(scenario, baseline.name())).collect();
         for _ in 0..self.rounds {
             for (index, server) in servers.iter().enumerate() {
                 let pace = rates.get(index).map_or(Pace::Closed, |rate| Pace::Open { per_second: *rate });
                 let round = self.measure(scenario, server, pace, self.round);
                 rows[index].rounds.push(round.with_context(|| format!("{} on {}", scenario.name, server.peer))?);
             }
-            if let Some(row) = &mut files {
-                row.rounds.push(self.files(scenario)?);
+            for (row, baseline) in baselines.iter_mut().zip(scenario.beside) {
+                row.rounds.push(self.baseline(scenario, *baseline)?);
             }
         }
-        rows.extend(files);
+        rows.extend(baselines);
         Ok(rows)
     }
 
     fn measure(&self, scenario: &Scenario, server: &Server, pace: Pace, time: Duration) -> Result<Round> {
         // Deletes use their objects up; the number fits a round.
         let objects = match scenario.kind {
-            Kind::Delete => (scenario.objects as f64 * (time.as_secs_f64() / 4.0).min(1.0)) as u64,
+            Kind::Delete => (scenario.objects as f64 * (time.as_secs_f64() / 3.0).min(1.0)) as u64,
             _ => scenario.objects,
         };
         scenario.prepare_round(server, self.payload, objects)?;
@@ -78,10 +82,15 @@ impl Bench<'_> {
         Ok(Round::new(&outcome, after.cpu.saturating_sub(before.cpu), after.rss_bytes))
     }
 
-    fn files(&self, scenario: &Scenario) -> Result<Round> {
-        let directory = self.directory.join("files");
-        let body = &self.payload[..scenario.bytes as usize];
-        let mut outcome = file_per_object::run(&directory, scenario.connections, self.round, body)?;
+    fn baseline(&self, scenario: &Scenario, baseline: Baseline) -> Result<Round> {
+        let work = Work {
+            directory: &self.directory.join("baseline"),
+            threads: scenario.connections,
+            time: self.round,
+            payload: self.payload,
+            bytes: scenario.bytes,
+        };
+        let mut outcome = baseline.run(&work)?;
         // There is no client: what ran here is the store.
         let cpu = std::mem::take(&mut outcome.client_cpu);
         Ok(Round::new(&outcome, cpu, 0))

@@ -47,7 +47,7 @@ impl Requests for Prepared {
 pub struct Fill<'a> {
     signer: &'a mut Signer,
     /// The path of an object.
-    path: &'a dyn Fn(u64, &mut String),
+    path: &'a (dyn Fn(u64, &mut String) + Sync),
     next: u64,
     end: u64,
     body_bytes: u64,
@@ -57,7 +57,7 @@ pub struct Fill<'a> {
 impl<'a> Fill<'a> {
     pub fn new(
         signer: &'a mut Signer,
-        path: &'a dyn Fn(u64, &mut String),
+        path: &'a (dyn Fn(u64, &mut String) + Sync),
         numbers: std::ops::Range<u64>,
         body_bytes: u64,
     ) -> Self {

@@ -1,6 +1,5 @@
 //! The servers that a run compares, each started by it on fresh data.
 
-pub mod file_per_object;
 pub mod nginx;
 pub mod seaweedfs;
 pub mod weir;
@@ -62,9 +61,7 @@ impl Programs {
         std::fs::create_dir_all(directory).with_context(|| format!("creating {}", directory.display()))?;
         let started = match peer {
             Peer::Weir => weir::start(&self.weir, directory),
-            Peer::Nginx => {
-                nginx::start(self.nginx.as_deref().context("no nginx")?, self.nginx_workers, directory)
-            }
+            Peer::Nginx => nginx::start(self.nginx.as_deref().context("no nginx")?, self.nginx_workers, directory),
             Peer::Seaweedfs => seaweedfs::start(self.seaweedfs.as_deref().context("no weed")?, directory),
         };
         started.with_context(|| format!("starting {peer}"))
@@ -109,7 +106,7 @@ impl Server {
         if let Some(files) = &self.files {
             return Ok(std::fs::create_dir_all(files.join(bucket))?);
         }
-        let head = self.signer().to_head("PUT", &format!("/{bucket}"), "", Some(0));
+        let head = self.signer().new_head("PUT", &format!("/{bucket}"), "", Some(0));
         let answer = exchange::exchange(self.address, &head, &[])?;
         ensure!(answer.status == 200, "creating the bucket {bucket}: {answer}");
         Ok(())
@@ -136,7 +133,11 @@ impl Drop for Server {
     fn drop(&mut self) {
         // The folder can only go when nobody writes into it any more.
         if !self.keep {
-            let _ = self.process.terminate();
+            let _ = match self.peer {
+                // It takes half a minute to end when asked to, and what it would save is thrown away.
+                Peer::Seaweedfs => self.process.kill(),
+                Peer::Weir | Peer::Nginx => self.process.terminate(),
+            };
             let _ = std::fs::remove_dir_all(&self.directory);
         }
     }

@@ -56,11 +56,8 @@ impl Presigner {
             mac.update(part.as_bytes());
         }
         let signature = hex::encode(mac.finalize().into_bytes());
-        write!(
-            out,
-            "{method} {path}?{common}{and}{query}&X-Amz-Signature={signature} HTTP/1.1\r\nHost: {host}\r\n"
-        )
-        .expect("memory takes all bytes");
+        write!(out, "{method} {path}?{common}{and}{query}&X-Amz-Signature={signature} HTTP/1.1\r\nHost: {host}\r\n")
+            .expect("memory takes all bytes");
         if let Some(bytes) = body_bytes {
             write!(out, "Content-Type: application/octet-stream\r\nContent-Length: {bytes}\r\n")
                 .expect("memory takes all bytes");
@@ -110,6 +107,8 @@ mod tests {
         Presigner::new("h", "AK", "s", 0).head(&mut head, "PUT", "/b/k", "", Some(4096));
         let head = String::from_utf8(head).unwrap();
         assert!(head.starts_with("PUT /b/k?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AK%2F19700101%2F"));
-        assert!(head.ends_with(" HTTP/1.1\r\nHost: h\r\nContent-Type: application/octet-stream\r\nContent-Length: 4096\r\n\r\n"));
+        assert!(head.ends_with(
+            " HTTP/1.1\r\nHost: h\r\nContent-Type: application/octet-stream\r\nContent-Length: 4096\r\n\r\n"
+        ));
     }
 }

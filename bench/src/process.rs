@@ -38,7 +38,6 @@ impl Process {
         Ok(())
     }
 
-    /// SIGKILL, and its children's with it if it has any.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -47,6 +46,9 @@ impl Process {
 
     /// SIGTERM, and waits for the end.
     pub fn terminate(&mut self) -> Result<()> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
         if let Some(pid) = rustix::process::Pid::from_raw(self.child.id() as i32) {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         }

@@ -21,7 +21,10 @@ pub enum Body {
     #[default]
     None,
     /// So many bytes of the payload, from this place of it on, round and round.
-    Payload { bytes: u64, from: usize },
+    Payload {
+        bytes: u64,
+        from: usize,
+    },
     Text(Vec<u8>),
 }
 

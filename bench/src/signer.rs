@@ -6,7 +6,9 @@ use std::io::Write as _;
 pub enum Signer {
     Aws(Box<Presigner>),
     /// nginx: the same path, nobody to convince.
-    None { host: String },
+    None {
+        host: String,
+    },
 }
 
 impl Signer {
@@ -24,7 +26,8 @@ impl Signer {
             Self::Aws(presigner) => presigner.head(out, method, path, query, body_bytes),
             Self::None { host } => {
                 let mark = if query.is_empty() { "" } else { "?" };
-                write!(out, "{method} {path}{mark}{query} HTTP/1.1\r\nHost: {host}\r\n").expect("memory takes all bytes");
+                write!(out, "{method} {path}{mark}{query} HTTP/1.1\r\nHost: {host}\r\n")
+                    .expect("memory takes all bytes");
                 if let Some(bytes) = body_bytes {
                     write!(out, "Content-Length: {bytes}\r\n").expect("memory takes all bytes");
                 }
@@ -33,7 +36,7 @@ impl Signer {
         }
     }
 
-    pub fn to_head(&mut self, method: &str, path: &str, query: &str, body_bytes: Option<u64>) -> Vec<u8> {
+    pub fn new_head(&mut self, method: &str, path: &str, query: &str, body_bytes: Option<u64>) -> Vec<u8> {
         let mut head = Vec::with_capacity(512);
         self.head(&mut head, method, path, query, body_bytes);
         head

@@ -3,8 +3,19 @@
 use crate::row::Row;
 
 const COLUMNS: [&str; 13] = [
-    "scenario", "server", "conn", "req/s", "MiB/s", "p50 ms", "p99 ms", "p99.9 ms", "cpu us/req", "client us/req",
-    "client core", "RSS MiB", "against weir",
+    "scenario",
+    "server",
+    "conn",
+    "req/s",
+    "MiB/s",
+    "p50 ms",
+    "p99 ms",
+    "p99.9 ms",
+    "cpu us/req",
+    "client us/req",
+    "client core",
+    "RSS MiB",
+    "against weir",
 ];
 
 /// One line of cells for each row. Rows of a scenario with Weir say how it does beside them.

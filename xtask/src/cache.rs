@@ -89,8 +89,28 @@ fn may_install(client: &DebianClient) -> bool {
 
 /// Installs the clients that are missing, and returns a line for each that stays so.
 pub fn debian_clients(directory: &Path) -> Vec<String> {
-    let missing = |client: &&DebianClient| !Path::new(client.binary).exists();
-    let wanted = DEBIAN_CLIENTS.iter().filter(missing).filter(|client| may_install(client));
+    install_missing(&DEBIAN_CLIENTS, directory);
+    let missing = DEBIAN_CLIENTS.iter().filter(|client| is_missing(client));
+    missing.map(|client| format!("{} (its tests are skipped)", how_to_install(client))).collect()
+}
+
+/// One of them alone: where its binary is, or a line that says how to get it.
+pub fn debian_client(package: &str, directory: &Path) -> Result<&'static Path, String> {
+    let client = DEBIAN_CLIENTS.iter().find(|client| client.package == package).expect("a package of the list");
+    install_missing(std::slice::from_ref(client), directory);
+    if is_missing(client) { Err(how_to_install(client)) } else { Ok(Path::new(client.binary)) }
+}
+
+fn is_missing(client: &DebianClient) -> bool {
+    !Path::new(client.binary).exists()
+}
+
+fn how_to_install(client: &DebianClient) -> String {
+    format!("{} is missing: `apt-get install {}`", client.binary, client.package)
+}
+
+fn install_missing(clients: &[DebianClient], directory: &Path) {
+    let wanted = clients.iter().filter(|client| is_missing(client) && may_install(client));
     let packages: Vec<_> = wanted.map(|client| client.package).collect();
     if !packages.is_empty() && is_root(directory) && Path::new("/usr/bin/apt-get").exists() {
         let apt = |arguments: &[&str]| {
@@ -107,13 +127,6 @@ pub fn debian_clients(directory: &Path) -> Vec<String> {
         let _ = apt(&["update"]);
         apt(&[&["install", "-y", "--no-install-recommends"], packages.as_slice()].concat());
     }
-    DEBIAN_CLIENTS
-        .iter()
-        .filter(missing)
-        .map(|client| {
-            format!("{} is missing: `apt-get install {}` (its tests are skipped)", client.binary, client.package)
-        })
-        .collect()
 }
 
 fn is_root(directory: &Path) -> bool {

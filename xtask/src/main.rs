@@ -3,6 +3,7 @@
 // The doors are for the product; a task runner starts processes and reads files for a living.
 #![allow(clippy::disallowed_methods)]
 
+mod bench;
 mod bigtree;
 mod cache;
 mod clients;
@@ -32,6 +33,8 @@ enum Verb {
     Tidy,
     /// Run the simulated power cuts and kill the real server under load
     Crash(crash::Options),
+    /// Measure Weir beside nginx and SeaweedFS
+    Bench(bench::Options),
     /// Run the clients' operations alone and compare or write their table, docs/clients.md
     Clients(clients::Options),
     /// Let the fuzz targets run for a while
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Verb::Test => test::run(root),
         Verb::Tidy => tidy::run(root),
         Verb::Crash(options) => crash::run(root, &options),
+        Verb::Bench(options) => bench::run(root, &options),
         Verb::Clients(options) => clients::run(root, &options),
         Verb::Fuzz(options) => fuzz::run(root, &options),
         Verb::Bigtree(options) => bigtree::run(root, &options),

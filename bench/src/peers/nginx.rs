@@ -18,7 +18,7 @@ pub fn start(binary: &Path, workers: u32, directory: &Path) -> Result<Server> {
     let process = Process::start(&mut command, &directory.join("log"))?;
     let mut server = Server::new(Peer::Nginx, (Ipv4Addr::LOCALHOST, port).into(), process, directory);
     server.files = Some(files);
-    let head = server.signer().to_head("GET", "/none", "", None);
+    let head = server.signer().new_head("GET", "/none", "", None);
     server.wait(&head, |status| status == 404)?;
     Ok(server)
 }

@@ -42,9 +42,9 @@ pub fn start(binary: &Path, directory: &Path) -> Result<Server> {
     let process = Process::start(&mut command, &directory.join("log"))?;
     let mut server = Server::new(Peer::Seaweedfs, (Ipv4Addr::LOCALHOST, s3).into(), process, directory);
     // Buckets can be made before there is a volume to write to: only an object that was taken shows that all is up.
-    let head = server.signer().to_head("PUT", "/ready", "", Some(0));
+    let head = server.signer().new_head("PUT", "/ready", "", Some(0));
     server.wait(&head, |status| status == 200)?;
-    let head = server.signer().to_head("PUT", "/ready/ready", "", Some(0));
+    let head = server.signer().new_head("PUT", "/ready/ready", "", Some(0));
     server.wait(&head, |status| status == 200)?;
     Ok(server)
 }

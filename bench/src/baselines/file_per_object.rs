@@ -1,9 +1,9 @@
 //! The plain way to make a small object durable, without any server: a file for each object, written, synced, renamed,
 //! and its folder synced. The threads stand for connections.
 
+use super::{Work, process_cpu};
 use crate::outcome::Outcome;
 use anyhow::Result;
-use rustix::time::ClockId;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 /// Folders that the objects are spread over, as a store would.
 const FOLDERS: u64 = 64;
 
-pub fn run(directory: &Path, threads: usize, time: Duration, body: &[u8]) -> Result<Outcome> {
+pub fn run(work: &Work<'_>) -> Result<Outcome> {
+    let (directory, body) = (work.directory, &work.payload[..work.bytes as usize]);
     let staging = directory.join("staging");
     std::fs::create_dir_all(&staging)?;
     for folder in 0..FOLDERS {
@@ -21,9 +22,9 @@ pub fn run(directory: &Path, threads: usize, time: Duration, body: &[u8]) -> Res
     }
     let number = AtomicU64::new(0);
     let (cpu, start) = (process_cpu(), Instant::now());
-    let work = || -> Result<Vec<Duration>> {
+    let one_thread = || -> Result<Vec<Duration>> {
         let mut times = Vec::new();
-        while start.elapsed() < time {
+        while start.elapsed() < work.time {
             let since = Instant::now();
             let number = number.fetch_add(1, Ordering::Relaxed);
             put(directory, &staging, number, body)?;
@@ -33,7 +34,7 @@ pub fn run(directory: &Path, threads: usize, time: Duration, body: &[u8]) -> Res
     };
     let mut outcome = Outcome::new();
     let all: Vec<Result<Vec<Duration>>> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let handles: Vec<_> = (0..work.threads).map(|_| scope.spawn(one_thread)).collect();
         handles.into_iter().map(|handle| handle.join().expect("a thread that does not panic")).collect()
     });
     outcome.elapsed = start.elapsed();
@@ -44,7 +45,6 @@ pub fn run(directory: &Path, threads: usize, time: Duration, body: &[u8]) -> Res
         }
     }
     outcome.requests = outcome.operations;
-    // Here the baseline itself is what runs in this process.
     outcome.client_cpu = process_cpu().saturating_sub(cpu);
     std::fs::remove_dir_all(directory)?;
     Ok(outcome)
@@ -61,11 +61,6 @@ fn put(directory: &Path, staging: &Path, number: u64, body: &[u8]) -> Result<()>
     Ok(())
 }
 
-fn process_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(time.tv_sec.try_into().unwrap_or(0), time.tv_nsec.try_into().unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,7 +69,8 @@ mod tests {
     fn every_object_is_counted_and_nothing_is_left() {
         let directory = tempfile::tempdir().unwrap();
         let below = directory.path().join("objects");
-        let outcome = run(&below, 2, Duration::from_millis(30), b"body").unwrap();
+        let time = Duration::from_millis(30);
+        let outcome = run(&Work { directory: &below, threads: 2, time, payload: b"bodies", bytes: 4 }).unwrap();
         assert!(outcome.operations > 0 && outcome.bytes_out == 4 * outcome.operations);
         assert!(!below.exists());
     }
