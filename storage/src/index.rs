@@ -7,6 +7,7 @@
 pub mod keeper;
 pub mod list;
 pub mod overlay;
+pub mod pages;
 pub mod rows;
 pub mod store;
 pub mod warmth;
@@ -76,7 +77,7 @@ impl Index {
 }
 
 /// How a store that failed comes back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Renewal {
     /// It had no space, and is sound up to its last checkpoint: opened again, the log's end replayed (A18).
     Reopen = 1,

@@ -13,6 +13,7 @@ use crate::format::footer::Footer;
 use crate::format::name::{FileId, SegmentName, SegmentNumber};
 use crate::format::record::{Operation, Record};
 use crate::index::overlay::Change;
+use crate::index::pages::PATH;
 use crate::index::rows::{Location, Row, RowKey, RowKind};
 use crate::index::store::{Checkpoint, Store, Writer};
 use crate::log::recover::Recovered;
@@ -319,13 +320,12 @@ pub fn rebuild(
 
 /// Moves the index to quarantine, where only the last one is kept.
 pub fn set_aside(disk: &dyn Disk) -> Result<()> {
-    let path = crate::index::store::PATH;
-    if disk.exists(path).map_err(Error::io(path))? {
+    if disk.exists(PATH).map_err(Error::io(PATH))? {
         let aside = "quarantine/index.redb";
         if disk.exists(aside).map_err(Error::io(aside))? {
             disk.unlink(aside).map_err(Error::io(aside))?;
         }
-        disk.rename(path, aside).map_err(Error::io(aside))?;
+        disk.rename(PATH, aside).map_err(Error::io(aside))?;
     }
     Ok(())
 }

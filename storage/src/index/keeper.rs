@@ -200,6 +200,8 @@ impl Keeper {
     /// Puts a store that the log gives in the place of the one that failed. If that fails there is none, and the next use
     /// of it comes here again.
     fn renew(&self, renewal: Renewal, error: &Error) -> Result<()> {
+        // After one failed read redb says no more than that there was one; a reader may have seen which.
+        let renewal = renewal.max(self.index.take_wanted().unwrap_or(renewal));
         tracing::error!(%error, ?renewal, "the index failed");
         if let Ok(store) = self.index.store() {
             store.shut();

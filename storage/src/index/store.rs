@@ -1,16 +1,17 @@
 //! The ordered store behind the index: redb over the disk's door. Derived, so nothing in it is ever the only copy.
 //!
 //! Commits are not durable one by one; `keeper.rs` makes a durable checkpoint now and then, which says up to where in the
-//! log it is complete. Each value carries a CRC32C of its own, because redb verifies pages on repair only. A panic inside
-//! counts as damage: the index is rebuilt (engine rules A8 and B13).
+//! log it is complete. Pages are verified as they are read (`pages.rs`), and each value carries a CRC32C of its own. A panic
+//! inside counts as damage: the index is rebuilt (engine rules A8 and B13).
 
 use super::overlay::Change;
+use super::pages::Pages;
 use super::rows::{Location, Row, RowKey, RowKind, Table};
 use super::warmth::Warmth;
-use crate::disk::{Disk, File, SyncPoint, is_out_of_space};
+use crate::disk::{Disk, is_out_of_space};
 use crate::format::name::{SegmentName, SegmentNumber};
 use crate::format::record::BucketRecord;
-use crate::limits::{INDEX_CACHE_BYTES, INDEX_STRETCH_BYTES};
+use crate::limits::INDEX_CACHE_BYTES;
 use crate::reserve::Reserve;
 use crate::{Error, Result};
 use common::checksum::crc32c;
@@ -18,15 +19,11 @@ use common::{BucketId, Stamp, UploadId};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::{HashMap, HashSet};
-use std::io::IoSlice;
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use xxhash_rust::xxh3::xxh3_64;
-
-pub const DIRECTORY: &str = "index";
-pub const PATH: &str = "index/index.redb";
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 const OBJECTS: Definition = TableDefinition::new("objects");
@@ -117,86 +114,6 @@ fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(Error::IndexBroken("redb panicked".into())))
 }
 
-/// redb's file. Each stretch of it gets its blocks before it is written to, with the disk's reserve if it must: redb gives
-/// up at the first write without space.
-struct Door {
-    file: Arc<dyn File>,
-    reserve: Arc<Reserve>,
-    /// The stretches that have their blocks, as far as this process knows.
-    allocated: Mutex<HashSet<u64>>,
-    /// There was no space even so. redb must be opened anew, and what is left of it may write nothing over the new one.
-    is_shut: Arc<AtomicBool>,
-    warmth: Arc<Warmth>,
-}
-
-impl std::fmt::Debug for Door {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Door")
-    }
-}
-
-impl Door {
-    fn new(file: Arc<dyn File>, reserve: Arc<Reserve>) -> Self {
-        Self { file, reserve, allocated: Mutex::default(), is_shut: Arc::default(), warmth: Arc::default() }
-    }
-
-    fn check_open(&self) -> Result<(), std::io::Error> {
-        if self.is_shut.load(Ordering::Acquire) {
-            return Err(std::io::Error::other("there was no space for the index: it is opened again"));
-        }
-        Ok(())
-    }
-
-    fn write_with_space(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
-        let last = (offset + data.len() as u64).saturating_sub(1) / INDEX_STRETCH_BYTES;
-        let mut allocated = self.allocated.lock().unwrap_or_else(PoisonError::into_inner);
-        for stretch in offset / INDEX_STRETCH_BYTES..=last {
-            if !allocated.contains(&stretch) {
-                let from = stretch * INDEX_STRETCH_BYTES;
-                self.reserve.with_space(|| self.file.allocate(from, INDEX_STRETCH_BYTES))?;
-                allocated.insert(stretch);
-            }
-        }
-        drop(allocated);
-        // A file system that copies on write may need space even so.
-        self.reserve.with_space(|| self.file.write_at(&[IoSlice::new(data)], offset))
-    }
-}
-
-impl redb::StorageBackend for Door {
-    fn len(&self) -> Result<u64, std::io::Error> {
-        self.file.length()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), std::io::Error> {
-        if self.file.read_at_cached(out, offset)?.is_some() {
-            return Ok(());
-        }
-        self.warmth.waited();
-        if self.file.read_at(out, offset)? < out.len() {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(())
-    }
-
-    fn set_len(&self, length: u64) -> Result<(), std::io::Error> {
-        self.check_open()?;
-        let whole = length / INDEX_STRETCH_BYTES;
-        self.allocated.lock().unwrap_or_else(PoisonError::into_inner).retain(|stretch| *stretch < whole);
-        self.file.set_len(length)
-    }
-
-    fn sync_data(&self) -> Result<(), std::io::Error> {
-        self.check_open()?;
-        self.file.sync_data(SyncPoint::IndexPages).inspect_err(|_| self.is_shut.store(true, Ordering::Release))
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), std::io::Error> {
-        self.check_open()?;
-        self.write_with_space(offset, data).inspect_err(|_| self.is_shut.store(true, Ordering::Release))
-    }
-}
-
 /// What compaction may do with a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
@@ -217,23 +134,11 @@ pub struct Store {
 impl Store {
     /// Opens the index, or makes an empty one if there is none.
     pub fn open(disk: &dyn Disk, reserve: &Arc<Reserve>) -> Result<Self> {
-        disk.make_dir(DIRECTORY).map_err(Error::io(DIRECTORY))?;
-        let exists = disk.exists(PATH).map_err(Error::io(PATH))?;
-        let file = reserve.with_space(|| if exists { disk.open(PATH) } else { disk.create(PATH) });
-        let file = file.map_err(Error::io(PATH))?;
-        if !exists {
-            disk.sync_dir(DIRECTORY, SyncPoint::IndexPages).map_err(Error::io(DIRECTORY))?;
-        }
-        let door = Door::new(file, Arc::clone(reserve));
-        let (is_shut, warmth) = (Arc::clone(&door.is_shut), Arc::clone(&door.warmth));
+        let pages = Pages::open(disk, reserve)?;
+        let (is_shut, warmth) = (pages.is_shut(), pages.warmth());
         guarded(|| {
-            let mut database =
-                redb::Builder::new().set_cache_size(INDEX_CACHE_BYTES).create_with_backend(door).map_err(broken)?;
-            // Every page against its checksum, before any is believed: half a second per million keys. redb would repair what
-            // it can, from an older state.
-            if exists && !database.check_integrity().map_err(broken)? {
-                return Err(Error::IndexBroken("a page does not match its checksum".into()));
-            }
+            let database =
+                redb::Builder::new().set_cache_size(INDEX_CACHE_BYTES).create_with_backend(pages).map_err(broken)?;
             let store = Self { database, is_shut, warmth };
             store.write(false, |writer| {
                 for definition in
