@@ -46,6 +46,17 @@ pub const OVERLAY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// A durable checkpoint of the index is made after this many bytes of log, or this much time (A8).
 pub const CHECKPOINT_LOG_BYTES: u64 = 256 * 1024 * 1024;
 pub const CHECKPOINT_INTERVAL_MS: u64 = 30_000;
+/// Or after this many records: what a start after a crash replays.
+pub const CHECKPOINT_RECORDS: u64 = 65_536;
+
+/// Rows of one transaction of the index's thread.
+pub const INDEX_TRANSACTION_ROWS: usize = 8192;
+
+/// Rows, as they take memory, that replay gathers before it puts them into the index in the order of their keys.
+pub const REPLAY_WINDOW_BYTES: usize = 64 * 1024 * 1024;
+/// How much of the log replay reads and decodes in one step, and how many steps side by side.
+pub const REPLAY_READ_BYTES: u64 = 4 * 1024 * 1024;
+pub const REPLAY_THREADS: usize = 4;
 
 /// The index's file gets its blocks in stretches of this many bytes, before they are written to (A18).
 pub const INDEX_STRETCH_BYTES: u64 = 1024 * 1024;

@@ -10,7 +10,7 @@ use crate::files::Files;
 use crate::format::name::SegmentName;
 use crate::format::record::BucketRecord;
 use crate::health::Health;
-use crate::limits::{CHECKPOINT_INTERVAL_MS, CHECKPOINT_LOG_BYTES};
+use crate::limits::{CHECKPOINT_INTERVAL_MS, CHECKPOINT_LOG_BYTES, CHECKPOINT_RECORDS, INDEX_TRANSACTION_ROWS};
 use crate::log::spares::Spares;
 use crate::{Error, Result};
 use common::{BucketId, Clock, Stamp, UploadId};
@@ -18,9 +18,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-/// Batches that go into one transaction of the store.
-const BATCHES_MAX: usize = 512;
 const TICK: Duration = Duration::from_millis(500);
+/// How long rows wait for others, that many go into one transaction of the store: it costs the less per row. Meanwhile
+/// they are in the overlay, where readers find them sooner than in the store.
+const GATHER_MS: u64 = 100;
 
 /// What a durable batch means for the index.
 pub struct CommittedBatch {
@@ -73,6 +74,7 @@ struct Progress {
     position: Checkpoint,
     batch: u64,
     log_bytes: u64,
+    records: u64,
     last_checkpoint_ms: u64,
 }
 
@@ -80,27 +82,14 @@ impl Keeper {
     /// The thread's body.
     pub fn run(self, messages: &Receiver<Message>, start: Checkpoint) {
         let mut progress =
-            Progress { position: start, batch: 0, log_bytes: 0, last_checkpoint_ms: self.clock.now_ms() };
+            Progress { position: start, batch: 0, log_bytes: 0, records: 0, last_checkpoint_ms: self.clock.now_ms() };
         loop {
             let first = match messages.recv_timeout(TICK) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => return,
             };
-            let mut batches = Vec::new();
-            let mut other = None;
-            for message in first.into_iter().chain(std::iter::from_fn(|| messages.try_recv().ok())) {
-                match message {
-                    Message::Batch(batch) => batches.push(batch),
-                    message => {
-                        other = Some(message);
-                        break;
-                    }
-                }
-                if batches.len() == BATCHES_MAX {
-                    break;
-                }
-            }
+            let (batches, other) = self.gather(first, messages);
             if let Some(renewal) = self.index.take_wanted() {
                 // When it stops meanwhile the next start does it.
                 self.renew(renewal, &Error::IndexBroken("a reader could not use it".into())).ok();
@@ -125,6 +114,7 @@ impl Keeper {
             // On a full disk each transaction is one of its own: pages that it replaced are free for the next one, and
             // compaction may touch what it covers.
             let due = progress.log_bytes >= CHECKPOINT_LOG_BYTES
+                || progress.records >= CHECKPOINT_RECORDS
                 || age_ms >= CHECKPOINT_INTERVAL_MS
                 || self.spares.is_short();
             if progress.log_bytes > 0
@@ -136,17 +126,42 @@ impl Keeper {
         }
     }
 
+    /// The batches of one transaction, and the message that ended them, if one did.
+    fn gather(
+        &self,
+        first: Option<Message>,
+        messages: &Receiver<Message>,
+    ) -> (Vec<Arc<CommittedBatch>>, Option<Message>) {
+        let (mut batches, mut rows) = (Vec::new(), 0);
+        let mut next = first;
+        let until_ms = self.clock.now_ms() + GATHER_MS;
+        while let Some(message) = next {
+            match message {
+                Message::Batch(batch) => {
+                    rows += batch.changes.len();
+                    batches.push(batch);
+                }
+                other => return (batches, Some(other)),
+            }
+            if rows >= INDEX_TRANSACTION_ROWS {
+                break;
+            }
+            let left_ms = until_ms.saturating_sub(self.clock.now_ms()).min(GATHER_MS);
+            next = messages.recv_timeout(Duration::from_millis(left_ms)).ok();
+        }
+        (batches, None)
+    }
+
     fn drain(&self, batches: &[Arc<CommittedBatch>], progress: &mut Progress) {
         let Some(last) = batches.last() else { return };
         if self.gave_up.get() {
             return;
         }
+        let changes: Vec<Change> = batches.iter().flat_map(|batch| batch.changes.iter().cloned()).collect();
         let applied = self.retrying(|store| {
             store.write(false, |writer| {
+                writer.apply_all(&changes)?;
                 for batch in batches {
-                    for change in &batch.changes {
-                        writer.apply(change)?;
-                    }
                     for (id, bucket) in &batch.buckets {
                         match bucket {
                             Some((stamp, record)) => writer.put_bucket(*id, *stamp, record)?,
@@ -165,6 +180,7 @@ impl Keeper {
         for batch in batches {
             self.index.overlay.remove(batch.number, &batch.changes);
             progress.log_bytes += batch.log_bytes;
+            progress.records += batch.changes.len() as u64;
         }
         progress.position = last.end;
         progress.batch = last.number;
@@ -254,6 +270,7 @@ impl Keeper {
         self.once(|store| store.write(true, |writer| writer.set_checkpoint(progress.position)))?;
         *self.durable.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = progress.position;
         progress.log_bytes = 0;
+        progress.records = 0;
         progress.last_checkpoint_ms = self.clock.now_ms();
         Ok(())
     }

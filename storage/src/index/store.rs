@@ -16,13 +16,16 @@ use crate::reserve::Reserve;
 use crate::{Error, Result};
 use common::checksum::crc32c;
 use common::{BucketId, Stamp, UploadId};
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use xxhash_rust::xxh3::xxh3_64;
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
@@ -45,6 +48,8 @@ const ROW_TABLES: [(&str, Definition); 5] = [
     ("parts", PARTS),
 ];
 const CHECKPOINT: &[u8] = b"checkpoint";
+/// Rows that are put behind a table in one go.
+const APPEND_ROWS: usize = 4096;
 
 /// Up to where the log is contained: everything before this address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, serde::Deserialize)]
@@ -77,11 +82,19 @@ pub struct SlotDigest {
     pub greatest: Stamp,
 }
 
-/// The placement slot of a key: the top 16 bits of XXH3-64 over bucket id and key.
-pub fn slot(bucket: BucketId, key: &str) -> u16 {
-    let mut bytes = bucket.0.to_be_bytes().to_vec();
-    bytes.extend_from_slice(key.as_bytes());
-    (xxh3_64(&bytes) >> 48) as u16
+/// The placement slot of an object's key: the top 16 bits of XXH3-64 over bucket id and key.
+fn slot_of(key: &RowKey) -> Option<u16> {
+    let hash = match key.in_table() {
+        // Without a NUL the key stands there as it is.
+        [bucket_and_key @ .., 0, 0] if bucket_and_key.len() >= 8 && !bucket_and_key[8..].contains(&0) => {
+            xxh3_64(bucket_and_key)
+        }
+        _ => {
+            let (bucket, key) = key.object_key()?;
+            xxh3_64(&[&bucket.0.to_be_bytes()[..], key.as_bytes()].concat())
+        }
+    };
+    Some((hash >> 48) as u16)
 }
 
 pub(crate) fn pack<T: Serialize>(value: &T) -> Vec<u8> {
@@ -129,6 +142,8 @@ pub struct Store {
     database: Database,
     is_shut: Arc<AtomicBool>,
     pub warmth: Arc<Warmth>,
+    /// What the slots changed by since the last durable commit. They are in its state and in nobody's way until the next.
+    slots: Mutex<HashMap<u16, SlotDelta>>,
 }
 
 impl Store {
@@ -139,12 +154,12 @@ impl Store {
         guarded(|| {
             let database =
                 redb::Builder::new().set_cache_size(INDEX_CACHE_BYTES).create_with_backend(pages).map_err(broken)?;
-            let store = Self { database, is_shut, warmth };
+            let store = Self { database, is_shut, warmth, slots: Mutex::default() };
             store.write(false, |writer| {
                 for definition in
                     [OBJECTS, TOMBSTONES, UPLOADS, UPLOAD_ENDS, UPLOAD_DEAD, PARTS, BUCKETS, SEGMENTS, SLOTS, META]
                 {
-                    writer.transaction.open_table(definition).map_err(broken)?;
+                    writer.table(definition)?;
                 }
                 Ok(())
             })?;
@@ -271,17 +286,24 @@ impl Store {
         })
     }
 
+    /// Every slot that ever held something.
     pub fn slots(&self) -> Result<Vec<(u16, SlotDigest)>> {
-        self.read(|transaction| {
+        let pending = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.read(|transaction| {
             let table = transaction.open_table(SLOTS).map_err(broken)?;
-            let mut all = Vec::new();
+            let mut all: BTreeMap<u16, SlotDigest> = BTreeMap::new();
             for item in table.iter().map_err(broken)? {
                 let (key, value) = item.map_err(broken)?;
-                let slot = key.value().try_into().map_err(|_| Error::IndexBroken("a slot's key".into()))?;
-                all.push((u16::from_be_bytes(slot), unpack(value.value())?));
+                let [group] = *key.value() else { return Err(Error::IndexBroken("a slot's key".into())) };
+                let digests: Vec<SlotDigest> = unpack(value.value())?;
+                all.extend((u16::from(group) << 8..).zip(digests));
             }
             Ok(all)
-        })
+        })?;
+        for (slot, delta) in pending.iter() {
+            delta.apply(all.entry(*slot).or_default());
+        }
+        Ok(all.into_iter().filter(|(_, digest)| *digest != SlotDigest::default()).collect())
     }
 
     /// One transaction; `durable` ones are the checkpoints.
@@ -291,11 +313,20 @@ impl Store {
             let durability = if durable { Durability::Immediate } else { Durability::None };
             transaction.set_durability(durability).map_err(|error| Error::IndexBroken(error.to_string()))?;
             transaction.set_quick_repair(durable);
-            let mut writer = Writer { transaction: &transaction, usage: HashMap::new(), slots: HashMap::new() };
+            let mut writer =
+                Writer { transaction: &transaction, open: Vec::new(), usage: HashMap::new(), slots: HashMap::new() };
             let out = run(&mut writer)?;
-            writer.flush_counters()?;
+            writer.flush_usage()?;
+            let mut pending = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slots = std::mem::take(&mut writer.slots);
+            pending.iter().for_each(|(slot, delta)| slots.entry(*slot).or_default().add(delta));
+            if durable {
+                writer.flush_slots(&slots)?;
+                slots.clear();
+            }
             drop(writer);
             transaction.commit().map_err(broken)?;
+            *pending = slots;
             Ok(out)
         })
     }
@@ -312,11 +343,15 @@ fn live_table(table: Table) -> Definition {
 /// The changes of one transaction. Counters are gathered and written once, at its end.
 pub struct Writer<'a> {
     transaction: &'a redb::WriteTransaction,
+    /// The tables that were used so far.
+    open: Vec<(Definition, OpenTable<'a>)>,
     usage: HashMap<(SegmentNumber, u16), (i64, i64)>,
     slots: HashMap<u16, SlotDelta>,
 }
 
-#[derive(Default)]
+type OpenTable<'a> = redb::Table<'a, &'static [u8], &'static [u8]>;
+
+#[derive(Debug, Default, Clone, Copy)]
 struct SlotDelta {
     objects: i64,
     bytes: i64,
@@ -324,24 +359,50 @@ struct SlotDelta {
     greatest: Stamp,
 }
 
-impl Writer<'_> {
-    fn get<T: DeserializeOwned>(&self, table: Definition, key: &[u8]) -> Result<Option<T>> {
-        let table = self.transaction.open_table(table).map_err(broken)?;
-        let value = table.get(key).map_err(broken)?;
+impl SlotDelta {
+    fn add(&mut self, other: &Self) {
+        self.objects += other.objects;
+        self.bytes += other.bytes;
+        self.xor ^= other.xor;
+        self.greatest = self.greatest.max(other.greatest);
+    }
+
+    fn apply(&self, digest: &mut SlotDigest) {
+        digest.objects = digest.objects.saturating_add_signed(self.objects);
+        digest.bytes = digest.bytes.saturating_add_signed(self.bytes);
+        digest.xor ^= self.xor;
+        digest.greatest = digest.greatest.max(self.greatest);
+    }
+}
+
+impl<'a> Writer<'a> {
+    fn table(&mut self, definition: Definition) -> Result<&mut OpenTable<'a>> {
+        let at = match self.open.iter().position(|(known, _)| known.name() == definition.name()) {
+            Some(at) => at,
+            None => {
+                self.open.push((definition, self.transaction.open_table(definition).map_err(broken)?));
+                self.open.len() - 1
+            }
+        };
+        Ok(&mut self.open[at].1)
+    }
+
+    fn get<T: DeserializeOwned>(&mut self, table: Definition, key: &[u8]) -> Result<Option<T>> {
+        let value = self.table(table)?.get(key).map_err(broken)?;
         value.map(|value| unpack(value.value())).transpose()
     }
 
-    fn put<T: Serialize>(&self, table: Definition, key: &[u8], value: &T) -> Result<()> {
-        self.transaction.open_table(table).map_err(broken)?.insert(key, pack(value).as_slice()).map_err(broken)?;
+    fn put<T: Serialize>(&mut self, table: Definition, key: &[u8], value: &T) -> Result<()> {
+        self.table(table)?.insert(key, pack(value).as_slice()).map_err(broken)?;
         Ok(())
     }
 
-    fn delete(&self, table: Definition, key: &[u8]) -> Result<()> {
-        self.transaction.open_table(table).map_err(broken)?.remove(key).map_err(broken)?;
+    fn delete(&mut self, table: Definition, key: &[u8]) -> Result<()> {
+        self.table(table)?.remove(key).map_err(broken)?;
         Ok(())
     }
 
-    pub fn lookup(&self, key: &RowKey) -> Result<Option<Row>> {
+    pub fn lookup(&mut self, key: &RowKey) -> Result<Option<Row>> {
         Ok(self.get::<StoredRow>(live_table(key.table()), key.in_table())?.map(|stored| stored.row))
     }
 
@@ -355,43 +416,101 @@ impl Writer<'_> {
     /// replay is idempotent (engine rule A3).
     pub fn apply(&mut self, change: &Change) -> Result<()> {
         match change.row.kind {
-            RowKind::Inline(_) | RowKind::Large(_) | RowKind::Tombstone => self.apply_object(&change.key, &change.row),
+            RowKind::Inline(_) | RowKind::Large(_) | RowKind::Tombstone => {
+                self.apply_objects(std::slice::from_ref(change), |_, _| {})
+            }
             RowKind::Upload { .. } | RowKind::UploadEnd => self.apply_upload(&change.key, &change.row),
             RowKind::Part(_) => self.apply_part(&change.key, &change.row),
         }
     }
 
-    fn apply_object(&mut self, key: &RowKey, row: &Row) -> Result<()> {
-        let name = key.in_table();
-        let live: Option<StoredRow> = self.get(OBJECTS, name)?;
-        let dead: Option<StoredRow> = if live.is_none() { self.get(TOMBSTONES, name)? } else { None };
-        let before = live.as_ref().or(dead.as_ref());
-        if before.is_some_and(|before| before.row.stamp >= row.stamp) {
-            return Ok(());
-        }
-        if let Some(before) = before {
-            self.count(before.row.location, -1);
-        }
-        self.count(row.location, 1);
-        let stored = StoredRow { row: row.clone(), dead: before.map_or(0, |before| before.dead + 1) };
-        self.count_slot(key, live.as_ref().map(|live| &live.row), Some(row));
-        let (into, out_of) = if row.is_live() { (OBJECTS, TOMBSTONES) } else { (TOMBSTONES, OBJECTS) };
-        self.put(into, name, &stored)?;
-        if before.is_some() { self.delete(out_of, name) } else { Ok(()) }
+    /// Applies what many records changed, given in their order: as `apply` one after the other, but in the order of the
+    /// keys, and a key once.
+    pub fn apply_all(&mut self, changes: &[Change]) -> Result<()> {
+        self.apply_objects(changes, |_, _| {})?;
+        // Uploads and parts have tables of their own.
+        changes.iter().filter(|change| change.key.table() != Table::Objects).try_for_each(|change| self.apply(change))
     }
 
-    fn count_slot(&mut self, key: &RowKey, before: Option<&Row>, after: Option<&Row>) {
-        let Some((bucket, name)) = key.object_key() else { return };
-        let delta = self.slots.entry(slot(bucket, &name)).or_default();
-        for (row, sign) in [(before, -1), (after.filter(|row| row.is_live()), 1)] {
+    /// The changes of objects among these. Tells of each that was new, by its place, and the live row that it replaced.
+    pub fn apply_objects(&mut self, changes: &[Change], mut applied: impl FnMut(usize, Option<&Row>)) -> Result<()> {
+        let is_object = |at: &usize| changes[*at].key.table() == Table::Objects;
+        let mut order: Vec<usize> = (0..changes.len()).filter(is_object).collect();
+        // Stable: changes of one key stay in their order.
+        order.sort_by(|a, b| changes[*a].key.cmp(&changes[*b].key));
+        let Some(&first) = order.first() else { return Ok(()) };
+        // Behind all that is there nothing has to be looked for.
+        let last = self.table(OBJECTS)?.last().map_err(broken)?;
+        let are_behind = last.is_none_or(|(last, _)| last.value() < changes[first].key.in_table());
+        let no_tombstones = self.table(TOMBSTONES)?.is_empty().map_err(broken)?;
+        let mut behind: Vec<(&[u8], Vec<u8>)> = Vec::new();
+        for of_key in order.chunk_by(|a, b| changes[*a].key == changes[*b].key) {
+            let key = &changes[of_key[0]].key;
+            let name = key.in_table();
+            let live: Option<StoredRow> = if are_behind { None } else { self.get(OBJECTS, name)? };
+            let dead = if live.is_some() || no_tombstones { None } else { self.get(TOMBSTONES, name)? };
+            let (was_live, was_dead) = (live.is_some(), dead.is_some());
+            let mut current: Option<StoredRow> = live.or(dead);
+            let mut changed = false;
+            for &at in of_key {
+                let row = &changes[at].row;
+                if current.as_ref().is_some_and(|current| current.row.stamp >= row.stamp) {
+                    continue;
+                }
+                let replaced = current.as_ref().map(|current| &current.row).filter(|row| row.is_live());
+                applied(at, replaced);
+                self.count_slot(key, replaced, row);
+                if let Some(current) = &current {
+                    self.count(current.row.location, -1);
+                }
+                self.count(row.location, 1);
+                current = Some(StoredRow { row: row.clone(), dead: current.map_or(0, |current| current.dead + 1) });
+                changed = true;
+            }
+            let Some(current) = current.filter(|_| changed) else { continue };
+            let is_live = current.row.is_live();
+            let (into, out_of) = if is_live { (OBJECTS, TOMBSTONES) } else { (TOMBSTONES, OBJECTS) };
+            if is_live && are_behind {
+                behind.push((name, pack(&current)));
+            } else {
+                self.put(into, name, &current)?;
+            }
+            if if is_live { was_dead } else { was_live } {
+                self.delete(out_of, name)?;
+            }
+            if behind.len() == APPEND_ROWS {
+                self.append(OBJECTS, &behind)?;
+                behind.clear();
+            }
+        }
+        self.append(OBJECTS, &behind)
+    }
+
+    /// Puts rows, in order, behind all of a table.
+    fn append(&mut self, table: Definition, rows: &[(&[u8], Vec<u8>)]) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let end = Bound::<&[u8]>::Unbounded;
+        let mut cursor = self.table(table)?.upper_bound_mut(end).map_err(broken)?;
+        for (key, value) in rows {
+            cursor
+                .insert_before(*key, value.as_slice())
+                .map_err(|error| Error::IndexBroken(format!("rows in order: {error}")))?;
+        }
+        cursor.close().map_err(broken)
+    }
+
+    fn count_slot(&mut self, key: &RowKey, before: Option<&Row>, after: &Row) {
+        let Some(slot) = slot_of(key) else { return };
+        let delta = self.slots.entry(slot).or_default();
+        for (row, sign) in [(before, -1), (Some(after).filter(|row| row.is_live()), 1)] {
             let Some(row) = row else { continue };
             delta.objects += sign;
             delta.bytes += sign * row.listed().map_or(0, |listed| listed.size as i64);
             delta.xor ^= xxh3_64(&[key.in_table(), &row.stamp.0.to_be_bytes()].concat());
         }
-        if let Some(after) = after {
-            delta.greatest = delta.greatest.max(after.stamp);
-        }
+        delta.greatest = delta.greatest.max(after.stamp);
     }
 
     fn apply_upload(&mut self, key: &RowKey, row: &Row) -> Result<()> {
@@ -449,9 +568,9 @@ impl Writer<'_> {
     }
 
     /// All parts of an upload.
-    pub fn parts(&self, upload: UploadId) -> Result<Vec<(RowKey, StoredRow)>> {
+    pub fn parts(&mut self, upload: UploadId) -> Result<Vec<(RowKey, StoredRow)>> {
         let range = RowKey::parts_of(upload);
-        let table = self.transaction.open_table(PARTS).map_err(broken)?;
+        let table = self.table(PARTS)?;
         let mut parts = Vec::new();
         for item in table.range(range.start.in_table()..range.end.in_table()).map_err(broken)? {
             let (key, value) = item.map_err(broken)?;
@@ -461,7 +580,7 @@ impl Writer<'_> {
     }
 
     /// The row of a key wherever it is: live, tombstone or ended upload.
-    fn row_with_count(&self, key: &RowKey) -> Result<Option<(Definition, Vec<u8>, StoredRow)>> {
+    fn row_with_count(&mut self, key: &RowKey) -> Result<Option<(Definition, Vec<u8>, StoredRow)>> {
         let name = key.in_table().to_vec();
         if let Some(stored) = self.get(live_table(key.table()), &name)? {
             return Ok(Some((live_table(key.table()), name, stored)));
@@ -529,7 +648,7 @@ impl Writer<'_> {
         self.put(BUCKETS, &id.0.to_be_bytes(), &(stamp, record))
     }
 
-    pub fn bucket(&self, id: BucketId) -> Result<Option<(Stamp, BucketRecord)>> {
+    pub fn bucket(&mut self, id: BucketId) -> Result<Option<(Stamp, BucketRecord)>> {
         self.get(BUCKETS, &id.0.to_be_bytes())
     }
 
@@ -546,11 +665,11 @@ impl Writer<'_> {
     }
 
     /// Whether this compaction was applied before: a crash may leave its inputs behind.
-    pub fn was_compacted(&self, output: SegmentName) -> Result<bool> {
+    pub fn was_compacted(&mut self, output: SegmentName) -> Result<bool> {
         Ok(self.get::<bool>(META, compacted_key(output).as_bytes())?.is_some())
     }
 
-    fn flush_counters(&mut self) -> Result<()> {
+    fn flush_usage(&mut self) -> Result<()> {
         for ((segment, generation), (bytes, records)) in std::mem::take(&mut self.usage) {
             let key = [&segment.0.to_be_bytes()[..], &generation.to_be_bytes()].concat();
             let mut usage: SegmentUsage = self.get(SEGMENTS, &key)?.unwrap_or_default();
@@ -558,14 +677,19 @@ impl Writer<'_> {
             usage.live_records = usage.live_records.saturating_add_signed(records);
             if usage.live_records == 0 { self.delete(SEGMENTS, &key)? } else { self.put(SEGMENTS, &key, &usage)? }
         }
-        for (slot, delta) in std::mem::take(&mut self.slots) {
-            let key = slot.to_be_bytes();
-            let mut digest: SlotDigest = self.get(SLOTS, &key)?.unwrap_or_default();
-            digest.objects = digest.objects.saturating_add_signed(delta.objects);
-            digest.bytes = digest.bytes.saturating_add_signed(delta.bytes);
-            digest.xor ^= delta.xor;
-            digest.greatest = digest.greatest.max(delta.greatest);
-            self.put(SLOTS, &key, &digest)?;
+        Ok(())
+    }
+
+    /// 256 slots to a row: most of them change between two checkpoints.
+    fn flush_slots(&mut self, deltas: &HashMap<u16, SlotDelta>) -> Result<()> {
+        let mut slots: Vec<(&u16, &SlotDelta)> = deltas.iter().collect();
+        slots.sort_unstable_by_key(|(slot, _)| **slot);
+        for of_group in slots.chunk_by(|(a, _), (b, _)| *a >> 8 == *b >> 8) {
+            let group = [(of_group[0].0 >> 8) as u8];
+            let mut digests: Vec<SlotDigest> = self.get(SLOTS, &group)?.unwrap_or_default();
+            digests.resize(256, SlotDigest::default());
+            of_group.iter().for_each(|(slot, delta)| delta.apply(&mut digests[usize::from(**slot & 0xff)]));
+            self.put(SLOTS, &group, &digests)?;
         }
         Ok(())
     }
