@@ -3,6 +3,7 @@
 //! Paths are relative to the disk's root, with `/` between components. Every sync names the rule that it serves
 //! (`SyncPoint`), so that the crash tests can leave one out and must then see a loss.
 
+pub mod buffers;
 pub mod read;
 mod real;
 pub mod stage;
@@ -73,6 +74,9 @@ pub trait File: Send + Sync {
 
     /// Drops the range from the page cache, so that the next read asks the disk itself (A19).
     fn forget_cached(&self, offset: u64, length: u64) -> io::Result<()>;
+
+    /// The range will be read soon: the disk may begin. May wait for its queue; a hint, and no error.
+    fn read_ahead(&self, _offset: u64, _length: u64) {}
 
     /// Writes all of the slices, one behind the other.
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()>;

@@ -3,8 +3,21 @@
 /// Data files and inline payloads are verified in blocks of this size; the last one of a file is short.
 pub const BLOCK_BYTES: usize = 64 * 1024;
 
-/// How much of a body is hashed and written, or read and verified, in one step.
+/// How much of a body is hashed and written in one step.
 pub const CHUNK_BYTES: usize = 1024 * 1024;
+
+/// How much of a data file is read and verified in one step. With it the second-level cache of a core holds what was read
+/// until the socket has taken it.
+pub const READ_STEP_BYTES: usize = 256 * 1024;
+
+/// Buffers for such steps that are kept while nobody uses them: 16 MiB.
+pub const READ_BUFFERS_KEPT_MAX: usize = 64;
+
+/// How far the disk is told to read ahead when a reader has to wait for it.
+pub const READ_AHEAD_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Block checksums that a reader takes from a chunk table at once: those of 64 MiB.
+pub const TABLE_BLOCKS_MAX: u64 = 1024;
 
 /// Payloads up to this length are kept in the log unless configured otherwise; never above `INLINE_BYTES_LIMIT`.
 pub const INLINE_BYTES_DEFAULT: u64 = 64 * 1024;
@@ -79,7 +92,7 @@ pub const RESERVED_SEGMENTS: usize = 2;
 /// How often a reader looks a key up again when compaction or an overwrite moved it under its hands.
 pub const LOOKUPS_MAX: usize = 64;
 
-const _: () = assert!(CHUNK_BYTES.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(CHUNK_BYTES.is_multiple_of(BLOCK_BYTES) && READ_STEP_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(INLINE_BYTES_DEFAULT <= INLINE_BYTES_LIMIT && INLINE_BYTES_LIMIT as usize <= BLOCK_BYTES);
 const _: () =
     assert!(TABLE_IN_RECORD_BYTES_MAX + ATTRIBUTES_BYTES_MAX + PART_CHECKSUMS_BYTES_MAX + 16 * 1024 < RECORD_BYTES_MAX);

@@ -1,6 +1,7 @@
 //! One disk with everything that serves it: log, index, files and the threads between them.
 
 use crate::commit::{Committer, Message as CommitMessage, Ticket, decide::Request};
+use crate::disk::buffers::Buffers;
 use crate::disk::stage::StagedFile;
 use crate::disk::{Disk, SyncPoint, is_out_of_space, read_small, replace_small};
 use crate::files::{Done, Files};
@@ -12,7 +13,7 @@ use crate::index::keeper::{Keeper, Message as KeeperMessage, relocate};
 use crate::index::rows::RowKey;
 use crate::index::store::{Checkpoint, Store};
 use crate::index::{Index, Renewal};
-use crate::limits::QUEUE_MUTATIONS_MAX;
+use crate::limits::{QUEUE_MUTATIONS_MAX, READ_BUFFERS_KEPT_MAX, READ_STEP_BYTES};
 use crate::log::compact::{Compacted, Compactor, Need, candidates, choose, relocation};
 use crate::log::recover::{self, Recovered};
 use crate::log::spares::Spares;
@@ -70,6 +71,8 @@ pub struct DiskStore {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub options: DiskOptions,
+    /// For steps of large reads.
+    pub read_buffers: Arc<Buffers>,
     /// One per start, from the control store.
     pub run: Term,
     next_file: AtomicU64,
@@ -178,6 +181,7 @@ impl DiskStore {
             clock: Arc::clone(&doors.clock),
             random: Arc::clone(&doors.random),
             options,
+            read_buffers: Buffers::new(READ_STEP_BYTES, READ_BUFFERS_KEPT_MAX),
             run,
             next_file: AtomicU64::new(1),
             disk_id,

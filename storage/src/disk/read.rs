@@ -7,6 +7,7 @@ use crate::format::record::{Chunk, Payload};
 use crate::format::table::{self, ListedChunk};
 use crate::limits::BLOCK_BYTES;
 use common::checksum::crc32c;
+use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -43,39 +44,55 @@ pub fn dying_path(id: FileId) -> String {
     format!("staging/{id}.dying")
 }
 
-/// Reads `range` of a data file of `length` bytes. `blocks` are the checksums of all blocks that the range touches, the
-/// first one that of the block which holds `range.start`.
-pub fn read_verified(
-    file: &dyn File,
-    id: FileId,
-    length: u64,
+/// A stretch of a data file of `length` bytes, whole blocks, with the checksum of each.
+pub struct Blocks<'a> {
+    pub file: &'a dyn File,
+    pub id: FileId,
     range: Range<u64>,
-    blocks: &[u32],
-) -> Result<Vec<u8>, DataError> {
-    let block = BLOCK_BYTES as u64;
-    let start = range.start / block * block;
-    let end = range.end.next_multiple_of(block).min(length);
-    let mut bytes = vec![0; (end - start) as usize];
-    let read = |bytes: &mut [u8]| match file.read_at_cached(bytes, start) {
-        Ok(Some(count)) => Ok(count),
-        Ok(None) => file.read_at(bytes, start),
-        Err(error) => Err(error),
-    };
-    let failed = |source| DataError::Io { id, source };
-    let count = read(&mut bytes).map_err(failed)?;
-    if let Some(at) = first_bad_block(&bytes[..count], bytes.len(), blocks) {
+    sums: &'a [u32],
+}
+
+impl<'a> Blocks<'a> {
+    /// Those that `range` touches. `sums` begins with the block that holds `range.start`.
+    pub fn around(file: &'a dyn File, id: FileId, length: u64, range: &Range<u64>, sums: &'a [u32]) -> Self {
+        let block = BLOCK_BYTES as u64;
+        let range = range.start / block * block..range.end.next_multiple_of(block).min(length);
+        Self { file, id, range, sums }
+    }
+
+    pub fn length(&self) -> usize {
+        (self.range.end - self.range.start) as usize
+    }
+
+    /// Reads and verifies without waiting. False where that cannot be done, whatever the reason: `read` finds out.
+    pub fn read_cached(&self, bytes: &mut [u8]) -> bool {
+        let read = self.file.read_at_cached(bytes, self.range.start);
+        matches!(read, Ok(Some(count)) if self.first_bad(&bytes[..count]).is_none())
+    }
+
+    /// Reads and verifies. `bytes` has the stretch's length.
+    pub fn read(&self, bytes: &mut [u8]) -> Result<(), DataError> {
+        if self.read_cached(bytes) {
+            return Ok(());
+        }
+        let Range { start, end } = self.range;
+        let failed = |source| DataError::Io { id: self.id, source };
+        let count = self.file.read_at(bytes, start).map_err(failed)?;
+        if self.first_bad(&bytes[..count]).is_none() {
+            return Ok(());
+        }
         // A second time past the page cache, before anything counts as damage (A19).
-        file.forget_cached(start, end - start).map_err(failed)?;
-        let count = file.read_at(&mut bytes, start).map_err(failed)?;
-        if first_bad_block(&bytes[..count], bytes.len(), blocks).is_some() {
-            return Err(DataError::Damaged { id, offset: start + (at * BLOCK_BYTES) as u64 });
+        self.file.forget_cached(start, end - start).map_err(failed)?;
+        let count = self.file.read_at(bytes, start).map_err(failed)?;
+        match self.first_bad(&bytes[..count]) {
+            Some(at) => Err(DataError::Damaged { id: self.id, offset: start + (at * BLOCK_BYTES) as u64 }),
+            None => Ok(()),
         }
     }
-    bytes.truncate((range.end - start) as usize);
-    if range.start > start {
-        bytes.drain(..(range.start - start) as usize);
+
+    fn first_bad(&self, read: &[u8]) -> Option<usize> {
+        first_bad_block(read, self.length(), self.sums)
     }
-    Ok(bytes)
 }
 
 fn first_bad_block(read: &[u8], wanted: usize, blocks: &[u32]) -> Option<usize> {
@@ -121,16 +138,22 @@ impl ChunkList {
         }
     }
 
-    /// The checksums of some blocks of a chunk.
-    pub fn blocks(&self, at: usize, blocks: Range<u64>) -> Result<Vec<u32>, DataError> {
+    /// The checksums of some blocks of a chunk, where they stand in the record.
+    pub fn listed_blocks(&self, at: usize, blocks: Range<u64>) -> Option<&[u32]> {
+        let Self::Listed(chunks) = self else { return None };
+        chunks[at].blocks.get(blocks.start as usize..blocks.end as usize)
+    }
+
+    /// The checksums of some blocks of a chunk. Those of a table are read from its file.
+    pub fn blocks(&self, at: usize, blocks: Range<u64>) -> Result<Cow<'_, [u32]>, DataError> {
         match self {
             Self::Listed(chunks) => {
-                let found = chunks[at].blocks.get(blocks.start as usize..blocks.end as usize);
-                found.map(<[u32]>::to_vec).ok_or(DataError::Damaged { id: chunks[at].id, offset: 0 })
+                let found = self.listed_blocks(at, blocks);
+                found.map(Cow::Borrowed).ok_or(DataError::Damaged { id: chunks[at].id, offset: 0 })
             }
             Self::Table { table, file, chunks } => {
                 let range = table::blocks_range(chunks.len() as u32, &chunks[at], blocks);
-                Ok(table::decode_blocks(&read_chunk(file.as_ref(), table, range)?))
+                Ok(Cow::Owned(table::decode_blocks(&read_chunk(file.as_ref(), table, range)?)))
             }
         }
     }
@@ -151,7 +174,7 @@ impl ChunkList {
             Self::Table { chunks, .. } => (0..chunks.len())
                 .map(|at| {
                     let (id, length) = self.id_and_length(at);
-                    Ok(Chunk { id, length, blocks: self.blocks(at, 0..table::blocks_of(length))? })
+                    Ok(Chunk { id, length, blocks: self.blocks(at, 0..table::blocks_of(length))?.into_owned() })
                 })
                 .collect(),
         }
@@ -166,5 +189,11 @@ fn read_chunk(file: &dyn File, chunk: &Chunk, range: Range<u64>) -> Result<Vec<u
     let block = BLOCK_BYTES as u64;
     let blocks = (range.start / block) as usize..range.end.div_ceil(block) as usize;
     let sums = chunk.blocks.get(blocks).ok_or(DataError::Damaged { id: chunk.id, offset: range.start })?;
-    read_verified(file, chunk.id, chunk.length, range, sums)
+    let blocks = Blocks::around(file, chunk.id, chunk.length, &range, sums);
+    let mut bytes = vec![0; blocks.length()];
+    blocks.read(&mut bytes)?;
+    let before = (range.start % block) as usize;
+    bytes.truncate(before + (range.end - range.start) as usize);
+    bytes.drain(..before);
+    Ok(bytes)
 }

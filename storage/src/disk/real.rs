@@ -137,6 +137,12 @@ impl File for RealFile {
         Ok(())
     }
 
+    fn read_ahead(&self, offset: u64, length: u64) {
+        let length = std::num::NonZeroU64::new(length);
+        // Where there is no such advice the reads themselves find out.
+        let _ = rustix::fs::fadvise(&self.0, offset, length, Advice::WillNeed);
+    }
+
     fn write_at(&self, slices: &[IoSlice<'_>], mut offset: u64) -> io::Result<()> {
         /// Linux's IOV_MAX.
         const SLICES_MAX: usize = 1024;

@@ -1,19 +1,22 @@
 //! GetObject and HeadObject: from the key to verified bytes.
 
+mod bytes;
+
 use super::info_of;
 use crate::disk::File;
-use crate::disk::read::{ChunkList, DataError, open_data, read_verified};
+use crate::disk::read::{ChunkList, DataError, open_data};
 use crate::files::Pin;
 use crate::format::name::FileId;
 use crate::format::record::{ObjectRecord, Operation, Record};
 use crate::index::rows::{Row, RowKey, RowKind};
-use crate::limits::{BLOCK_BYTES, CHUNK_BYTES, LOOKUPS_MAX};
+use crate::limits::LOOKUPS_MAX;
 use crate::log::{InlinePayload, ReadError};
 use crate::store::DiskStore;
 use crate::target::{Target, blocking};
 use crate::types::ObjectInfo;
 use crate::{Error, Result};
-use bytes::Bytes;
+use ::bytes::Bytes;
+use bytes::{FileBytes, Of};
 use common::{BucketId, ObjectKey, Stamp};
 use futures::stream::{self, BoxStream, StreamExt};
 use std::ops::Range;
@@ -178,19 +181,8 @@ impl ObjectReader {
                 stream::iter((!slice.is_empty()).then_some(Ok(slice))).boxed()
             }
             Source::Files { chunks, first, pin } => {
-                let cursor = Cursor::new(chunks, first, range);
-                let reading = Reading { store: self.store, key: self.key, stamp: self.info.stamp, cursor, _pin: pin };
-                stream::try_unfold(reading, |mut reading| async move {
-                    if reading.cursor.is_done() {
-                        return Ok(None);
-                    }
-                    blocking(move || {
-                        let bytes = reading.next()?;
-                        Ok(Some((Bytes::from(bytes), reading)))
-                    })
-                    .await
-                })
-                .boxed()
+                let of = Of { store: self.store, key: self.key, stamp: self.info.stamp, pin };
+                FileBytes::new(of, chunks, first, range).boxed()
             }
         }
     }
@@ -236,71 +228,5 @@ fn data_error(store: &DiskStore, key: &RowKey, stamp: Stamp, error: DataError) -
             damaged(store, key, stamp, &error.to_string())
         }
         DataError::Io { id, source } => Error::Io { what: format!("data file {id}"), source },
-    }
-}
-
-/// A place in a list of chunks.
-struct Cursor {
-    chunks: Arc<ChunkList>,
-    file: Option<(usize, Arc<dyn File>)>,
-    chunk: usize,
-    /// In the chunk.
-    offset: u64,
-    left: u64,
-}
-
-impl Cursor {
-    fn new(chunks: Arc<ChunkList>, first: Option<Arc<dyn File>>, range: Range<u64>) -> Self {
-        let (mut chunk, mut offset) = (0, range.start);
-        while chunk < chunks.count() && offset >= chunks.id_and_length(chunk).1 {
-            offset -= chunks.id_and_length(chunk).1;
-            chunk += 1;
-        }
-        Self { chunks, file: first.map(|file| (0, file)), chunk, offset, left: range.end - range.start }
-    }
-
-    fn is_done(&self) -> bool {
-        self.left == 0
-    }
-}
-
-struct Reading {
-    store: Arc<DiskStore>,
-    key: RowKey,
-    stamp: Stamp,
-    cursor: Cursor,
-    _pin: Pin,
-}
-
-impl Reading {
-    /// The next bytes, at most one step, up to a block's end.
-    fn next(&mut self) -> Result<Vec<u8>> {
-        self.read().map_err(|error| data_error(&self.store, &self.key, self.stamp, error))
-    }
-
-    fn read(&mut self) -> Result<Vec<u8>, DataError> {
-        let cursor = &mut self.cursor;
-        while cursor.chunk < cursor.chunks.count() && cursor.offset == cursor.chunks.id_and_length(cursor.chunk).1 {
-            (cursor.chunk, cursor.offset) = (cursor.chunk + 1, 0);
-        }
-        if cursor.chunk == cursor.chunks.count() {
-            // The record promised more bytes than its chunks have.
-            let id = cursor.chunks.ids().last().copied().unwrap_or(FileId([0; 16]));
-            return Err(DataError::Damaged { id, offset: cursor.offset });
-        }
-        let (id, length) = cursor.chunks.id_and_length(cursor.chunk);
-        let file = match &cursor.file {
-            Some((at, file)) if *at == cursor.chunk => Arc::clone(file),
-            _ => open_data(self.store.disk.as_ref(), id)?,
-        };
-        cursor.file = Some((cursor.chunk, Arc::clone(&file)));
-        let block = BLOCK_BYTES as u64;
-        let step_end = (cursor.offset / block * block + CHUNK_BYTES as u64).min(length);
-        let end = step_end.min(cursor.offset + cursor.left);
-        let blocks = cursor.chunks.blocks(cursor.chunk, cursor.offset / block..end.div_ceil(block))?;
-        let bytes = read_verified(file.as_ref(), id, length, cursor.offset..end, &blocks)?;
-        cursor.offset = end;
-        cursor.left -= bytes.len() as u64;
-        Ok(bytes)
     }
 }
