@@ -1,6 +1,6 @@
 //! Checksums of S3 ("Checking object integrity in Amazon S3") and the digester that computes them in one pass.
 
-use md5::Md5;
+use crate::md5::Md5;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
@@ -105,7 +105,29 @@ impl Digests {
 
 /// Hashes a body as it flows: MD5 and CRC64NVME always, other algorithms when the client named them.
 pub struct Digester {
-    md5: Md5,
+    pub md5: Md5,
+    pub sums: Sums,
+}
+
+impl Digester {
+    pub fn new(algorithms: &[Algorithm]) -> Self {
+        Self { md5: Md5::default(), sums: Sums::new(algorithms) }
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.md5.update(bytes);
+        self.sums.update(bytes);
+    }
+
+    pub fn finish(self) -> Digests {
+        let Self { md5, sums } = self;
+        let length = sums.length;
+        Digests { md5: md5.finish(), checksums: sums.finish(), length }
+    }
+}
+
+/// All of a digester but its MD5, which takes more time than the others together and may be computed elsewhere.
+pub struct Sums {
     crc64nvme: crc_fast::Digest,
     crc32: Option<crc_fast::Digest>,
     crc32c: Option<crc_fast::Digest>,
@@ -114,11 +136,10 @@ pub struct Digester {
     length: u64,
 }
 
-impl Digester {
-    pub fn new(algorithms: &[Algorithm]) -> Self {
+impl Sums {
+    fn new(algorithms: &[Algorithm]) -> Self {
         let wants = |algorithm| algorithms.contains(&algorithm);
         Self {
-            md5: Md5::new(),
             crc64nvme: crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme),
             crc32: wants(Algorithm::Crc32).then(|| crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32IsoHdlc)),
             crc32c: wants(Algorithm::Crc32c).then(|| crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc32Iscsi)),
@@ -130,7 +151,6 @@ impl Digester {
 
     pub fn update(&mut self, bytes: &[u8]) {
         self.length += bytes.len() as u64;
-        self.md5.update(bytes);
         self.crc64nvme.update(bytes);
         for crc in [&mut self.crc32, &mut self.crc32c].into_iter().flatten() {
             crc.update(bytes);
@@ -143,7 +163,7 @@ impl Digester {
         }
     }
 
-    pub fn finish(self) -> Digests {
+    fn finish(self) -> Vec<Checksum> {
         let mut checksums =
             vec![Checksum { algorithm: Algorithm::Crc64Nvme, value: self.crc64nvme.finalize().to_be_bytes().to_vec() }];
         let mut add = |algorithm, value| checksums.push(Checksum { algorithm, value });
@@ -160,7 +180,7 @@ impl Digester {
         if let Some(sha256) = self.sha256 {
             add(Algorithm::Sha256, sha256.finalize().to_vec());
         }
-        Digests { md5: self.md5.finalize().into(), checksums, length: self.length }
+        checksums
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod checksum;
 pub mod doors;
 pub mod etag;
+pub mod md5;
 pub mod names;
 pub mod range;
 pub mod sigv2;

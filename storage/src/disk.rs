@@ -8,6 +8,7 @@ pub mod read;
 mod real;
 pub mod stage;
 pub mod twin;
+mod writeback;
 
 pub use real::RealDisk;
 
@@ -80,6 +81,10 @@ pub trait File: Send + Sync {
 
     /// Writes all of the slices, one behind the other.
     fn write_at(&self, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()>;
+
+    /// What was written to the range may go to the disk already: a later `sync_data`, without which it is not safe, then has
+    /// less to wait for. May wait for the disk's queue.
+    fn start_writeback(&self, _offset: u64, _length: u64) {}
 
     fn set_len(&self, length: u64) -> io::Result<()>;
 

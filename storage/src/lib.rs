@@ -10,6 +10,7 @@ pub mod files;
 pub mod format;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+mod hashing;
 pub mod health;
 pub mod index;
 pub mod limits;

@@ -3,8 +3,18 @@
 /// Data files and inline payloads are verified in blocks of this size; the last one of a file is short.
 pub const BLOCK_BYTES: usize = 64 * 1024;
 
-/// How much of a body is hashed and written in one step.
-pub const CHUNK_BYTES: usize = 1024 * 1024;
+/// How much of a body is hashed and written in one step. An upload holds two such buffers at most: one that fills and one
+/// on its way to the disk.
+pub const WRITE_STEP_BYTES: usize = 512 * 1024;
+
+/// Buffers for such steps that are kept while nobody uses them: 16 MiB.
+pub const WRITE_BUFFERS_KEPT_MAX: usize = 32;
+
+/// Of a large body the disk gets so many bytes at a time before its sync.
+pub const WRITEBACK_BYTES: u64 = 4 * 1024 * 1024;
+
+/// How much of a file is copied at a time.
+pub const COPY_STEP_BYTES: usize = 1024 * 1024;
 
 /// How much of a data file is read and verified in one step. With it the second-level cache of a core holds what was read
 /// until the socket has taken it.
@@ -92,7 +102,9 @@ pub const RESERVED_SEGMENTS: usize = 2;
 /// How often a reader looks a key up again when compaction or an overwrite moved it under its hands.
 pub const LOOKUPS_MAX: usize = 64;
 
-const _: () = assert!(CHUNK_BYTES.is_multiple_of(BLOCK_BYTES) && READ_STEP_BYTES.is_multiple_of(BLOCK_BYTES));
+const _: () = assert!(READ_STEP_BYTES.is_multiple_of(BLOCK_BYTES) && WRITE_STEP_BYTES.is_multiple_of(BLOCK_BYTES));
+const _: () =
+    assert!(WRITEBACK_BYTES.is_multiple_of(WRITE_STEP_BYTES as u64) && WRITE_STEP_BYTES as u64 > INLINE_BYTES_LIMIT);
 const _: () = assert!(INLINE_BYTES_DEFAULT <= INLINE_BYTES_LIMIT && INLINE_BYTES_LIMIT as usize <= BLOCK_BYTES);
 const _: () =
     assert!(TABLE_IN_RECORD_BYTES_MAX + ATTRIBUTES_BYTES_MAX + PART_CHECKSUMS_BYTES_MAX + 16 * 1024 < RECORD_BYTES_MAX);

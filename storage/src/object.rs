@@ -20,10 +20,15 @@ use crate::{Error, Result};
 use common::{Checksum, Stamp};
 use std::sync::Arc;
 
+/// Whether a chunk list is short enough for its record (engine rule A11).
+fn fits_record(chunks: &[Chunk]) -> bool {
+    table::cost_bytes(chunks) <= TABLE_IN_RECORD_BYTES_MAX
+}
+
 /// Puts a chunk list into a payload: into the record if it is short, else into a file of its own (engine rule A11).
 /// Blocking.
 fn payload_of(store: &DiskStore, chunks: Vec<Chunk>) -> Result<(Payload, Option<StagedFile>)> {
-    if table::cost_bytes(&chunks) <= TABLE_IN_RECORD_BYTES_MAX {
+    if fits_record(&chunks) {
         return Ok((Payload::Chunks(chunks), None));
     }
     let content = table::encode(&chunks);

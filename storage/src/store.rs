@@ -8,12 +8,15 @@ use crate::files::{Done, Files};
 use crate::format::footer::Footer;
 use crate::format::identity::{self, DiskIdentity};
 use crate::format::name::{FileId, SegmentName};
+use crate::hashing::Hashing;
 use crate::health::Health;
 use crate::index::keeper::{Keeper, Message as KeeperMessage, relocate};
 use crate::index::rows::RowKey;
 use crate::index::store::{Checkpoint, Store};
 use crate::index::{Index, Renewal};
-use crate::limits::{QUEUE_MUTATIONS_MAX, READ_BUFFERS_KEPT_MAX, READ_STEP_BYTES};
+use crate::limits::{
+    QUEUE_MUTATIONS_MAX, READ_BUFFERS_KEPT_MAX, READ_STEP_BYTES, WRITE_BUFFERS_KEPT_MAX, WRITE_STEP_BYTES,
+};
 use crate::log::compact::{Compacted, Compactor, Need, candidates, choose, relocation};
 use crate::log::recover::{self, Recovered};
 use crate::log::spares::Spares;
@@ -73,6 +76,9 @@ pub struct DiskStore {
     pub options: DiskOptions,
     /// For steps of large reads.
     pub read_buffers: Arc<Buffers>,
+    /// For steps of large bodies.
+    pub write_buffers: Arc<Buffers>,
+    pub hashing: Arc<Hashing>,
     /// One per start, from the control store.
     pub run: Term,
     next_file: AtomicU64,
@@ -182,6 +188,8 @@ impl DiskStore {
             random: Arc::clone(&doors.random),
             options,
             read_buffers: Buffers::new(READ_STEP_BYTES, READ_BUFFERS_KEPT_MAX),
+            write_buffers: Buffers::new(WRITE_STEP_BYTES, WRITE_BUFFERS_KEPT_MAX),
+            hashing: Hashing::new(std::thread::available_parallelism().map_or(1, usize::from)),
             run,
             next_file: AtomicU64::new(1),
             disk_id,

@@ -165,6 +165,10 @@ impl File for RealFile {
         Ok(())
     }
 
+    fn start_writeback(&self, offset: u64, length: u64) {
+        super::writeback::start(&self.0, offset, length);
+    }
+
     fn set_len(&self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
     }

@@ -128,7 +128,7 @@ fn share_file(store: &DiskStore, chunk: &Chunk) -> Result<StagedFile> {
 fn copy_file(store: &DiskStore, chunk: &Chunk) -> io::Result<StagedFile> {
     let source = open_data(store.disk.as_ref(), chunk.id).map_err(io::Error::other)?;
     let staged = StagedFile::create(Arc::clone(&store.disk), store.new_file_id(), Some(chunk.length))?;
-    let mut buffer = vec![0; crate::limits::CHUNK_BYTES];
+    let mut buffer = vec![0; crate::limits::COPY_STEP_BYTES];
     let mut offset = 0;
     loop {
         let count = source.read_at(&mut buffer, offset)?;

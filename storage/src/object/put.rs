@@ -1,23 +1,26 @@
 //! PutObject and UploadPart: the body's way into the log or into a staged file, and the commit.
 //!
-//! A body up to the inline limit stays in memory. A longer one is written in steps of 1 MiB while the next step arrives;
-//! hashing a step and writing it run side by side on two blocking threads, so that MD5, the slower of the two, sets the
-//! pace and not their sum.
+//! A body up to the inline limit stays in memory. A longer one is written in steps of 512 KiB while the next step arrives.
+//! A step is written on one blocking thread and hashed on another, so that MD5, the slower of the two, sets the pace and not
+//! their sum; steps of several bodies are hashed side by side (`hashing.rs`).
 
-use super::{check_attributes, payload_of, staging_failed, sync_staged};
+use super::{check_attributes, fits_record, payload_of, staging_failed, sync_staged};
 use crate::commit::decide::{Mutation, Request};
+use crate::disk::buffers::Buffer;
 use crate::disk::stage::StagedFile;
 use crate::format::record::{Chunk, ObjectRecord, PartRecord, Payload};
-use crate::limits::{BLOCK_BYTES, CHUNK_BYTES, PUT_BYTES_MAX};
+use crate::limits::{BLOCK_BYTES, PUT_BYTES_MAX, WRITEBACK_BYTES};
 use crate::store::DiskStore;
 use crate::target::{Target, blocking};
 use crate::types::{Attributes, Precondition, PutOutcome, PutPartRequest, PutRequest};
 use crate::{Error, Result};
 use bytes::{Bytes, BytesMut};
-use common::checksum::crc32c;
+use common::checksum::{Sums, crc32c};
+use common::md5::Md5;
 use common::{BucketId, Digester, Digests, ETag, Epoch, ObjectKey, PartNumber, Stamp, UploadId, VersionId};
 use std::io::IoSlice;
 use std::sync::Arc;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// What the body becomes when it is whole.
@@ -63,25 +66,43 @@ pub struct ObjectWriter {
     destination: Destination,
     declared: Option<u64>,
     received: u64,
-    /// Not yet given to a step. At most one step and one frame.
-    buffer: BytesMut,
     may_be_inline: bool,
-    file: Option<LargeFile>,
+    held: Held,
+    file: LargeFile,
+    /// Before the first step and behind the last one.
     digester: Option<Digester>,
-}
-
-/// A body that is too long for the log.
-struct LargeFile {
-    staged: Arc<StagedFile>,
-    written: u64,
-    blocks: Vec<u32>,
-    /// The step that is being hashed and written.
     step: Option<Step>,
 }
 
+/// What has come and is not yet part of a step.
+enum Held {
+    Nothing,
+    /// The whole body so far, as it came.
+    Frame(Bytes),
+    /// The whole body so far, at most as much as the log takes.
+    Small(BytesMut),
+    /// So many bytes of the next step of a large body.
+    Step(Buffer, usize),
+}
+
+/// What there is of the file of a body that is too long for the log.
+#[derive(Default)]
+struct LargeFile {
+    staged: Option<Arc<StagedFile>>,
+    written: u64,
+    blocks: Vec<u32>,
+}
+
+/// A stretch of the body that is being hashed and written.
 struct Step {
-    hashing: JoinHandle<(Digester, Vec<u32>)>,
-    writing: JoinHandle<std::io::Result<()>>,
+    md5: oneshot::Receiver<Md5>,
+    writing: JoinHandle<Result<Written>>,
+}
+
+struct Written {
+    sums: Sums,
+    staged: Arc<StagedFile>,
+    blocks: Vec<u32>,
 }
 
 impl ObjectWriter {
@@ -104,10 +125,11 @@ impl ObjectWriter {
             destination,
             declared,
             received: 0,
-            buffer: BytesMut::new(),
             may_be_inline,
-            file: None,
+            held: Held::Nothing,
+            file: LargeFile::default(),
             digester: Some(digester),
+            step: None,
         })
     }
 
@@ -119,58 +141,97 @@ impl ObjectWriter {
         if self.received > PUT_BYTES_MAX {
             return Err(Error::TooLarge { limit_bytes: PUT_BYTES_MAX });
         }
-        let mut rest = bytes.as_ref();
+        if self.may_be_inline && self.received <= self.store.options.inline_bytes_max {
+            self.hold(bytes);
+            return Ok(());
+        }
+        let before = match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Frame(bytes) => bytes,
+            Held::Small(bytes) => bytes.freeze(),
+            held => {
+                self.held = held;
+                Bytes::new()
+            }
+        };
+        self.fill(&before).await?;
+        self.fill(&bytes).await
+    }
+
+    /// A body that may be short enough for the log stays in memory; one that comes in one piece without a copy.
+    fn hold(&mut self, bytes: Bytes) {
+        self.held = match std::mem::replace(&mut self.held, Held::Nothing) {
+            Held::Nothing => Held::Frame(bytes),
+            Held::Frame(first) => {
+                let expected = self.declared.unwrap_or(0).min(self.store.options.inline_bytes_max) as usize;
+                let mut all = BytesMut::with_capacity(expected.max(first.len() + bytes.len()));
+                all.extend_from_slice(&first);
+                all.extend_from_slice(&bytes);
+                Held::Small(all)
+            }
+            Held::Small(mut all) => {
+                all.extend_from_slice(&bytes);
+                Held::Small(all)
+            }
+            step @ Held::Step(..) => step,
+        };
+    }
+
+    /// Copies into the buffer of the next step. So a frame goes back to the connection, whose buffer it is a part of, at
+    /// once.
+    async fn fill(&mut self, mut rest: &[u8]) -> Result<()> {
         while !rest.is_empty() {
-            let (now, later) = rest.split_at(rest.len().min(CHUNK_BYTES - self.buffer.len()));
-            self.buffer.extend_from_slice(now);
+            let (mut buffer, filled) = match std::mem::replace(&mut self.held, Held::Nothing) {
+                Held::Step(buffer, filled) => (buffer, filled),
+                _ => (self.store.write_buffers.take(), 0),
+            };
+            let (now, later) = rest.split_at(rest.len().min(buffer.len() - filled));
+            let end = filled + now.len();
+            buffer[filled..end].copy_from_slice(now);
             rest = later;
-            if self.buffer.len() == CHUNK_BYTES {
-                self.flush().await?;
+            if end < buffer.len() {
+                self.held = Held::Step(buffer, end);
+            } else if later.is_empty() && self.declared == Some(self.received) {
+                // The last one: `finish` comes next and lets the sync follow at once.
+                self.held = Held::Step(buffer, end);
+            } else {
+                self.begin_step(buffer.freeze(0..end), false).await?;
             }
         }
         Ok(())
     }
 
-    fn is_inline(&self) -> bool {
-        self.may_be_inline && self.file.is_none() && self.received <= self.store.options.inline_bytes_max
-    }
-
-    /// Gives what is buffered to the next step, and waits for the one before.
-    async fn flush(&mut self) -> Result<()> {
+    /// Lets a stretch of the body be hashed and written, when the one before is.
+    async fn begin_step(&mut self, bytes: Bytes, is_last: bool) -> Result<()> {
         self.end_step().await?;
         refuse_when_full(&self.store)?;
-        if self.file.is_none() {
-            let (store, declared) = (Arc::clone(&self.store), self.declared);
-            let staged = blocking(move || {
-                let id = store.new_file_id();
-                StagedFile::create(Arc::clone(&store.disk), id, declared).map_err(staging_failed)
-            });
-            self.file = Some(LargeFile { staged: Arc::new(staged.await?), written: 0, blocks: Vec::new(), step: None });
-        }
-        let file = self.file.as_mut().expect("made above");
-        let chunk = self.buffer.split().freeze();
-        let mut digester = self.digester.take().expect("no step is running");
-        let (to_hash, to_write) = (chunk.clone(), chunk);
-        let (staged, offset) = (Arc::clone(&file.staged), file.written);
-        file.written += to_write.len() as u64;
-        let hashing = tokio::task::spawn_blocking(move || {
-            digester.update(&to_hash);
-            let blocks = to_hash.chunks(BLOCK_BYTES).map(crc32c).collect();
-            (digester, blocks)
+        let Digester { md5, sums } = self.digester.take().expect("no step is running");
+        let md5 = self.store.hashing.hash(md5, bytes.clone());
+        let (store, staged, declared) = (Arc::clone(&self.store), self.file.staged.clone(), self.declared);
+        let offset = self.file.written;
+        self.file.written += bytes.len() as u64;
+        let writing = tokio::task::spawn_blocking(move || {
+            let staged = match staged {
+                Some(staged) => staged,
+                None => {
+                    let file = StagedFile::create(Arc::clone(&store.disk), store.new_file_id(), declared);
+                    Arc::new(file.map_err(staging_failed)?)
+                }
+            };
+            write_step(&store, staged, offset, &bytes, sums, is_last)
         });
-        let writing = tokio::task::spawn_blocking(move || staged.file().write_at(&[IoSlice::new(&to_write)], offset));
-        file.step = Some(Step { hashing, writing });
+        self.step = Some(Step { md5, writing });
         Ok(())
     }
 
     async fn end_step(&mut self) -> Result<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
-        let Some(Step { hashing, writing }) = file.step.take() else { return Ok(()) };
-        let (hashed, written) = (hashing.await, writing.await);
-        let (digester, blocks) = hashed.map_err(|_| Error::Stopping)?;
-        file.blocks.extend(blocks);
-        self.digester = Some(digester);
-        written.map_err(|_| Error::Stopping)?.map_err(staging_failed)
+        let Some(Step { md5, writing }) = self.step.take() else { return Ok(()) };
+        let (md5, written) = (md5.await, writing.await);
+        let Written { sums, staged, blocks } = written.map_err(|_| Error::Stopping)??;
+        let md5 = md5.map_err(|_| Error::Stopping)?;
+        self.digester = Some(Digester { md5, sums });
+        self.file.staged = Some(staged);
+        self.file.blocks.extend(blocks);
+        Ok(())
     }
 
     /// Ends the body: its bytes are on the disk (large) or in memory (small), not yet visible.
@@ -178,34 +239,58 @@ impl ObjectWriter {
         if let Some(declared) = self.declared.filter(|&declared| declared != self.received) {
             return Err(Error::WrongLength { declared, actual: self.received });
         }
-        if self.is_inline() {
+        let held = std::mem::replace(&mut self.held, Held::Nothing);
+        let is_large = matches!(held, Held::Step(..)) || self.step.is_some();
+        let last = match held {
+            Held::Nothing => Bytes::new(),
+            Held::Frame(bytes) => bytes,
+            Held::Small(bytes) => bytes.freeze(),
+            Held::Step(buffer, filled) => buffer.freeze(0..filled),
+        };
+        if self.may_be_inline && !is_large {
             let mut digester = self.digester.take().expect("no step is running");
-            let payload = self.buffer.split().freeze();
-            digester.update(&payload);
+            digester.update(&last);
             let digests = digester.finish();
-            return Ok(Staged {
-                store: self.store,
-                destination: self.destination,
-                digests,
-                body: Body::Inline(payload),
-            });
+            return Ok(Staged { store: self.store, destination: self.destination, digests, body: Body::Inline(last) });
         }
-        if !self.buffer.is_empty() || self.file.is_none() {
-            self.flush().await?;
-        }
+        self.begin_step(last, true).await?;
         self.end_step().await?;
-        let LargeFile { staged, blocks, written, .. } = self.file.take().expect("flushed above");
-        let staged = Arc::into_inner(staged).expect("the steps that shared it have ended");
+        let LargeFile { staged, blocks, written } = self.file;
+        let staged = Arc::into_inner(staged.expect("a step was written")).expect("the steps that shared it have ended");
         let digests = self.digester.take().expect("no step is running").finish();
-        let store = Arc::clone(&self.store);
-        let body = blocking(move || {
-            sync_staged(&store, &staged)?;
-            let chunk = Chunk { id: staged.id(), length: written, blocks };
-            let (payload, table) = payload_of(&store, vec![chunk])?;
-            Ok(Body::Files { payload, staged: std::iter::once(staged).chain(table).collect() })
-        });
-        Ok(Staged { body: body.await?, store: self.store, destination: self.destination, digests })
+        let chunks = vec![Chunk { id: staged.id(), length: written, blocks }];
+        let (payload, table) = if fits_record(&chunks) {
+            (Payload::Chunks(chunks), None)
+        } else {
+            let store = Arc::clone(&self.store);
+            blocking(move || payload_of(&store, chunks)).await?
+        };
+        let body = Body::Files { payload, staged: std::iter::once(staged).chain(table).collect() };
+        Ok(Staged { store: self.store, destination: self.destination, digests, body })
     }
+}
+
+/// Writes a stretch of a body and sums it up, all but its MD5. Behind the last one the file is durable. Blocking.
+fn write_step(
+    store: &DiskStore,
+    staged: Arc<StagedFile>,
+    offset: u64,
+    bytes: &[u8],
+    mut sums: Sums,
+    is_last: bool,
+) -> Result<Written> {
+    staged.file().write_at(&[IoSlice::new(bytes)], offset).map_err(staging_failed)?;
+    let end = offset + bytes.len() as u64;
+    if !is_last && end.is_multiple_of(WRITEBACK_BYTES) {
+        // The disk works while the rest arrives.
+        staged.file().start_writeback(end - WRITEBACK_BYTES, WRITEBACK_BYTES);
+    }
+    sums.update(bytes);
+    let blocks = bytes.chunks(BLOCK_BYTES).map(crc32c).collect();
+    if is_last {
+        sync_staged(store, &staged)?;
+    }
+    Ok(Written { sums, staged, blocks })
 }
 
 /// What is held back is for others (A18): a body that is on its way does not eat it up.
