@@ -269,7 +269,7 @@ fn storage(error: &storage::Error) -> Answer {
         E::TooLarge { .. } => ("EntityTooLarge", S::BAD_REQUEST),
         E::WrongLength { .. } => ("IncompleteBody", S::BAD_REQUEST),
         // A retry finds the new map, the finished index or the next process. SDKs retry 503 with this code and back off.
-        E::StaleEpoch { .. } | E::Incomplete(_) | E::IndexRebuilding | E::IndexBroken(_) | E::Stopping => {
+        E::StaleEpoch { .. } | E::Incomplete(_) | E::IndexRebuilding | E::IndexBroken(_) | E::Busy | E::Stopping => {
             ("SlowDown", S::SERVICE_UNAVAILABLE)
         }
         E::UploadChanged | E::BucketInUse(_) => ("OperationAborted", S::CONFLICT),
@@ -345,6 +345,7 @@ mod tests {
         );
         assert_eq!(code_and_status(E::WrongLength { declared: 2, actual: 1 }), ("IncompleteBody", 400));
         assert_eq!(code_and_status(E::IndexRebuilding), ("SlowDown", 503));
+        assert_eq!(code_and_status(E::Busy), ("SlowDown", 503));
         assert_eq!(code_and_status(E::OutOfSpace), ("InsufficientStorage", 507));
         assert_eq!(code_and_status(E::Damaged("x".into())), ("InternalError", 500));
     }

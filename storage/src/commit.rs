@@ -7,6 +7,7 @@
 pub mod changes;
 pub mod decide;
 
+use crate::backlog::Place;
 use crate::disk::stage::StagedFile;
 use crate::disk::{Disk, SyncPoint, is_out_of_space};
 use crate::files::{Done, Files};
@@ -44,6 +45,8 @@ pub struct Ticket {
     /// Files that the record names and that are durable already.
     pub staged: Vec<StagedFile>,
     pub reply: Reply,
+    /// Given back when this is taken up.
+    pub place: Place,
 }
 
 pub enum Message {
@@ -163,7 +166,7 @@ impl Committer {
 
     /// Decides one request. A refused one's staged files go at once.
     fn accept(&mut self, batch: &mut Batch, ticket: Ticket) {
-        let Ticket { request, payload, staged, reply } = ticket;
+        let Ticket { request, payload, staged, reply, place: _ } = ticket;
         if let Some(reason) = self.health.failure() {
             reply.send(Err(Error::DiskFailed(reason.to_owned()))).ok();
             return;

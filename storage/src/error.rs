@@ -50,6 +50,8 @@ pub enum Error {
     IndexRebuilding,
     #[error("the index is broken and will be rebuilt: {0}")]
     IndexBroken(String),
+    #[error("the disk is slower than its clients: slow down")]
+    Busy,
     #[error("the target is stopping")]
     Stopping,
     #[error("{0}")]

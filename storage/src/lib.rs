@@ -2,6 +2,7 @@
 //!
 //! Read `docs/on-disk-format.md` first, then `commit.rs`.
 
+pub mod backlog;
 pub mod commit;
 mod config;
 pub mod disk;

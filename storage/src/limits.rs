@@ -60,8 +60,16 @@ pub const BATCH_MUTATIONS_MAX: usize = 1024;
 /// Batches begin and end on multiples of this.
 pub const ALIGNMENT_BYTES: u64 = 4096;
 
-/// Mutations that may wait for the committer; more wait at its door.
+/// Mutations that may wait for the committer, and bytes of their payloads; more wait at the door.
 pub const QUEUE_MUTATIONS_MAX: usize = 4096;
+pub const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Steps of long bodies, `WRITE_STEP_BYTES` each, that may be on their way to the disk; more wait at the door. A step occupies two
+/// of the runtime's 512 blocking threads, and reads need some too.
+pub const STEPS_MAX: usize = 128;
+
+/// How long a request waits at the door of a disk that is too slow, before it is refused.
+pub const BACKLOG_WAIT_MS_MAX: u64 = 5_000;
 
 /// What the overlay may hold before the committer waits for the index (A8).
 pub const OVERLAY_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -105,6 +113,7 @@ pub const LOOKUPS_MAX: usize = 64;
 const _: () = assert!(READ_STEP_BYTES.is_multiple_of(BLOCK_BYTES) && WRITE_STEP_BYTES.is_multiple_of(BLOCK_BYTES));
 const _: () =
     assert!(WRITEBACK_BYTES.is_multiple_of(WRITE_STEP_BYTES as u64) && WRITE_STEP_BYTES as u64 > INLINE_BYTES_LIMIT);
+const _: () = assert!(QUEUE_BYTES_MAX >= 2 * BATCH_BYTES_MAX as usize && QUEUE_BYTES_MAX >= QUEUE_MUTATIONS_MAX);
 const _: () = assert!(INLINE_BYTES_DEFAULT <= INLINE_BYTES_LIMIT && INLINE_BYTES_LIMIT as usize <= BLOCK_BYTES);
 const _: () =
     assert!(TABLE_IN_RECORD_BYTES_MAX + ATTRIBUTES_BYTES_MAX + PART_CHECKSUMS_BYTES_MAX + 16 * 1024 < RECORD_BYTES_MAX);

@@ -1,5 +1,6 @@
 //! One disk with everything that serves it: log, index, files and the threads between them.
 
+use crate::backlog::Backlog;
 use crate::commit::{Committer, Message as CommitMessage, Ticket, decide::Request};
 use crate::disk::buffers::Buffers;
 use crate::disk::stage::StagedFile;
@@ -84,6 +85,7 @@ pub struct DiskStore {
     next_file: AtomicU64,
     disk_id: [u8; 16],
     committer: mpsc::Sender<CommitMessage>,
+    pub backlog: Backlog,
     keeper: Sender<KeeperMessage>,
     durable: Arc<Mutex<Checkpoint>>,
     spares: Arc<Spares>,
@@ -194,6 +196,7 @@ impl DiskStore {
             next_file: AtomicU64::new(1),
             disk_id,
             committer,
+            backlog: Backlog::default(),
             keeper,
             durable,
             spares,
@@ -226,7 +229,8 @@ impl DiskStore {
         staged: Vec<StagedFile>,
     ) -> Result<Option<Stamp>> {
         let (reply, answer) = oneshot::channel();
-        let ticket = Box::new(Ticket { request, payload, staged, reply });
+        let place = self.backlog.mutation(payload.as_ref().map_or(0, Bytes::len)).await?;
+        let ticket = Box::new(Ticket { request, payload, staged, reply, place });
         self.committer.send(CommitMessage::Mutate(ticket)).await.map_err(|_| Error::Stopping)?;
         answer.await.unwrap_or_else(|_| Err(Error::OutcomeUnknown("the disk stopped".into())))
     }

@@ -204,12 +204,14 @@ impl ObjectWriter {
     async fn begin_step(&mut self, bytes: Bytes, is_last: bool) -> Result<()> {
         self.end_step().await?;
         refuse_when_full(&self.store)?;
+        let place = self.store.backlog.step().await?;
         let Digester { md5, sums } = self.digester.take().expect("no step is running");
         let md5 = self.store.hashing.hash(md5, bytes.clone());
         let (store, staged, declared) = (Arc::clone(&self.store), self.file.staged.clone(), self.declared);
         let offset = self.file.written;
         self.file.written += bytes.len() as u64;
         let writing = tokio::task::spawn_blocking(move || {
+            let _until_written = place;
             let staged = match staged {
                 Some(staged) => staged,
                 None => {
