@@ -31,11 +31,16 @@ impl Process {
     /// An error with the end of the log, if it has ended.
     pub fn is_running(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
-            let log = self.log();
-            let lines: Vec<_> = log.lines().collect();
-            bail!("ended with {status}:\n{}", lines[lines.len().saturating_sub(10)..].join("\n"));
+            bail!("ended with {status}:\n{}", self.log_tail());
         }
         Ok(())
+    }
+
+    /// The last lines of its log, for a message.
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(10)..].join("\n")
     }
 
     pub fn kill(&mut self) -> Result<()> {

@@ -39,14 +39,17 @@ pub fn cells_of(row: &Row, rows: &[Row]) -> Vec<String> {
     ]);
     cells.push(match weir {
         _ if row.errors() > 0 => format!("{} ERRORS", row.errors()),
-        Some(weir) if row.server != "weir" => format!(
-            "rate x{:.2} cpu x{:.2}",
-            weir.per_second() / row.per_second().max(1e-9),
-            row.cpu_us() / weir.cpu_us().max(1e-9)
-        ),
+        Some(weir) if row.server != "weir" => {
+            format!("rate {} cpu {}", times(weir.per_second(), row.per_second()), times(row.cpu_us(), weir.cpu_us()))
+        }
         _ => String::new(),
     });
     cells
+}
+
+/// Nothing divided by nothing says nothing: a round was shorter than the clock of `/proc` can see.
+fn times(more: f64, less: f64) -> String {
+    if less > 0.0 { format!("x{:.2}", more / less) } else { "-".to_owned() }
 }
 
 /// Three digits that matter.
@@ -91,6 +94,8 @@ mod tests {
         let rows = [row_for_test("get1k", "weir", 2000.0, 50.0), row_for_test("get1k", "seaweedfs", 500.0, 200.0)];
         assert_eq!(cells_of(&rows[0], &rows).last().unwrap(), "");
         assert_eq!(cells_of(&rows[1], &rows).last().unwrap(), "rate x4.00 cpu x4.00");
+        let unseen = [row_for_test("get1k", "weir", 2000.0, 0.0), row_for_test("get1k", "seaweedfs", 500.0, 0.0)];
+        assert_eq!(cells_of(&unseen[1], &unseen).last().unwrap(), "rate x4.00 cpu -");
         let text = markdown(&rows);
         assert_eq!(text.lines().count(), 4);
         assert!(text.contains("| get1k | seaweedfs | 32 | 500 |"), "{text}");

@@ -4,7 +4,7 @@ use super::{Line, Wanted};
 use crate::peers::{Peer, Programs};
 use crate::scenario::MIB;
 use anyhow::{Context, Result};
-use rustix::net::{AddressFamily, SocketType};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Resource, Rlimit};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
@@ -20,6 +20,13 @@ pub struct Idle<'a> {
 /// A server may bound the connections of one address: these come from as many.
 const ADDRESSES: usize = 8;
 
+/// Connections that are opened at once, so that the queue of the listener does not overflow.
+const BURST: usize = 20;
+const BETWEEN_BURSTS: Duration = Duration::from_millis(2);
+
+/// Longer than a lost SYN takes to be sent again.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(3);
+
 /// Enough for every answer of a server that has accepted the connection.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(5);
 
@@ -31,19 +38,26 @@ impl Idle<'_> {
         let mut sockets = Vec::with_capacity(self.connections);
         for number in 0..self.connections {
             let source = Ipv4Addr::new(127, 0, 1, 1 + (number % ADDRESSES) as u8);
-            let mut socket = connect_from(source, server.address)
-                .with_context(|| format!("connection {number} ({descriptors} descriptors are allowed)"))?;
-            // One that was closed again shows below.
+            sockets.push(
+                connect_from(source, server.address)
+                    .with_context(|| format!("connection {number} ({descriptors} descriptors are allowed)"))?,
+            );
+            if number % BURST == 0 {
+                std::thread::sleep(BETWEEN_BURSTS);
+            }
+        }
+        std::thread::sleep(CONNECTED_WITHIN);
+        for socket in &mut sockets {
+            // One that waits to be accepted, or was closed, shows below.
             let _ = socket.write_all(b"GET /-/live HTTP/1.1\r\nHost: localhost\r\n\r\n");
-            socket.set_nonblocking(true)?;
-            sockets.push(socket);
         }
         std::thread::sleep(ANSWERED_WITHIN);
         let (mut answered, mut waiting) = (0, 0);
         for socket in &mut sockets {
             match socket.read(&mut [0; 4096]) {
-                Ok(count) if count > 0 => answered += 1,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => waiting += 1,
+                // After the answer the connection must still be there.
+                Ok(count) if count > 0 => answered += usize::from(is_open(socket)),
+                Err(error) if [ErrorKind::WouldBlock, ErrorKind::NotConnected].contains(&error.kind()) => waiting += 1,
                 _ => {}
             }
         }
@@ -57,14 +71,18 @@ impl Idle<'_> {
             Wanted::AtMost(1.0),
         ));
         report(Line::new(
-            "idle connections answered",
-            format!("{answered} ({waiting} wait to be accepted, {closed} closed)"),
+            "idle connections kept",
+            format!("{answered} ({waiting} others wait to be accepted, {closed} were closed)"),
             format!("{} from {ADDRESSES} addresses", self.connections),
             answered as f64 / self.connections as f64,
             Wanted::AtLeast(1.0),
         ));
         Ok(())
     }
+}
+
+fn is_open(socket: &mut TcpStream) -> bool {
+    socket.read(&mut [0; 64]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 
 /// To the hard limit, for this process and for the servers that it starts from here on.
@@ -75,9 +93,12 @@ fn raise_descriptor_limit() -> u64 {
     limit.maximum.unwrap_or(u64::MAX)
 }
 
+/// Does not wait for the other side: a server that accepts no more would hold everything up.
 fn connect_from(source: Ipv4Addr, to: SocketAddr) -> Result<TcpStream> {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::NONBLOCK, None)?;
     rustix::net::bind(&socket, &SocketAddrV4::new(source, 0))?;
-    rustix::net::connect(&socket, &to)?;
-    Ok(TcpStream::from(socket))
+    match rustix::net::connect(&socket, &to) {
+        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
+        Err(error) => Err(error.into()),
+    }
 }
