@@ -17,7 +17,7 @@ pub struct Options {
 
 pub fn run(root: &Path, options: &Options) -> Result<bool> {
     let cache = cache::directory()?;
-    for line in cache::debian_clients(root) {
+    for line in cache::debian_programs(root, &cache::DEBIAN_CLIENTS) {
         println!("{line}");
     }
     let environment = cache::python_environment(&cache, &root.join("tests/s3-compat/requirements.txt"))?;

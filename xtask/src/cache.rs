@@ -82,15 +82,22 @@ pub const DEBIAN_CLIENTS: [DebianClient; 9] = [
     DebianClient { package: "s3fs", binary: "/usr/bin/s3fs" },
 ];
 
+/// What the power cuts of real file systems need.
+pub const POWER_CUT_PROGRAMS: [DebianClient; 3] = [
+    DebianClient { package: "e2fsprogs", binary: "/usr/sbin/mkfs.ext4" },
+    DebianClient { package: "qemu-utils", binary: "/usr/bin/qemu-storage-daemon" },
+    DebianClient { package: "xfsprogs", binary: "/usr/sbin/mkfs.xfs" },
+];
+
 /// A machine with an init would start their services, on port 80.
 fn may_install(client: &DebianClient) -> bool {
     !["haproxy", "nginx-light"].contains(&client.package) || !Path::new("/run/systemd/system").exists()
 }
 
-/// Installs the clients that are missing, and returns a line for each that stays so.
-pub fn debian_clients(directory: &Path) -> Vec<String> {
-    install_missing(&DEBIAN_CLIENTS, directory);
-    let missing = DEBIAN_CLIENTS.iter().filter(|client| is_missing(client));
+/// Installs the programs that are missing, and returns a line for each that stays so.
+pub fn debian_programs(directory: &Path, programs: &[DebianClient]) -> Vec<String> {
+    install_missing(programs, directory);
+    let missing = programs.iter().filter(|client| is_missing(client));
     missing.map(|client| format!("{} (its tests are skipped)", how_to_install(client))).collect()
 }
 

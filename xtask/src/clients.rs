@@ -85,7 +85,7 @@ impl Drop for Session {
 
 pub fn run(root: &Path, options: &Options) -> Result<bool> {
     let cache = cache::directory()?;
-    for line in cache::debian_clients(root) {
+    for line in cache::debian_programs(root, &cache::DEBIAN_CLIENTS) {
         println!("{line}");
     }
     let session = Session::new(root, &cache, &crash::build_server(root, &cache)?);

@@ -1,4 +1,5 @@
-//! `cargo xtask crash`: builds the server and the crash rounds, runs them, and passes on their verdict.
+//! `cargo xtask crash`: builds the server and the crash rounds, runs them, and passes on their verdict. With `--power-cut`
+//! the rounds are those on real file systems, which need root, FUSE, loop devices and `qemu-storage-daemon`.
 
 use crate::{cache, command};
 use anyhow::{Context, Result};
@@ -19,6 +20,18 @@ pub struct Options {
     /// Only the simulated power cuts (twin) or only the real server (kill)
     #[arg(long)]
     pub part: Option<String>,
+    /// Cut the power of real file systems under the real server, and let their disks fail, fill up and slow down
+    #[arg(long)]
+    pub power_cut: bool,
+    /// Power cuts of each file system [default: 200, short: 10]
+    #[arg(long)]
+    pub cuts: Option<usize>,
+    /// Only ext4 or only xfs [default: both, short: ext4]
+    #[arg(long)]
+    pub file_system: Option<String>,
+    /// Let the disk forget so many flushes that it said were done: the check must find losses
+    #[arg(long)]
+    pub lying_flushes: Option<usize>,
 }
 
 pub fn run(root: &Path, options: &Options) -> Result<bool> {
@@ -41,7 +54,25 @@ pub fn run(root: &Path, options: &Options) -> Result<bool> {
     if let Some(part) = &options.part {
         rounds.args(["--part", part]);
     }
+    if options.power_cut {
+        for line in cache::debian_programs(root, &cache::POWER_CUT_PROGRAMS) {
+            println!("{line}");
+        }
+        rounds.arg("--power-cut");
+    }
+    if let Some(cuts) = options.cuts {
+        rounds.args(["--cuts", &cuts.to_string()]);
+    }
+    if let Some(file_system) = &options.file_system {
+        rounds.args(["--file-system", file_system]);
+    }
+    if let Some(flushes) = options.lying_flushes {
+        rounds.args(["--lying-flushes", &flushes.to_string()]);
+    }
     let (succeeded, lines) = command::show_and_keep(&mut rounds)?;
+    if options.short && succeeded && lines.last().is_some_and(|line| line.starts_with("power cut: skipped")) {
+        return Ok(true);
+    }
     let verdict = lines.last().and_then(|line| parse_verdict(line)).context("the last line is not the verdict")?;
     Ok(succeeded && verdict.acknowledged > 0 && verdict.lost == 0 && verdict.wrong == 0)
 }

@@ -79,7 +79,7 @@ fn steps_with_server(root: &Path, cache: &Path, server: &Path, steps: &mut Steps
     let session = Session::new(root, cache, server);
     let mut ready = false;
     steps.take("clients", || {
-        for line in cache::debian_clients(root) {
+        for line in cache::debian_programs(root, &cache::DEBIAN_CLIENTS) {
             println!("{line}");
         }
         session.environment(&TODAY)?;
@@ -96,6 +96,10 @@ fn steps_with_server(root: &Path, cache: &Path, server: &Path, steps: &mut Steps
     }
     steps.take("client matrix", || session.matrix(false).map(Tally::of));
     steps.take("crash", || crash::run(root, &crash::Options { short: true, ..Default::default() }).map(Tally::of));
+    steps.take("power cuts", || {
+        let options = crash::Options { short: true, power_cut: true, ..Default::default() };
+        crash::run(root, &options).map(Tally::of)
+    });
     match std::env::var_os("WEIR_S3_TESTS") {
         Some(suite) => steps.take("s3-tests", || {
             let options = s3_tests::Options { suite: suite.into(), workers: 2, all: false, publish: false };

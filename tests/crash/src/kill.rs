@@ -4,6 +4,7 @@
 //! it may be in: one after an acknowledged request, more after a request without an answer. Such a key is left alone
 //! until the process is gone, because the server may still be at it.
 
+use crate::judge::{Judgement, State, judge};
 use crate::s3::{Client, Response};
 use crate::server::{self, Server};
 use crate::value::Value;
@@ -31,8 +32,6 @@ const SIZES: [(u64, u64); 6] =
     [(10, 0), (25, 100), (25, 4 * 1024), (15, 64 * 1024), (14, 200 * 1024), (6, 3 * 1024 * 1024)];
 /// Keys of every kind that the disk treats apart: plain paths, and those that no path can be.
 const KEY_SHAPES: [&str; 5] = ["plain", "deep/er/path", "odd//slash", "ünï/¢ode", "ends/"];
-
-type State = Option<Value>;
 
 /// The states that a key may be in; never empty.
 #[derive(Debug, Clone)]
@@ -181,34 +180,6 @@ fn verify(workers: &mut [Worker], client: &mut Client, tally: &mut Tally) -> Res
         }
     }
     Ok(())
-}
-
-#[derive(Debug, PartialEq)]
-enum Judgement {
-    Is(State),
-    /// Not there although every possible state has it there.
-    Lost,
-    Wrong(String),
-}
-
-fn judge(answer: &Response, possible: &[State]) -> Judgement {
-    match answer.status {
-        404 if possible.contains(&None) => Judgement::Is(None),
-        404 => Judgement::Lost,
-        200 => {
-            let sequence = answer.header("x-amz-meta-sequence").unwrap_or_default();
-            let fits = |value: &&Value| {
-                value.bytes == answer.body.len() as u64
-                    && value.sequence.to_string() == sequence
-                    && value.body() == answer.body
-            };
-            match possible.iter().flatten().find(fits) {
-                Some(value) => Judgement::Is(Some(value.clone())),
-                None => Judgement::Wrong(format!("{} bytes of sequence {sequence:?}", answer.body.len())),
-            }
-        }
-        status => Judgement::Wrong(format!("GET answered {status}")),
-    }
 }
 
 struct Worker {
@@ -387,7 +358,7 @@ fn pick_size(random: u64) -> u64 {
 }
 
 /// The copy source is encoded in a header, where nothing else encodes it.
-fn percent(key: &str) -> String {
+pub fn percent(key: &str) -> String {
     key.bytes()
         .map(|byte| if byte.is_ascii_alphanumeric() { (byte as char).to_string() } else { format!("%{byte:02X}") })
         .collect()
@@ -399,29 +370,6 @@ mod tests {
 
     fn value(sequence: u64) -> Value {
         Value { origin: "k".to_owned(), sequence, bytes: 100 }
-    }
-
-    fn found(value: &Value) -> Response {
-        Response::for_test(200, &[("x-amz-meta-sequence", &value.sequence.to_string())], value.body())
-    }
-
-    #[test]
-    fn only_a_possible_state_is_right() {
-        let possible = [Some(value(1)), Some(value(2))];
-        assert_eq!(judge(&found(&value(2)), &possible), Judgement::Is(Some(value(2))));
-        assert!(matches!(judge(&found(&value(3)), &possible), Judgement::Wrong(_)));
-        assert_eq!(judge(&Response::for_test(404, &[], Vec::new()), &possible), Judgement::Lost);
-        assert_eq!(judge(&Response::for_test(404, &[], Vec::new()), &[None]), Judgement::Is(None));
-        assert!(matches!(judge(&Response::for_test(500, &[], Vec::new()), &possible), Judgement::Wrong(_)));
-    }
-
-    #[test]
-    fn one_flipped_bit_is_wrong() {
-        let mut body = value(1).body();
-        body[99] ^= 1;
-        let answer = Response::for_test(200, &[("x-amz-meta-sequence", "1")], body);
-        assert!(matches!(judge(&answer, &[Some(value(1))]), Judgement::Wrong(_)));
-        assert!(matches!(judge(&found(&value(1)), &[None]), Judgement::Wrong(_)), "a deleted key came back");
     }
 
     #[test]

@@ -1,18 +1,23 @@
 //! Crash rounds: what was acknowledged must be there, and nothing else may be.
 //!
 //! Two parts. `twin` cuts the power of the simulated disk at every point of a history; `kill` ends the real server with
-//! SIGKILL under load. The last line of standard output is the verdict of both.
+//! SIGKILL under load. With `--power-cut` there are others: `power` cuts the power of real file systems under the real
+//! server. The last line of standard output is the verdict of all that ran.
 
 // The rounds stand outside of the product: they start processes, open sockets and read the clock.
 #![allow(clippy::disallowed_methods)]
 
+mod judge;
 mod kill;
+mod power;
 mod s3;
 mod server;
 mod twin;
 mod value;
 
 use clap::{Parser, ValueEnum};
+use power::faults;
+use power::stack::{self, FileSystem};
 use std::fmt;
 use std::ops::AddAssign;
 use std::process::ExitCode;
@@ -31,12 +36,27 @@ struct Options {
     rounds: Option<u32>,
     #[arg(long, value_enum)]
     part: Option<Part>,
+    /// Cut the power of real file systems under the real server
+    #[arg(long)]
+    power_cut: bool,
+    /// Of each file system [default: 200, short: 10]
+    #[arg(long)]
+    cuts: Option<usize>,
+    /// Only this one [default: both, short: ext4]
+    #[arg(long, value_enum)]
+    file_system: Option<FileSystem>,
+    /// Let the disk forget so many flushes that it said were done: the check must find losses
+    #[arg(long, default_value_t = 0)]
+    lying_flushes: usize,
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Part {
     Twin,
     Kill,
+    /// With `--power-cut`: only the power cuts, or only the disks that fail, are full or slow
+    Cuts,
+    Faults,
 }
 
 /// What the rounds saw.
@@ -66,6 +86,17 @@ impl fmt::Display for Tally {
 
 fn main() -> ExitCode {
     let options = Options::parse();
+    if options.power_cut {
+        let missing = stack::missing();
+        if !missing.is_empty() {
+            println!("power cut: skipped, because this machine lacks {}", missing.join(", "));
+            return if options.short { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        if let Err(error) = stack::enter_private_mounts() {
+            println!("power cut: skipped: {error:#}");
+            return if options.short { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+    }
     // Silent unless asked: thousands of simulated crashes have much to say.
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "off".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -73,6 +104,16 @@ fn main() -> ExitCode {
     println!("seed {seed}");
     let mut total = Tally::default();
     let mut complete = true;
+    if options.power_cut {
+        if options.part != Some(Part::Faults) {
+            complete &= report("power cut", power::run(&power_options(&options, seed)), &mut total);
+        }
+        if options.part != Some(Part::Cuts) {
+            complete &= report("bad disks", faults::run(&fault_options(&options, seed)), &mut total);
+        }
+        println!("{total}");
+        return verdict(complete, total);
+    }
     if options.part != Some(Part::Kill) {
         complete &= report("twin", twin::run(seed, options.short), &mut total);
     }
@@ -81,7 +122,30 @@ fn main() -> ExitCode {
         complete &= report("kill", kill::run(seed, rounds), &mut total);
     }
     println!("{total}");
+    verdict(complete, total)
+}
+
+fn verdict(complete: bool, total: Tally) -> ExitCode {
     if complete && total.lost == 0 && total.wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn file_systems(options: &Options) -> Vec<FileSystem> {
+    let all: &[FileSystem] = if options.short { &[FileSystem::Ext4] } else { &FileSystem::ALL };
+    options.file_system.map_or_else(|| all.to_vec(), |only| vec![only])
+}
+
+fn fault_options(options: &Options, seed: u64) -> faults::Options {
+    faults::Options { seed, short: options.short, file_systems: file_systems(options) }
+}
+
+fn power_options(options: &Options, seed: u64) -> power::Options {
+    power::Options {
+        seed,
+        short: options.short,
+        file_systems: file_systems(options),
+        cuts: options.cuts.unwrap_or(if options.short { 10 } else { 200 }),
+        lying_flushes: options.lying_flushes,
+    }
 }
 
 /// Adds a part's result. A part that could not do its work, or acknowledged too little to prove anything, is a failure.

@@ -119,6 +119,23 @@ impl Client {
         self.send(&Request { method: "DELETE", bucket, key, query: &query, headers: &[], body: &[] })
     }
 
+    /// Number and length of each part of an open upload; `None` if there is no such upload.
+    pub fn list_parts(&mut self, bucket: &str, key: &str, upload: &str) -> Result<Option<Vec<(u32, u64)>>> {
+        let query = [("uploadId", upload)];
+        let answer = self.send(&Request { method: "GET", bucket, key, query: &query, headers: &[], body: &[] })?;
+        if answer.status == 404 {
+            return Ok(None);
+        }
+        anyhow::ensure!(answer.is_success(), "listing the parts answered {}", answer.status);
+        let mut parts = Vec::new();
+        for entry in elements(&String::from_utf8_lossy(&answer.body), "Part") {
+            let number = elements(&entry, "PartNumber").pop().context("a part without a number")?;
+            let size = elements(&entry, "Size").pop().context("a part without a size")?;
+            parts.push((number.parse()?, size.parse()?));
+        }
+        Ok(Some(parts))
+    }
+
     /// All keys of the bucket, page by page, with their lengths.
     pub fn list(&mut self, bucket: &str, page: u32) -> Result<Vec<(String, u64)>> {
         let mut keys = Vec::new();

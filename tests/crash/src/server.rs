@@ -23,8 +23,13 @@ pub struct Server {
 impl Server {
     /// Starts it and does not wait. Its log goes to a file beside the data.
     pub fn spawn(binary: &Path, data: &Path) -> Result<Self> {
-        let log = File::options().create(true).append(true).open(log_path(data))?;
-        let mut child = Command::new(binary)
+        Self::spawn_as(Command::new(binary), data, &log_path(data))
+    }
+
+    /// The same with a command that somebody else began: its settings, and what it is started through.
+    pub fn spawn_as(mut command: Command, data: &Path, log: &Path) -> Result<Self> {
+        let log = File::options().create(true).append(true).open(log)?;
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .env("WEIR_ADMIN_ACCESS_KEY", ACCESS_KEY)
@@ -33,7 +38,7 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
-            .with_context(|| format!("starting {}", binary.display()))?;
+            .with_context(|| format!("starting {:?}", command.get_program()))?;
         let stdout = child.stdout.take().context("standard output was asked for")?;
         // Read to the end, so that the server never waits for a reader.
         let (sender, lines) = mpsc::channel();
@@ -67,6 +72,20 @@ impl Server {
         }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGTERM: it answers what it has begun and seals its log. Returns when the process is gone.
+    pub fn stop(mut self) -> Result<()> {
+        // The standard library sends no other signal than SIGKILL.
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status()?;
+        anyhow::ensure!(sent.success(), "kill -TERM ended: {sent}");
+        let status = self.child.wait()?;
+        anyhow::ensure!(status.success(), "the server ended: {status}");
+        Ok(())
+    }
+
     /// SIGKILL. Returns when the process is gone, so that nothing it was doing can still happen.
     pub fn kill(mut self) -> Result<()> {
         self.child.kill()?;
@@ -89,7 +108,11 @@ fn log_path(data: &Path) -> PathBuf {
 
 /// The last lines of the log, for a message about a server that does not work.
 pub fn log_tail(data: &Path) -> String {
-    let log = std::fs::read(log_path(data)).unwrap_or_default();
+    tail_of(&log_path(data))
+}
+
+pub fn tail_of(log: &Path) -> String {
+    let log = std::fs::read(log).unwrap_or_default();
     let log = String::from_utf8_lossy(&log);
     let lines: Vec<_> = log.lines().collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
