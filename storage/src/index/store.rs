@@ -48,6 +48,8 @@ const ROW_TABLES: [(&str, Definition); 5] = [
     ("parts", PARTS),
 ];
 const CHECKPOINT: &[u8] = b"checkpoint";
+/// How many slots there are.
+const SLOTS_COUNT: usize = 1 << 16;
 /// Rows that are put behind a table in one go.
 const APPEND_ROWS: usize = 4096;
 
@@ -143,7 +145,7 @@ pub struct Store {
     is_shut: Arc<AtomicBool>,
     pub warmth: Arc<Warmth>,
     /// What the slots changed by since the last durable commit. They are in its state and in nobody's way until the next.
-    slots: Mutex<HashMap<u16, SlotDelta>>,
+    slots: Mutex<Vec<SlotDelta>>,
 }
 
 impl Store {
@@ -154,7 +156,7 @@ impl Store {
         guarded(|| {
             let database =
                 redb::Builder::new().set_cache_size(INDEX_CACHE_BYTES).create_with_backend(pages).map_err(broken)?;
-            let store = Self { database, is_shut, warmth, slots: Mutex::default() };
+            let store = Self { database, is_shut, warmth, slots: Mutex::new(vec![SlotDelta::default(); SLOTS_COUNT]) };
             store.write(false, |writer| {
                 for definition in
                     [OBJECTS, TOMBSTONES, UPLOADS, UPLOAD_ENDS, UPLOAD_DEAD, PARTS, BUCKETS, SEGMENTS, SLOTS, META]
@@ -296,12 +298,12 @@ impl Store {
                 let (key, value) = item.map_err(broken)?;
                 let [group] = *key.value() else { return Err(Error::IndexBroken("a slot's key".into())) };
                 let digests: Vec<SlotDigest> = unpack(value.value())?;
-                all.extend((u16::from(group) << 8..).zip(digests));
+                all.extend((u16::from(group) << 8..=u16::MAX).zip(digests));
             }
             Ok(all)
         })?;
-        for (slot, delta) in pending.iter() {
-            delta.apply(all.entry(*slot).or_default());
+        for (slot, delta) in (0..=u16::MAX).zip(pending.iter()).filter(|(_, delta)| **delta != SlotDelta::default()) {
+            delta.apply(all.entry(slot).or_default());
         }
         Ok(all.into_iter().filter(|(_, digest)| *digest != SlotDigest::default()).collect())
     }
@@ -313,23 +315,54 @@ impl Store {
             let durability = if durable { Durability::Immediate } else { Durability::None };
             transaction.set_durability(durability).map_err(|error| Error::IndexBroken(error.to_string()))?;
             transaction.set_quick_repair(durable);
-            let mut writer =
-                Writer { transaction: &transaction, open: Vec::new(), usage: HashMap::new(), slots: HashMap::new() };
+            let mut writer = Writer {
+                transaction: &transaction,
+                open: Vec::new(),
+                usage: HashMap::new(),
+                slots: Vec::new(),
+                scratch: Vec::new(),
+            };
             let out = run(&mut writer)?;
             writer.flush_usage()?;
             let mut pending = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut slots = std::mem::take(&mut writer.slots);
-            pending.iter().for_each(|(slot, delta)| slots.entry(*slot).or_default().add(delta));
-            if durable {
-                writer.flush_slots(&slots)?;
-                slots.clear();
+            let changed = std::mem::take(&mut writer.slots);
+            let durable_slots = durable.then(|| {
+                let mut slots = pending.clone();
+                changed.iter().for_each(|(slot, delta)| slots[usize::from(*slot)].add(delta));
+                slots
+            });
+            if let Some(slots) = &durable_slots {
+                writer.flush_slots(slots)?;
             }
             drop(writer);
             transaction.commit().map_err(broken)?;
-            *pending = slots;
+            match durable_slots {
+                Some(_) => pending.fill(SlotDelta::default()),
+                None => changed.iter().for_each(|(slot, delta)| pending[usize::from(*slot)].add(delta)),
+            }
             Ok(out)
         })
     }
+}
+
+/// The places of the objects among these, in the order of their keys; changes of one key stay in their order.
+fn in_order(changes: &[Change]) -> Vec<usize> {
+    let name = |at: usize| changes[at].key.in_table();
+    let mut objects = (0..changes.len()).filter(|at| changes[*at].key.table() == Table::Objects).peekable();
+    let Some(&first) = objects.peek() else { return Vec::new() };
+    let shared_with_first = |at| name(first).iter().zip(name(at)).take_while(|(a, b)| a == b).count();
+    let shared = objects.clone().map(shared_with_first).min().unwrap_or(0);
+    // What follows behind the bytes that all have decides nearly always, and lies at hand.
+    let rank = |at: usize| {
+        let mut bytes = [0; 16];
+        let rest = &name(at)[shared..];
+        let length = rest.len().min(16);
+        bytes[..length].copy_from_slice(&rest[..length]);
+        u128::from_be_bytes(bytes)
+    };
+    let mut order: Vec<(u128, usize)> = objects.map(|at| (rank(at), at)).collect();
+    order.sort_by(|a, b| a.0.cmp(&b.0).then_with(|| name(a.1).cmp(name(b.1))));
+    order.into_iter().map(|(_, at)| at).collect()
 }
 
 fn live_table(table: Table) -> Definition {
@@ -346,12 +379,13 @@ pub struct Writer<'a> {
     /// The tables that were used so far.
     open: Vec<(Definition, OpenTable<'a>)>,
     usage: HashMap<(SegmentNumber, u16), (i64, i64)>,
-    slots: HashMap<u16, SlotDelta>,
+    slots: Vec<(u16, SlotDelta)>,
+    scratch: Vec<u8>,
 }
 
 type OpenTable<'a> = redb::Table<'a, &'static [u8], &'static [u8]>;
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct SlotDelta {
     objects: i64,
     bytes: i64,
@@ -434,10 +468,7 @@ impl<'a> Writer<'a> {
 
     /// The changes of objects among these. Tells of each that was new, by its place, and the live row that it replaced.
     pub fn apply_objects(&mut self, changes: &[Change], mut applied: impl FnMut(usize, Option<&Row>)) -> Result<()> {
-        let is_object = |at: &usize| changes[*at].key.table() == Table::Objects;
-        let mut order: Vec<usize> = (0..changes.len()).filter(is_object).collect();
-        // Stable: changes of one key stay in their order.
-        order.sort_by(|a, b| changes[*a].key.cmp(&changes[*b].key));
+        let order = in_order(changes);
         let Some(&first) = order.first() else { return Ok(()) };
         // Behind all that is there nothing has to be looked for.
         let last = self.table(OBJECTS)?.last().map_err(broken)?;
@@ -503,14 +534,18 @@ impl<'a> Writer<'a> {
 
     fn count_slot(&mut self, key: &RowKey, before: Option<&Row>, after: &Row) {
         let Some(slot) = slot_of(key) else { return };
-        let delta = self.slots.entry(slot).or_default();
+        let mut delta = SlotDelta::default();
         for (row, sign) in [(before, -1), (Some(after).filter(|row| row.is_live()), 1)] {
             let Some(row) = row else { continue };
             delta.objects += sign;
             delta.bytes += sign * row.listed().map_or(0, |listed| listed.size as i64);
-            delta.xor ^= xxh3_64(&[key.in_table(), &row.stamp.0.to_be_bytes()].concat());
+            self.scratch.clear();
+            self.scratch.extend_from_slice(key.in_table());
+            self.scratch.extend_from_slice(&row.stamp.0.to_be_bytes());
+            delta.xor ^= xxh3_64(&self.scratch);
         }
-        delta.greatest = delta.greatest.max(after.stamp);
+        delta.greatest = after.stamp;
+        self.slots.push((slot, delta));
     }
 
     fn apply_upload(&mut self, key: &RowKey, row: &Row) -> Result<()> {
@@ -681,15 +716,15 @@ impl<'a> Writer<'a> {
     }
 
     /// 256 slots to a row: most of them change between two checkpoints.
-    fn flush_slots(&mut self, deltas: &HashMap<u16, SlotDelta>) -> Result<()> {
-        let mut slots: Vec<(&u16, &SlotDelta)> = deltas.iter().collect();
-        slots.sort_unstable_by_key(|(slot, _)| **slot);
-        for of_group in slots.chunk_by(|(a, _), (b, _)| *a >> 8 == *b >> 8) {
-            let group = [(of_group[0].0 >> 8) as u8];
-            let mut digests: Vec<SlotDigest> = self.get(SLOTS, &group)?.unwrap_or_default();
+    fn flush_slots(&mut self, deltas: &[SlotDelta]) -> Result<()> {
+        for (group, deltas) in (0..=u8::MAX).zip(deltas.chunks(256)) {
+            if deltas.iter().all(|delta| *delta == SlotDelta::default()) {
+                continue;
+            }
+            let mut digests: Vec<SlotDigest> = self.get(SLOTS, &[group])?.unwrap_or_default();
             digests.resize(256, SlotDigest::default());
-            of_group.iter().for_each(|(slot, delta)| delta.apply(&mut digests[usize::from(**slot & 0xff)]));
-            self.put(SLOTS, &group, &digests)?;
+            deltas.iter().zip(&mut digests).for_each(|(delta, digest)| delta.apply(digest));
+            self.put(SLOTS, &[group], &digests)?;
         }
         Ok(())
     }
