@@ -1,6 +1,6 @@
 //! ETags: the MD5 of a whole object, or the MD5 of its parts' MD5s with their count.
 
-use md5::{Digest, Md5};
+use crate::md5::Md5;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -18,12 +18,12 @@ impl ETag {
 
     /// The ETag of a multipart object: MD5 over the binary MD5s of its parts, then `-` and their number.
     pub fn of_parts(parts: &[[u8; 16]]) -> Self {
-        let mut hasher = Md5::new();
+        let mut hasher = Md5::default();
         for part in parts {
             hasher.update(part);
         }
         Self {
-            md5: hasher.finalize().into(),
+            md5: hasher.finish(),
             parts: parts.len().try_into().expect("an upload has at most 10,000 parts"),
         }
     }
