@@ -22,10 +22,7 @@ impl ETag {
         for part in parts {
             hasher.update(part);
         }
-        Self {
-            md5: hasher.finish(),
-            parts: parts.len().try_into().expect("an upload has at most 10,000 parts"),
-        }
+        Self { md5: hasher.finish(), parts: parts.len().try_into().expect("an upload has at most 10,000 parts") }
     }
 
     /// Accepts what clients send: with or without quotes, upper or lower case.

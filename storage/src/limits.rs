@@ -13,6 +13,10 @@ pub const WRITE_BUFFERS_KEPT_MAX: usize = 32;
 /// Of a large body the disk gets so many bytes at a time before its sync.
 pub const WRITEBACK_BYTES: u64 = 4 * 1024 * 1024;
 
+/// Space for a body of known length is reserved in stretches of this many bytes, each when the one before is full: who declares
+/// much and sends little keeps nobody else from writing (A18).
+pub const RESERVED_AHEAD_BYTES: u64 = 16 * 1024 * 1024;
+
 /// How much of a file is copied at a time.
 pub const COPY_STEP_BYTES: usize = 1024 * 1024;
 

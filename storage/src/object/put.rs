@@ -9,7 +9,7 @@ use crate::commit::decide::{Mutation, Request};
 use crate::disk::buffers::Buffer;
 use crate::disk::stage::StagedFile;
 use crate::format::record::{Chunk, ObjectRecord, PartRecord, Payload};
-use crate::limits::{BLOCK_BYTES, PUT_BYTES_MAX, WRITEBACK_BYTES};
+use crate::limits::{BLOCK_BYTES, PUT_BYTES_MAX, RESERVED_AHEAD_BYTES, WRITEBACK_BYTES};
 use crate::store::DiskStore;
 use crate::target::{Target, blocking};
 use crate::types::{Attributes, Precondition, PutOutcome, PutPartRequest, PutRequest};
@@ -215,10 +215,12 @@ impl ObjectWriter {
             let staged = match staged {
                 Some(staged) => staged,
                 None => {
-                    let file = StagedFile::create(Arc::clone(&store.disk), store.new_file_id(), declared);
+                    let file = StagedFile::create(Arc::clone(&store.disk), store.new_file_id(), None);
                     Arc::new(file.map_err(staging_failed)?)
                 }
             };
+            let reserved = reservation(declared, offset);
+            staged.file().allocate(offset, reserved).map_err(staging_failed)?;
             write_step(&store, staged, offset, &bytes, sums, is_last)
         });
         self.step = Some(Step { md5, writing });
@@ -269,6 +271,14 @@ impl ObjectWriter {
         };
         let body = Body::Files { payload, staged: std::iter::once(staged).chain(table).collect() };
         Ok(Staged { store: self.store, destination: self.destination, digests, body })
+    }
+}
+
+/// How many bytes to reserve from here on, before the step that begins here is written. Steps do not cross stretches.
+fn reservation(declared: Option<u64>, offset: u64) -> u64 {
+    match declared {
+        Some(declared) if offset.is_multiple_of(RESERVED_AHEAD_BYTES) => (declared - offset).min(RESERVED_AHEAD_BYTES),
+        _ => 0,
     }
 }
 
@@ -367,5 +377,23 @@ impl Staged {
         let stamp = store.mutate(request, inline, staged).await?;
         outcome.stamp = stamp.expect("a put always has a record");
         Ok(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_reserved_stretch_by_stretch() {
+        let stretch = RESERVED_AHEAD_BYTES;
+        let declared = Some(2 * stretch + 5);
+        assert_eq!(reservation(declared, 0), stretch);
+        assert_eq!(reservation(declared, stretch / 2), 0);
+        assert_eq!(reservation(declared, stretch), stretch);
+        assert_eq!(reservation(declared, 2 * stretch), 5);
+        assert_eq!(reservation(Some(7), 0), 7);
+        assert_eq!(reservation(Some(stretch), stretch), 0);
+        assert_eq!(reservation(None, 0), 0);
     }
 }
