@@ -51,12 +51,12 @@ impl Encoding {
 
     /// Unreserved characters and `/` stay; a space becomes `%20`, which every client's decoder understands, unlike `+`.
     pub fn name(self, name: &str) -> String {
-        if !self.0 {
+        if !self.0 || name.bytes().all(is_unreserved) {
             return name.to_owned();
         }
-        let mut encoded = String::with_capacity(name.len());
+        let mut encoded = String::with_capacity(name.len() + 32);
         for byte in name.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
+            if is_unreserved(byte) {
                 encoded.push(char::from(byte));
             } else {
                 const HEX: &[u8; 16] = b"0123456789ABCDEF";
@@ -67,6 +67,10 @@ impl Encoding {
         }
         encoded
     }
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'/')
 }
 
 /// Where a page after this entry begins. A common prefix was counted, so that all of its keys are skipped.

@@ -9,9 +9,11 @@ use crate::types::{
 };
 use common::VersionId;
 
-/// Rows read from the store in one go while plain keys follow each other, and right after a seek.
+/// Rows read from the store in one go while plain keys follow each other, at first, and right after a seek: behind a common
+/// prefix there is most often another.
 const STRIDE_MAX: usize = 1024;
-const STRIDE_MIN: usize = 4;
+const STRIDE_FIRST: usize = 16;
+const STRIDE_SOUGHT: usize = 1;
 
 /// Live rows of one table in order, lazily.
 pub struct Scan<'a> {
@@ -22,11 +24,22 @@ pub struct Scan<'a> {
     stride: usize,
     ready: std::vec::IntoIter<(RowKey, Row)>,
     exhausted: bool,
+    /// Rows that overlay and store gave, for the tests: what the scan costs.
+    rows_read: usize,
 }
 
 impl<'a> Scan<'a> {
     pub fn new(index: &'a Index, table: Table, from: RowKey, until: RowKey) -> Self {
-        Self { index, table, next: from, until, stride: STRIDE_MIN, ready: Vec::new().into_iter(), exhausted: false }
+        Self {
+            index,
+            table,
+            next: from,
+            until,
+            stride: STRIDE_FIRST,
+            ready: Vec::new().into_iter(),
+            exhausted: false,
+            rows_read: 0,
+        }
     }
 
     /// Goes on at `to`, which lies behind everything given so far.
@@ -37,7 +50,7 @@ impl<'a> Scan<'a> {
             return;
         }
         self.ready = Vec::new().into_iter();
-        self.stride = STRIDE_MIN;
+        self.stride = STRIDE_SOUGHT;
         self.next = self.next.clone().max(to);
     }
 
@@ -66,6 +79,7 @@ impl<'a> Scan<'a> {
             Some((last, _)) if under.len() == self.stride => last.successor(),
             _ => bound,
         };
+        self.rows_read += over.len() + under.len();
         let merged = merge(over, under, &bound);
         self.exhausted = bound == self.until;
         self.next = bound;
@@ -101,6 +115,11 @@ fn common_prefix<'k>(key: &'k str, prefix: &str, delimiter: Option<&str>) -> Opt
 
 /// One page of ListObjects.
 pub fn list_objects(index: &Index, request: &ListRequest) -> Result<ListPage> {
+    Ok(page_of_objects(index, request)?.0)
+}
+
+/// The page, and how many rows were read for it.
+fn page_of_objects(index: &Index, request: &ListRequest) -> Result<(ListPage, usize)> {
     let (bucket, prefix) = (request.bucket, request.prefix.as_str());
     let start = RowKey::from_prefix(Table::Objects, bucket, prefix);
     let until = RowKey::after_prefix(Table::Objects, bucket, prefix);
@@ -114,7 +133,7 @@ pub fn list_objects(index: &Index, request: &ListRequest) -> Result<ListPage> {
     while let Some((row_key, row)) = scan.next_row()? {
         let (Some((_, key)), Some(listed)) = (row_key.object_key(), row.listed().copied()) else { continue };
         if entries.len() == request.limit {
-            return Ok(ListPage { entries, more: true });
+            return Ok((ListPage { entries, more: true }, scan.rows_read));
         }
         match common_prefix(&key, prefix, request.delimiter.as_deref()) {
             Some(common) => {
@@ -131,7 +150,7 @@ pub fn list_objects(index: &Index, request: &ListRequest) -> Result<ListPage> {
             })),
         }
     }
-    Ok(ListPage { entries, more: false })
+    Ok((ListPage { entries, more: false }, scan.rows_read))
 }
 
 /// One page of ListMultipartUploads.
@@ -166,4 +185,61 @@ pub fn list_uploads(index: &Index, request: &ListUploadsRequest) -> Result<Uploa
         }
     }
     Ok(UploadsPage { entries, more: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit::damaged_row;
+    use crate::disk::Disk;
+    use crate::disk::twin::TwinDisk;
+    use crate::format::name::SegmentNumber;
+    use crate::index::overlay::Change;
+    use crate::index::rows::Location;
+    use crate::index::store::Store;
+    use crate::reserve::Reserve;
+    use common::{BucketId, Stamp};
+    use std::sync::Arc;
+
+    const BUCKET: BucketId = BucketId(1);
+
+    /// 100 prefixes with 200 keys each; the last of each is in the overlay.
+    fn index() -> Index {
+        let disk: Arc<dyn Disk> = Arc::new(TwinDisk::default());
+        let reserve = Arc::new(Reserve::open(Arc::clone(&disk), 0));
+        let store = Store::open(disk.as_ref(), &reserve).unwrap();
+        let (mut stored, mut fresh) = (Vec::new(), Vec::new());
+        for number in 0..20_000_u32 {
+            let location = Location { segment: SegmentNumber(1), generation: 0, offset: number, length: 100 };
+            let key = RowKey::object(BUCKET, &format!("prefix-{:03}/key-{:03}", number / 200, number % 200));
+            let change = Change { key, row: damaged_row(Stamp(u64::from(number) + 1), location) };
+            if number % 200 == 199 { fresh.push(change) } else { stored.push(change) }
+        }
+        store.write(false, |writer| writer.apply_all(&stored)).unwrap();
+        let index = Index::new(Some(Arc::new(store)));
+        index.overlay.insert(1, &fresh);
+        index
+    }
+
+    fn request(delimiter: Option<&str>, limit: usize) -> ListRequest {
+        let (prefix, delimiter) = (String::new(), delimiter.map(str::to_owned));
+        ListRequest { bucket: BUCKET, prefix, delimiter, after: After::Beginning, limit }
+    }
+
+    #[test]
+    fn a_delimiter_costs_prefixes_and_no_keys() {
+        let index = index();
+        let (page, rows) = page_of_objects(&index, &request(Some("/"), 1000)).unwrap();
+        assert_eq!((page.entries.len(), page.more), (100, false));
+        // One of the store and one of the overlay for each prefix, and the first stride.
+        assert!(rows <= 2 * 100 + 2 * STRIDE_FIRST, "{rows} rows of 20000");
+    }
+
+    #[test]
+    fn a_page_costs_a_page() {
+        let index = index();
+        let (page, rows) = page_of_objects(&index, &request(None, 1000)).unwrap();
+        assert_eq!((page.entries.len(), page.more), (1000, true));
+        assert!(rows <= 2500, "{rows} rows for a page of 1000");
+    }
 }

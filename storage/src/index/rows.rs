@@ -168,8 +168,14 @@ impl RowKey {
     /// Bucket and object key of a row of `Objects` or `Uploads`; `None` if the bytes are none of ours.
     pub fn object_key(&self) -> Option<(BucketId, String)> {
         let bucket = BucketId(u64::from_be_bytes(self.0.get(1..9)?.try_into().ok()?));
-        let mut key = Vec::new();
         let mut rest = &self.0[9..];
+        // Most keys have no NUL, and stand there as they are.
+        if let Some(end) = rest.iter().position(|byte| *byte == 0)
+            && rest.get(end + 1) == Some(&0)
+        {
+            return Some((bucket, std::str::from_utf8(&rest[..end]).ok()?.to_owned()));
+        }
+        let mut key = Vec::new();
         loop {
             match rest {
                 [0, 0, ..] => break,
