@@ -108,7 +108,11 @@ impl Guard {
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         } else if !answer.status().is_success() {
             // A client that sends its body must not find the connection reset instead of the refusal.
-            lent.drain().await;
+            let may_go_on = lent.drain().await;
+            if !may_go_on {
+                // Unless it is told, the client sends its next request into a connection that ends.
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
         }
         let operation = operation.0.get().map_or("-", String::as_str);
         exchange.complete(control::escape(operation, answer), operation).await

@@ -251,6 +251,7 @@ def test_a_client_that_sends_everything_first_sees_the_refusal(scene):
             connection.socket.sendall(bytes(length // 64))
         answer = connection.answer()
         assert (answer.status, answer.code) == (403, "InvalidAccessKeyId"), answer
+        assert answer.headers["connection"] == "close", "or the client sends its next request into this connection"
         assert connection.answer() is None
     assert raw.rss_mib(scene.server) - before < 16
     scene.assert_unchanged()

@@ -196,19 +196,21 @@ impl Lent {
         self.shared.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Reads a bounded rest of the body and forgets it.
-    pub async fn drain(self) {
-        let Some(mut body) = self.body.and_then(|mut lent| lent.try_recv().ok()) else { return };
+    /// Reads a bounded rest of the body and forgets it. Gives whether that was all: else the connection cannot go on.
+    pub async fn drain(self) -> bool {
+        let Some(mut body) = self.body.and_then(|mut lent| lent.try_recv().ok()) else { return true };
         let drained = async {
             let mut bytes = 0;
             while bytes < limits::DRAIN_BYTES_MAX {
                 match body.frame().await {
                     Some(Ok(frame)) => bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
-                    Some(Err(_)) | None => return,
+                    Some(Err(_)) => return false,
+                    None => return true,
                 }
             }
+            false
         };
         // Whoever sends more, or slower, may find the connection closed.
-        let _ = tokio::time::timeout(limits::DRAIN_TIMEOUT, drained).await;
+        tokio::time::timeout(limits::DRAIN_TIMEOUT, drained).await.unwrap_or(false)
     }
 }
