@@ -2,7 +2,7 @@
 //!
 //! Two parts. `twin` cuts the power of the simulated disk at every point of a history; `kill` ends the real server with
 //! SIGKILL under load. With `--power-cut` there are others: `power` cuts the power of real file systems under the real
-//! server. The last line of standard output is the verdict of all that ran.
+//! server, and lets their disks fail, fill up and slow down. The last line of standard output is the verdict of all that ran.
 
 // The rounds stand outside of the product: they start processes, open sockets and read the clock.
 #![allow(clippy::disallowed_methods)]

@@ -177,9 +177,10 @@ impl Client {
             }
         };
         connection.get_mut().write_all(head.as_bytes())?;
-        connection.get_mut().write_all(request.body)?;
+        let sent = connection.get_mut().write_all(request.body);
+        // A refusal may come before the body is through, and its sender may not want the rest.
         let (response, reusable) = read_response(connection, request.method == "HEAD")?;
-        if !reusable {
+        if !reusable || sent.is_err() {
             self.connection = None;
         }
         Ok(response)

@@ -57,6 +57,8 @@ pub struct Worker {
     ended: Vec<Upload>,
     pub acknowledged: u64,
     pub answers: Answers,
+    /// What the last request without an answer ended with.
+    pub unanswered: Option<String>,
     /// Reads whose answer no history gives, found during the load.
     pub findings: Findings,
 }
@@ -76,6 +78,7 @@ impl Worker {
             ended: Vec::new(),
             acknowledged: 0,
             answers: Answers::new(),
+            unanswered: None,
             findings: Findings::default(),
         }
     }
@@ -275,6 +278,9 @@ impl Worker {
     }
 
     fn count(&mut self, answer: Result<Response>) -> Result<Response> {
+        if let Err(error) = &answer {
+            self.unanswered = Some(format!("{error:#}"));
+        }
         *self.answers.entry(answer.as_ref().map_or(0, |answer| answer.status)).or_default() += 1;
         answer
     }
