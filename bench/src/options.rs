@@ -29,7 +29,7 @@ pub struct Options {
     #[arg(long)]
     pub json: Option<PathBuf>,
     /// Writes the tables into the document, between its markers
-    #[arg(long, requires = "document")]
+    #[arg(long, requires = "document", conflicts_with_all = ["only", "short"])]
     pub write: bool,
     /// The document that `--write` writes into
     #[arg(long)]

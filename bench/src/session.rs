@@ -26,33 +26,33 @@ pub fn run(options: &Options) -> Result<bool> {
     let payload = payload();
     println!("{}", machine.sentence());
 
-    let (mut rows, mut lines, mut sound) = (Vec::new(), Vec::new(), true);
+    let mut found = Found { sound: true, ..Found::default() };
     if options.part.has(Part::Load) {
-        rows = load(options, directory.path(), &payload)?;
-        sound &= rows.iter().all(|row| row.errors() == 0);
+        load(options, directory.path(), &payload, &mut found)?;
         // The bodies of a short run are smaller than their names say.
-        for line in reach::rows::lines(&rows).into_iter().filter(|_| !options.short) {
-            println!("{line}");
-            lines.push(line);
-        }
+        found.goals = if options.short { Vec::new() } else { reach::rows::lines(&found.rows) };
+        found.goals.iter().for_each(|line| println!("{line}"));
     }
     if options.part.has(Part::Reach) {
-        sound &= experiments(options, directory.path(), &payload, &mut lines);
+        experiments(options, directory.path(), &payload, &mut found);
     }
-    let missed = lines.iter().filter(|line| !line.is_met()).count();
+    let lines: Vec<_> = found.goals.iter().chain(&found.reach).collect();
     println!(
-        "bench: {} rows, {} goals, {missed} missed, {} s{}",
-        rows.len(),
+        "bench: {} rows, {} goals, {} missed, {} s{}",
+        found.rows.len(),
         lines.len(),
+        lines.iter().filter(|line| !line.is_met()).count(),
         start.elapsed().as_secs(),
-        if sound { "" } else { ", WITH ERRORS" }
+        if found.sound { "" } else { ", WITH ERRORS" }
     );
 
+    let where_from = format!("{}, {} after it", machine.sentence(), Machine::look().load);
     if let Some(path) = &options.json {
         let all = json!({
             "machine": machine.json(),
-            "rows": rows.iter().map(Row::json).collect::<Vec<_>>(),
-            "reach": lines.iter().map(Line::json).collect::<Vec<_>>(),
+            "load_after": Machine::look().load,
+            "rows": found.rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "reach": lines.iter().map(|line| line.json()).collect::<Vec<_>>(),
         });
         std::fs::write(path, serde_json::to_vec_pretty(&all)?)
             .with_context(|| format!("writing {}", path.display()))?;
@@ -60,12 +60,26 @@ pub fn run(options: &Options) -> Result<bool> {
     if let Some(path) = options.document.as_ref().filter(|_| options.write) {
         if options.part.has(Part::Load) {
             let (rounds, seconds) = (options.rounds(), options.round().as_secs_f64());
-            let how = format!("{}. Medians of {rounds} rounds of {seconds} s.", machine.sentence());
-            document::write(path, "bench: load", &format!("{how}\n\n{}", table::markdown(&rows)))?;
+            let how = format!("{where_from}. Medians of {rounds} rounds of {seconds} s.");
+            document::write(path, "bench: rows", &format!("{how}\n\n{}", table::markdown(&found.rows)))?;
+            document::write(path, "bench: goals", &format!("{where_from}.\n\n{}", reach::markdown(&found.goals)))?;
         }
-        document::write(path, "bench: reach", &format!("{}.\n\n{}", machine.sentence(), reach::markdown(&lines)))?;
+        if options.part.has(Part::Reach) {
+            document::write(path, "bench: reach", &format!("{where_from}.\n\n{}", reach::markdown(&found.reach)))?;
+        }
     }
-    Ok(sound)
+    Ok(found.sound)
+}
+
+#[derive(Default)]
+struct Found {
+    rows: Vec<Row>,
+    /// What the rows say about the goals.
+    goals: Vec<Line>,
+    /// What experiments say about the others.
+    reach: Vec<Line>,
+    /// No request went wrong, and nothing broke off.
+    sound: bool,
 }
 
 fn check_names(only: &[String]) -> Result<()> {
@@ -76,7 +90,8 @@ fn check_names(only: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn load(options: &Options, directory: &Path, payload: &[u8]) -> Result<Vec<Row>> {
+/// A scenario that breaks off is reported, and the others still run.
+fn load(options: &Options, directory: &Path, payload: &[u8], found: &mut Found) -> Result<()> {
     let mut servers = Vec::new();
     for &peer in &options.servers {
         if options.programs.has(peer) {
@@ -95,34 +110,39 @@ fn load(options: &Options, directory: &Path, payload: &[u8]) -> Result<Vec<Row>>
     };
     // Fresh servers for each scenario: none inherits what another left behind. A short run cannot wait for so many starts.
     let kept = if options.short { bench.start(None)? } else { Vec::new() };
-    let mut rows = Vec::new();
     println!("{}", table::terminal_head());
     for scenario in SCENARIOS.iter().filter(|scenario| options.chooses(scenario.name)) {
-        let fresh = if options.short {
-            bench.run(&scenario.shortened(), &kept)?
+        let outcome = if options.short {
+            bench.run(&scenario.shortened(), &kept)
         } else {
-            bench.run(scenario, &bench.start(Some(scenario))?)?
+            bench.start(Some(scenario)).and_then(|servers| bench.run(scenario, &servers))
         };
+        let fresh = outcome.unwrap_or_else(|error| {
+            println!("{}: FAILED: {error:#}", scenario.name);
+            found.sound = false;
+            Vec::new()
+        });
         for row in &fresh {
             println!("{}", table::terminal_line(&table::cells_of(row, &fresh)));
             if let Some(error) = row.first_error() {
                 println!("    {error}");
+                found.sound = false;
             }
         }
-        rows.extend(fresh);
+        found.rows.extend(fresh);
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// An experiment that fails is reported, and the others still run.
-fn experiments(options: &Options, directory: &Path, payload: &[u8], lines: &mut Vec<Line>) -> bool {
+fn experiments(options: &Options, directory: &Path, payload: &[u8], found: &mut Found) {
     let programs = &options.programs;
     let short = options.short;
+    let Found { reach, sound, .. } = found;
     let mut report = |line: Line| {
         println!("{line}");
-        lines.push(line);
+        reach.push(line);
     };
-    let mut sound = true;
     for name in EXPERIMENTS.into_iter().filter(|name| options.chooses(name)) {
         let start = Instant::now();
         let outcome = match name {
@@ -155,10 +175,9 @@ fn experiments(options: &Options, directory: &Path, payload: &[u8], lines: &mut 
         };
         if let Err(error) = outcome {
             println!("reach {name}: FAILED after {} s: {error:#}", start.elapsed().as_secs());
-            sound = false;
+            *sound = false;
         }
     }
-    sound
 }
 
 /// Bytes that nothing can compress. Splitmix64, Steele et al. 2014.
