@@ -111,11 +111,8 @@ impl Uploads<'_> {
         })?;
         for socket in &mut sockets {
             socket.set_nonblocking(true)?;
-            let early = socket.read(&mut [0; 64]);
-            ensure!(
-                early.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock),
-                "an upload ended before its time: {early:?}"
-            );
+            let is_open = socket.peek(&mut [0; 1]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+            ensure!(is_open, "an upload ended before its time; {}", last_words(socket));
         }
         Ok(sockets)
     }
@@ -124,6 +121,7 @@ impl Uploads<'_> {
 /// What the server said before it closed the connection, if that still came through.
 fn last_words(socket: &mut TcpStream) -> String {
     let mut text = Vec::new();
+    let _ = socket.set_nonblocking(false);
     let _ = socket.set_read_timeout(Some(Duration::from_secs(1)));
     let _ = socket.take(4096).read_to_end(&mut text);
     let text = String::from_utf8_lossy(&text);
