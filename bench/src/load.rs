@@ -76,6 +76,7 @@ impl Bench<'_> {
             bytes_out_max: limits::ROUND_BYTES_MAX,
             ..Run::closed(server.address, self.payload)
         };
+        settle();
         let before = server.process.usage();
         let outcome = run.execute(requests.as_mut())?;
         let after = server.process.usage();
@@ -90,11 +91,17 @@ impl Bench<'_> {
             payload: self.payload,
             bytes: scenario.bytes,
         };
+        settle();
         let mut outcome = baseline.run(&work)?;
         // There is no client: what ran here is the store.
         let cpu = std::mem::take(&mut outcome.client_cpu);
         Ok(Round::new(&outcome, cpu, 0))
     }
+}
+
+/// Writes down what others left in the page cache: a server that syncs must not pay for one that does not.
+fn settle() {
+    rustix::fs::sync();
 }
 
 fn new_row(scenario: &Scenario, server: &str) -> Row {
