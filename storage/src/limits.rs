@@ -57,6 +57,9 @@ pub const SEGMENT_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// A compacted segment may grow to this many times the size of an ordinary one.
 pub const COMPACTED_SEGMENTS_MAX: u64 = 4;
 
+/// What compaction writes before it syncs it.
+pub const COMPACTION_SYNC_BYTES: u64 = 8 * 1024 * 1024;
+
 /// Most bytes of members and records in one batch, and most mutations in it.
 pub const BATCH_BYTES_MAX: u64 = 8 * 1024 * 1024;
 pub const BATCH_MUTATIONS_MAX: usize = 1024;

@@ -38,7 +38,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 const RESTORE: &[u8] = include_bytes!("restore.py");
-const COMPACTION_INTERVAL: Duration = Duration::from_secs(10);
+/// What is written meanwhile may be dead already, beside the live data and as much again.
+const COMPACTION_INTERVAL: Duration = Duration::from_secs(2);
 /// Whoever deletes to make room on a full disk waits for it.
 const COMPACTION_INTERVAL_FULL: Duration = Duration::from_millis(200);
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);

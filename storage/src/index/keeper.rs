@@ -285,15 +285,21 @@ pub fn relocate(store: &Store, relocation: &Relocation) -> Result<()> {
             }
             writer.set_compacted(output)?;
         }
-        for (key, from, to) in &relocation.moves {
+        // In the order of the keys, and a key once: an overwritten one has many dead records.
+        let mut moves: Vec<&(RowKey, Location, Location)> = relocation.moves.iter().collect();
+        moves.sort_by(|a, b| a.0.cmp(&b.0));
+        for (key, from, to) in moves {
             writer.relocate(key, *from, *to)?;
         }
-        for (key, upload) in &relocation.forgets {
-            writer.forget_dead(key, *upload)?;
+        let mut forgets: Vec<&(RowKey, Option<UploadId>)> = relocation.forgets.iter().collect();
+        forgets.sort_unstable();
+        for of_key in forgets.chunk_by(|a, b| a == b) {
+            let (key, upload) = of_key[0];
+            writer.forget_dead(key, *upload, of_key.len() as u32)?;
         }
         for (key, upload, location) in &relocation.drops {
             if !writer.drop_tombstone(key, *location)? {
-                writer.forget_dead(key, *upload)?;
+                writer.forget_dead(key, *upload, 1)?;
             }
         }
         Ok(())

@@ -246,8 +246,12 @@ impl Store {
             let open = |definition| transaction.open_table(definition).map_err(broken);
             let (objects, tombstones) = (open(OBJECTS)?, open(TOMBSTONES)?);
             let (uploads, ends, parts) = (open(UPLOADS)?, open(UPLOAD_ENDS)?, open(PARTS)?);
-            let mut out = Vec::with_capacity(records.len());
-            for (key, location) in records {
+            let mut out = vec![Liveness::Dead; records.len()];
+            // In the order of the keys: neighbours share their pages.
+            let mut order: Vec<usize> = (0..records.len()).collect();
+            order.sort_unstable_by(|a, b| records[*a].0.cmp(&records[*b].0));
+            for at in order {
+                let (key, location) = &records[at];
                 let name = key.in_table();
                 let (live, ended, end_name) = match key.table() {
                     Table::Objects => (&objects, Some(&tombstones), name.to_vec()),
@@ -263,11 +267,11 @@ impl Store {
                     found = ended.get(end_name.as_slice()).map_err(broken)?;
                 }
                 let stored = found.map(|value| unpack::<StoredRow>(value.value())).transpose()?;
-                out.push(match stored {
+                out[at] = match stored {
                     Some(stored) if stored.row.location == *location && stored.row.is_live() => Liveness::Live,
                     Some(stored) if stored.row.location == *location => Liveness::Tombstone { dead: stored.dead },
                     _ => Liveness::Dead,
-                });
+                };
             }
             Ok(out)
         })
@@ -640,19 +644,19 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Compaction left out a dead record of this key (`upload` for records of uploads and parts).
-    pub fn forget_dead(&mut self, key: &RowKey, upload: Option<UploadId>) -> Result<()> {
+    /// Compaction left out `count` dead records of this key (`upload` for records of uploads and parts).
+    pub fn forget_dead(&mut self, key: &RowKey, upload: Option<UploadId>, count: u32) -> Result<()> {
         if let Some(upload) = upload {
             let id = upload_bytes(upload);
             if let Some(mut stored) = self.get::<StoredRow>(UPLOAD_ENDS, &id)? {
-                stored.dead = stored.dead.saturating_sub(1);
+                stored.dead = stored.dead.saturating_sub(count);
                 return self.put(UPLOAD_ENDS, &id, &stored);
             }
             let dead: u32 = self.get(UPLOAD_DEAD, &id)?.unwrap_or(0);
-            return self.put(UPLOAD_DEAD, &id, &dead.saturating_sub(1));
+            return self.put(UPLOAD_DEAD, &id, &dead.saturating_sub(count));
         }
         if let Some((table, name, mut stored)) = self.row_with_count(key)? {
-            stored.dead = stored.dead.saturating_sub(1);
+            stored.dead = stored.dead.saturating_sub(count);
             self.put(table, &name, &stored)?;
         }
         Ok(())

@@ -13,7 +13,7 @@ use crate::format::segment::{HEADER_BYTES, SegmentHeader};
 use crate::index::keeper::Relocation;
 use crate::index::rows::{Location, RowKey};
 use crate::index::store::{Checkpoint, Liveness, SegmentUsage, Store};
-use crate::limits::{BATCH_BYTES_MAX, COMPACTED_SEGMENTS_MAX};
+use crate::limits::{BATCH_BYTES_MAX, COMPACTED_SEGMENTS_MAX, COMPACTION_SYNC_BYTES};
 use crate::{Error, Result};
 use common::checksum::crc32c;
 use common::{Stamp, Term, UploadId};
@@ -238,6 +238,7 @@ impl Compactor<'_> {
         let mut framed = Vec::new();
         let mut framed_bytes = 0;
         let mut number = 0;
+        let mut unsynced_bytes = 0;
         let mut flush = |framed: &mut Vec<Framed>, entries: &mut Vec<Entry>, end: &mut u64| -> Result<()> {
             if framed.is_empty() {
                 return Ok(());
@@ -256,6 +257,13 @@ impl Compactor<'_> {
             file.write_at(&slices, *end).map_err(Error::io("compaction"))?;
             *end += sealed.length;
             entries.extend(sealed.entries);
+            // In small steps: a commit's fdatasync must not wait for all of the output.
+            unsynced_bytes += sealed.length;
+            if unsynced_bytes >= COMPACTION_SYNC_BYTES {
+                unsynced_bytes = 0;
+                file.sync_data(SyncPoint::SegmentCompacted)
+                    .map_err(|error| Error::DiskFailed(format!("sync of a compaction: {error}")))?;
+            }
             Ok(())
         };
         for (name, footer) in inputs {
