@@ -7,7 +7,7 @@
 use super::wire::{self, BodyFraming, Chunks};
 use crate::error::Error;
 use crate::limits;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use futures::task::AtomicWaker;
 use http_body::{Frame, SizeHint};
 use s3s::{Body, StdError};
@@ -220,15 +220,14 @@ impl Connection {
     }
 
     fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        loop {
-            // hyper asks several times for each request: nothing is made ready for a read before there is something to read.
-            ready!(self.stream.poll_read_ready(context))?;
-            self.held.reserve(READ_BYTES);
-            match self.stream.try_read_buf(&mut (&mut self.held).limit(READ_BYTES)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.let_go(),
-                read => return Poll::Ready(read),
-            }
-        }
+        // hyper asks several times for each request: nothing is made ready for a read before there is something to read.
+        ready!(self.stream.poll_read_ready(context))?;
+        let mut bytes = [0; READ_BYTES];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        // tokio learns from a short read that there is no more; `try_read_buf` would ask the kernel once more.
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+        self.held.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
     }
 
     /// Thousands of idle connections keep no buffer here.
