@@ -4,6 +4,7 @@ use crate::baselines::{Baseline, Work};
 use crate::generator::{Pace, Run};
 use crate::limits;
 use crate::peers::{Peer, Programs, Server};
+use crate::process::{Usage, own_written_bytes};
 use crate::row::{Round, Row};
 use crate::scenario::{Kind, Scenario};
 use anyhow::{Context, Result};
@@ -79,8 +80,7 @@ impl Bench<'_> {
         settle();
         let before = server.process.usage();
         let outcome = run.execute(requests.as_mut())?;
-        let after = server.process.usage();
-        Ok(Round::new(&outcome, after.cpu.saturating_sub(before.cpu), after.rss_bytes))
+        Ok(Round::new(&outcome, server.process.usage().since(before)))
     }
 
     fn baseline(&self, scenario: &Scenario, baseline: Baseline) -> Result<Round> {
@@ -92,10 +92,12 @@ impl Bench<'_> {
             bytes: scenario.bytes,
         };
         settle();
+        let before = own_written_bytes();
         let mut outcome = baseline.run(&work)?;
+        let written = own_written_bytes().saturating_sub(before);
         // There is no client: what ran here is the store.
         let cpu = std::mem::take(&mut outcome.client_cpu);
-        Ok(Round::new(&outcome, cpu, 0))
+        Ok(Round::new(&outcome, Usage { cpu, rss_bytes: 0, written_bytes: written }))
     }
 }
 

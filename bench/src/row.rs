@@ -1,7 +1,8 @@
 //! A row of the table: one scenario on one server, all its rounds.
 
 use crate::outcome::Outcome;
-use crate::scenario::{MIB, Scenario};
+use crate::process::Usage;
+use crate::scenario::{KIB, MIB, Scenario};
 use crate::statistics::median;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -21,13 +22,16 @@ pub struct Round {
     /// Of one core, how much the generator took.
     pub client_share: f64,
     pub rss_mib: f64,
+    /// What the server wrote to the disk for an operation.
+    pub written_kib: f64,
     pub errors: u64,
     pub first_error: Option<String>,
     pub statuses: Vec<(u16, u64)>,
 }
 
 impl Round {
-    pub fn new(outcome: &Outcome, server_cpu: Duration, rss_bytes: u64) -> Self {
+    /// `used` is the difference of two looks at the server; its memory is that of the second one.
+    pub fn new(outcome: &Outcome, used: Usage) -> Self {
         let each = |time: Duration| time.as_secs_f64() * 1e6 / outcome.operations.max(1) as f64;
         let seconds = outcome.elapsed.as_secs_f64().max(1e-9);
         Self {
@@ -38,10 +42,11 @@ impl Round {
             p50_ms: outcome.quantile_ms(0.5),
             p99_ms: outcome.quantile_ms(0.99),
             p999_ms: outcome.quantile_ms(0.999),
-            cpu_us: each(server_cpu),
+            cpu_us: each(used.cpu),
             client_us: each(outcome.client_cpu),
             client_share: outcome.client_cpu.as_secs_f64() / seconds,
-            rss_mib: rss_bytes as f64 / MIB as f64,
+            rss_mib: used.rss_bytes as f64 / MIB as f64,
+            written_kib: used.written_bytes as f64 / KIB as f64 / outcome.operations.max(1) as f64,
             errors: outcome.errors.count,
             first_error: outcome.errors.first.clone(),
             statuses: outcome.errors.statuses.iter().map(|(status, count)| (*status, *count)).collect(),
@@ -61,6 +66,7 @@ impl Round {
             "client_cpu_us": self.client_us,
             "client_share_of_a_core": self.client_share,
             "rss_mib": self.rss_mib,
+            "written_kib": self.written_kib,
             "errors": self.errors,
             "first_error": self.first_error,
             "statuses": self.statuses.iter().map(|(status, count)| (status.to_string(), json!(count)))
@@ -119,7 +125,7 @@ pub fn row_for_test(name: &str, server: &str, per_second: f64, cpu_us: f64) -> R
     let scenario = *crate::scenario::SCENARIOS.iter().find(|scenario| scenario.name == name).expect("its name");
     let mut outcome = Outcome::new();
     outcome.elapsed = Duration::from_secs(1);
-    let round = Round { per_second, cpu_us, ..Round::new(&outcome, Duration::ZERO, 0) };
+    let round = Round { per_second, cpu_us, ..Round::new(&outcome, Usage::default()) };
     Row { scenario, server: server.to_owned(), rounds: vec![round] }
 }
 
@@ -134,8 +140,10 @@ mod tests {
         outcome.elapsed = Duration::from_secs(2);
         outcome.bytes_in = 4 * MIB;
         outcome.client_cpu = Duration::from_millis(500);
-        let round = Round::new(&outcome, Duration::from_millis(1), 3 * MIB);
+        let used = Usage { cpu: Duration::from_millis(1), rss_bytes: 3 * MIB, written_bytes: 40 * KIB };
+        let round = Round::new(&outcome, used);
         assert_eq!((round.per_second, round.mib_per_second, round.rss_mib), (5.0, 2.0, 3.0));
+        assert_eq!(round.written_kib, 4.0);
         assert_eq!((round.cpu_us, round.client_us, round.client_share), (100.0, 50_000.0, 0.25));
     }
 

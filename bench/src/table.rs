@@ -2,7 +2,7 @@
 
 use crate::row::Row;
 
-const COLUMNS: [&str; 13] = [
+const COLUMNS: [&str; 14] = [
     "scenario",
     "server",
     "conn",
@@ -15,6 +15,7 @@ const COLUMNS: [&str; 13] = [
     "client us/req",
     "client core",
     "RSS MiB",
+    "disk KiB/req",
     "against weir",
 ];
 
@@ -36,6 +37,7 @@ pub fn cells_of(row: &Row, rows: &[Row]) -> Vec<String> {
         short(row.median(|round| round.client_us)),
         format!("{:.0} %", 100.0 * row.median(|round| round.client_share)),
         short(row.median(|round| round.rss_mib)),
+        short(row.median(|round| round.written_kib)),
     ]);
     cells.push(match weir {
         _ if row.errors() > 0 => format!("{} ERRORS", row.errors()),
@@ -61,7 +63,7 @@ fn short(value: f64) -> String {
     }
 }
 
-const WIDTHS: [usize; 13] = [11, 12, 5, 9, 9, 9, 9, 9, 11, 14, 12, 8, 24];
+const WIDTHS: [usize; 14] = [11, 12, 5, 9, 9, 9, 9, 9, 11, 14, 12, 8, 13, 24];
 
 pub fn terminal_head() -> String {
     terminal_line(&COLUMNS.map(str::to_owned))
@@ -70,7 +72,7 @@ pub fn terminal_head() -> String {
 pub fn terminal_line(cells: &[String]) -> String {
     let padded = cells.iter().zip(WIDTHS).enumerate().map(|(column, (cell, width))| match column {
         0 | 1 => format!("{cell:<width$}"),
-        12 => format!("  {cell}"),
+        13 => format!("  {cell}"),
         _ => format!("{cell:>width$}"),
     });
     padded.collect::<String>().trim_end().to_owned()
