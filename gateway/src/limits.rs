@@ -36,10 +36,6 @@ pub const HEADER_BLOCK_BYTES_MAX: usize = 32 * 1024;
 pub const HEADERS_MAX: usize = 100;
 pub const REQUEST_TARGET_BYTES_MAX: usize = 8 * 1024;
 
-/// What is read of a body at once. hyper's buffer grows to it while a body comes fast; it is read into again and again, and
-/// so should stay in a core's cache beside what it is copied to.
-pub const RECEIVE_BYTES_MAX: usize = 128 * 1024;
-
 /// A line before a chunk of `Transfer-Encoding: chunked`, with its extensions, which nobody uses.
 pub const CHUNK_LINE_BYTES_MAX: usize = 1024;
 
@@ -92,7 +88,6 @@ pub const PARTS_MAX: usize = 10_000;
 pub const PRESIGNED_SECONDS_MAX: u64 = 604_800;
 
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < HEADER_BLOCK_BYTES_MAX);
-const _: () = assert!(HEADER_BLOCK_BYTES_MAX < RECEIVE_BYTES_MAX);
 const _: () = assert!(IDLE_TIMEOUT.as_secs() >= 75 && IDLE_TIMEOUT.as_secs() > HEADER_READ_TIMEOUT.as_secs());
 
 #[cfg(test)]

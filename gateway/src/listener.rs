@@ -171,7 +171,6 @@ async fn serve_connection(stream: TcpStream, handler: Arc<dyn Handler>, mut stag
         .header_read_timeout(limits::IDLE_TIMEOUT)
         .max_headers(limits::HEADERS_MAX)
         .max_header_size(limits::HEADER_BLOCK_BYTES_MAX)
-        .max_buf_size(limits::RECEIVE_BYTES_MAX)
         .writev(true)
         .serve_connection(TokioIo::new(Connection::new(stream, phase.clone())), service);
     tokio::pin!(connection);
