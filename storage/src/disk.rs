@@ -38,7 +38,8 @@ pub enum SyncPoint {
     StagedNames,
     /// fsync of the directories that renames and unlinks touched, before a checkpoint passes them (A2).
     InstalledNames,
-    /// The index's own syncs, at its durable checkpoints (A3).
+    /// The index's own syncs, at its durable checkpoints (A3): compaction unlinks what they cover (A9), and a page and its
+    /// checksum that are both of an earlier time would pass for sound.
     IndexPages,
     /// `weir-disk.json`, `restore.py` and the directories of a new disk.
     Identity,
@@ -48,7 +49,7 @@ pub enum SyncPoint {
 
 impl SyncPoint {
     /// The syncs without which something acknowledged can be lost.
-    pub const REQUIRED: [Self; 10] = [
+    pub const REQUIRED: [Self; 11] = [
         Self::Batch,
         Self::SegmentNamed,
         Self::SegmentRecovered,
@@ -58,11 +59,12 @@ impl SyncPoint {
         Self::StagedFile,
         Self::StagedNames,
         Self::InstalledNames,
+        Self::IndexPages,
         Self::Identity,
     ];
 
-    /// Syncs that spare the next start a rebuild of the index or a slow first batch, and protect nothing.
-    pub const DERIVED: [Self; 3] = [Self::SegmentSealed, Self::IndexPages, Self::Spare];
+    /// Syncs that spare the next start a rewritten segment or a slow first batch, and protect nothing.
+    pub const DERIVED: [Self; 2] = [Self::SegmentSealed, Self::Spare];
 }
 
 /// One open file. Reads and writes are positional, so that one handle serves many threads.
