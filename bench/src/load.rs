@@ -1,10 +1,11 @@
 //! Runs scenarios on all servers in turn, A B C, A B C, so that ratios hold when the machine's speed drifts.
 
 use crate::baselines::{Baseline, Work};
+use crate::disk;
 use crate::generator::{Pace, Run};
 use crate::limits;
 use crate::peers::{Peer, Programs, Server};
-use crate::process::{Usage, own_written_bytes};
+use crate::process::Usage;
 use crate::row::{Round, Row};
 use crate::scenario::{Kind, Scenario};
 use anyhow::{Context, Result};
@@ -78,9 +79,11 @@ impl Bench<'_> {
             ..Run::closed(server.address, self.payload)
         };
         settle();
-        let before = server.process.usage();
+        let (before, written) = (server.process.usage(), disk::written_bytes(self.directory));
         let outcome = run.execute(requests.as_mut())?;
-        Ok(Round::new(&outcome, server.process.usage().since(before)))
+        let used = server.process.usage().since(before);
+        settle();
+        Ok(Round::new(&outcome, used, disk::written_bytes(self.directory) - written))
     }
 
     fn baseline(&self, scenario: &Scenario, baseline: Baseline) -> Result<Round> {
@@ -92,12 +95,13 @@ impl Bench<'_> {
             bytes: scenario.bytes,
         };
         settle();
-        let before = own_written_bytes();
+        let before = disk::written_bytes(self.directory);
         let mut outcome = baseline.run(&work)?;
-        let written = own_written_bytes().saturating_sub(before);
+        settle();
+        let written = disk::written_bytes(self.directory) - before;
         // There is no client: what ran here is the store.
         let cpu = std::mem::take(&mut outcome.client_cpu);
-        Ok(Round::new(&outcome, Usage { cpu, rss_bytes: 0, written_bytes: written }))
+        Ok(Round::new(&outcome, Usage { cpu, rss_bytes: 0 }, written))
     }
 }
 

@@ -6,6 +6,7 @@
 mod answer;
 mod baselines;
 mod connection;
+mod disk;
 mod document;
 mod exchange;
 mod generator;

@@ -86,18 +86,12 @@ impl Drop for Process {
 pub struct Usage {
     pub cpu: Duration,
     pub rss_bytes: u64,
-    /// What went, or is to go, to the disk.
-    pub written_bytes: u64,
 }
 
 impl Usage {
     /// What was used since an earlier look.
     pub fn since(self, earlier: Self) -> Self {
-        Self {
-            cpu: self.cpu.saturating_sub(earlier.cpu),
-            rss_bytes: self.rss_bytes,
-            written_bytes: self.written_bytes.saturating_sub(earlier.written_bytes),
-        }
+        Self { cpu: self.cpu.saturating_sub(earlier.cpu), rss_bytes: self.rss_bytes }
     }
 
     pub fn of_tree(pid: u32) -> Self {
@@ -109,7 +103,6 @@ impl Usage {
             let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
             sum.cpu += parse_stat(&read("stat")).unwrap_or_default();
             sum.rss_bytes += parse_rss(&read("status")).unwrap_or_default();
-            sum.written_bytes += parse_written(&read("io")).unwrap_or_default();
         }
         sum
     }
@@ -134,15 +127,6 @@ fn parse_rss(status: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
 }
 
-/// What this process alone has written; the servers are its children.
-pub fn own_written_bytes() -> u64 {
-    parse_written(&std::fs::read_to_string("/proc/self/io").unwrap_or_default()).unwrap_or_default()
-}
-
-fn parse_written(io: &str) -> Option<u64> {
-    io.lines().find_map(|line| line.strip_prefix("write_bytes:"))?.trim().parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,7 +139,6 @@ mod tests {
         assert_eq!(parse_stat(""), None);
         assert_eq!(parse_rss("Name:\tx\nVmRSS:\t   2048 kB\n"), Some(2 << 20));
         assert_eq!(parse_rss(""), None);
-        assert_eq!(parse_written("wchar: 9\nwrite_bytes: 4096\ncancelled_write_bytes: 7\n"), Some(4096));
     }
 
     #[test]

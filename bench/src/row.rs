@@ -22,7 +22,7 @@ pub struct Round {
     /// Of one core, how much the generator took.
     pub client_share: f64,
     pub rss_mib: f64,
-    /// What the server wrote to the disk for an operation.
+    /// What went to the disk for an operation, with what was left to write after the round.
     pub written_kib: f64,
     pub errors: u64,
     pub first_error: Option<String>,
@@ -31,7 +31,7 @@ pub struct Round {
 
 impl Round {
     /// `used` is the difference of two looks at the server; its memory is that of the second one.
-    pub fn new(outcome: &Outcome, used: Usage) -> Self {
+    pub fn new(outcome: &Outcome, used: Usage, written_bytes: u64) -> Self {
         let each = |time: Duration| time.as_secs_f64() * 1e6 / outcome.operations.max(1) as f64;
         let seconds = outcome.elapsed.as_secs_f64().max(1e-9);
         Self {
@@ -46,7 +46,7 @@ impl Round {
             client_us: each(outcome.client_cpu),
             client_share: outcome.client_cpu.as_secs_f64() / seconds,
             rss_mib: used.rss_bytes as f64 / MIB as f64,
-            written_kib: used.written_bytes as f64 / KIB as f64 / outcome.operations.max(1) as f64,
+            written_kib: written_bytes as f64 / KIB as f64 / outcome.operations.max(1) as f64,
             errors: outcome.errors.count,
             first_error: outcome.errors.first.clone(),
             statuses: outcome.errors.statuses.iter().map(|(status, count)| (*status, *count)).collect(),
@@ -125,7 +125,7 @@ pub fn row_for_test(name: &str, server: &str, per_second: f64, cpu_us: f64) -> R
     let scenario = *crate::scenario::SCENARIOS.iter().find(|scenario| scenario.name == name).expect("its name");
     let mut outcome = Outcome::new();
     outcome.elapsed = Duration::from_secs(1);
-    let round = Round { per_second, cpu_us, ..Round::new(&outcome, Usage::default()) };
+    let round = Round { per_second, cpu_us, ..Round::new(&outcome, Usage::default(), 0) };
     Row { scenario, server: server.to_owned(), rounds: vec![round] }
 }
 
@@ -140,8 +140,8 @@ mod tests {
         outcome.elapsed = Duration::from_secs(2);
         outcome.bytes_in = 4 * MIB;
         outcome.client_cpu = Duration::from_millis(500);
-        let used = Usage { cpu: Duration::from_millis(1), rss_bytes: 3 * MIB, written_bytes: 40 * KIB };
-        let round = Round::new(&outcome, used);
+        let used = Usage { cpu: Duration::from_millis(1), rss_bytes: 3 * MIB };
+        let round = Round::new(&outcome, used, 40 * KIB);
         assert_eq!((round.per_second, round.mib_per_second, round.rss_mib), (5.0, 2.0, 3.0));
         assert_eq!(round.written_kib, 4.0);
         assert_eq!((round.cpu_us, round.client_us, round.client_share), (100.0, 50_000.0, 0.25));
