@@ -111,6 +111,8 @@ struct Recorded {
     log: BlockLog,
     workers: Vec<Worker>,
     bucket: History,
+    /// Segments of the log, at the ends of the server's lives, that are compaction's work.
+    compacted: usize,
 }
 
 /// What the checks of many cuts found, together.
@@ -147,9 +149,11 @@ impl Round<'_> {
         let flushes = recorded.log.entries.iter().filter(|entry| entry.is_flush()).count();
         let entries = recorded.log.entries.len();
         println!(
-            "power cut, {name}: {acknowledged} acknowledged, {entries} log entries, {flushes} flushes in {} s",
+            "power cut, {name}: {acknowledged} acknowledged, {entries} log entries, {flushes} flushes, {} compacted segments in {} s",
+            recorded.compacted,
             start.elapsed().as_secs()
         );
+        ensure!(self.options.short || recorded.compacted > 0, "nothing was compacted: the cuts say nothing about it");
         let random = SeededRandom::new(self.options.seed ^ 0xc07);
         let cuts = log::choose_cuts(&recorded.log.entries, self.options.cuts, random.as_ref());
         ensure!(cuts.len() == self.options.cuts, "{flushes} flushes are too few for {} cuts", self.options.cuts);
@@ -191,6 +195,7 @@ impl Round<'_> {
         let random = SeededRandom::new(self.options.seed);
         let mut workers: Vec<_> = (0..WORKERS).map(|number| Worker::new(number, random.u64())).collect();
         let mut bucket = History::default();
+        let mut compacted = 0;
         let now = || std::fs::metadata(&log_path).map_or(0, |log| log.len());
         for (life, &duration) in self.options.lives().iter().enumerate() {
             let mut server = start_server(self.binary, &data, &file("server-log"))?;
@@ -208,13 +213,14 @@ impl Round<'_> {
             let clients = clients(&mut server, workers.len())?;
             let end = if life == 1 { Server::stop } else { Server::kill };
             under_load(&mut workers, clients, &now, duration, || end(server))?;
+            compacted += count_compacted(&data.join("log"))?;
         }
         mounted.unmount()?;
         daemon.stop()?;
         let log = BlockLog::open(&log_path)?;
         check_log(&log, &base, &disk)?;
         std::fs::remove_file(&disk)?;
-        Ok(Recorded { base, log, workers, bucket })
+        Ok(Recorded { base, log, workers, bucket, compacted })
     }
 
     /// Makes the images one after the other, each from what the one before had for certain, and has them checked side by
@@ -344,6 +350,17 @@ impl Round<'_> {
         ensure!(checked.lost > 0, "a disk that loses flushed writes is not found out: the check is blind");
         Ok(())
     }
+}
+
+/// Segments that took the place of others: the generation in their names is not 0.
+fn count_compacted(log: &Path) -> Result<usize> {
+    let mut count = 0;
+    for file in std::fs::read_dir(log)? {
+        let name = file?.file_name().to_string_lossy().into_owned();
+        let generation = name.strip_suffix(".tar").and_then(|name| name.split_once('.')).map(|(_, number)| number);
+        count += usize::from(generation.is_some_and(|number| number.parse::<u16>().is_ok_and(|number| number > 0)));
+    }
+    Ok(count)
 }
 
 /// The whole log, repeated, gives the disk, or no cut means anything.
