@@ -32,8 +32,10 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 const DISK_BYTES: u64 = 1024 * 1024 * 1024;
-/// Logs, base and the images of the cuts in work.
-const SCRATCH_BYTES_MAX: u64 = 7 * 1024 * 1024 * 1024;
+/// What a round's load may make the disk log: a quick machine ends its load sooner.
+const LOG_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+/// Logs, bases and the images of the cuts in work.
+const SCRATCH_BYTES_MAX: u64 = LOG_BYTES_MAX + (CHECKERS as u64 + 3) * DISK_BYTES;
 const WORKERS: u64 = 4;
 const PAUSE_MS_MAX: u64 = 25;
 /// Small segments, so that many are sealed and compacted in a minute.
@@ -212,7 +214,10 @@ impl Round<'_> {
             }
             let clients = clients(&mut server, workers.len())?;
             let end = if life == 1 { Server::stop } else { Server::kill };
-            under_load(&mut workers, clients, &now, duration, || end(server))?;
+            // The first life is the longest, and leaves room for the others.
+            let log_bytes_max = LOG_BYTES_MAX / 4 * (life as u64 + 2);
+            let until = || now() < log_bytes_max;
+            under_load(&mut workers, clients, &now, duration, until, || end(server))?;
             compacted += count_compacted(&data.join("log"))?;
         }
         mounted.unmount()?;
@@ -394,6 +399,7 @@ pub fn under_load(
     clients: Vec<Client>,
     now: load::Now<'_>,
     duration: Duration,
+    goes_on: impl Fn() -> bool,
     end: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let stop = AtomicBool::new(false);
@@ -402,7 +408,10 @@ pub fn under_load(
             let stop = &stop;
             scope.spawn(move || worker.load(client, now, stop, PAUSE_MS_MAX));
         }
-        std::thread::sleep(duration);
+        let start = Instant::now();
+        while start.elapsed() < duration && goes_on() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
         let ended = end();
         stop.store(true, Ordering::SeqCst);
         ended

@@ -148,7 +148,7 @@ impl<'a> Bench<'a> {
     fn load(&mut self, duration: Duration) -> Result<()> {
         let server = self.server.as_mut().context("running")?;
         let clients = clients(server, self.workers.len())?;
-        under_load(&mut self.workers, clients, &nowhere, duration, || Ok(()))
+        under_load(&mut self.workers, clients, &nowhere, duration, || true, || Ok(()))
     }
 
     /// The answers since the last time: status and how often.
