@@ -7,7 +7,7 @@
 use crate::judge::{Judgement, State, judge};
 use crate::s3::{Client, Response};
 use crate::server::{self, Server};
-use crate::value::Value;
+use crate::value::{Value, pick_size};
 use crate::{Finished, Tally};
 use anyhow::{Context, Result, ensure};
 use common::Random;
@@ -238,7 +238,7 @@ impl Worker {
     }
 
     fn put(&mut self, client: &mut Client, key: &str, tally: &mut Tally) -> Result<()> {
-        let bytes = pick_size(self.random.u64());
+        let bytes = pick_size(&SIZES, self.random.u64());
         let value = self.new_value(key, bytes);
         let sequence = value.sequence.to_string();
         let answer = client.put(BUCKET, key, &[("x-amz-meta-sequence", &sequence)], &value.body());
@@ -343,18 +343,6 @@ impl Worker {
             }
         }
     }
-}
-
-fn pick_size(random: u64) -> u64 {
-    let total: u64 = SIZES.iter().map(|(weight, _)| weight).sum();
-    let mut left = random % total;
-    for (weight, bytes) in SIZES {
-        if left < weight {
-            return bytes;
-        }
-        left -= weight;
-    }
-    unreachable!("the rest is below the sum of the weights")
 }
 
 /// The copy source is encoded in a header, where nothing else encodes it.

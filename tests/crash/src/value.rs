@@ -27,6 +27,19 @@ impl Value {
     }
 }
 
+/// One of the sizes, each as often as its weight says.
+pub fn pick_size(sizes: &[(u64, u64)], random: u64) -> u64 {
+    let total: u64 = sizes.iter().map(|(weight, _)| weight).sum();
+    let mut left = random % total;
+    for &(weight, bytes) in sizes {
+        if left < weight {
+            return bytes;
+        }
+        left -= weight;
+    }
+    unreachable!("the rest is below the sum of the weights")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

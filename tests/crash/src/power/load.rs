@@ -6,7 +6,7 @@
 use super::history::{History, Position, Upload, Verdict};
 use crate::judge::{Judgement, State, judge};
 use crate::s3::{Client, Request, Response};
-use crate::value::Value;
+use crate::value::{Value, pick_size};
 use anyhow::{Context, Result, bail};
 use common::Random;
 use common::doors::SeededRandom;
@@ -126,7 +126,7 @@ impl Worker {
 
     fn put(&mut self, client: &mut Client, now: Now<'_>) -> Result<()> {
         let Some(key) = self.pick_certain() else { return Ok(()) };
-        let bytes = pick_size(self.random.u64());
+        let bytes = pick_size(&SIZES, self.random.u64());
         let value = self.new_value(&key, bytes);
         let (sequence, body) = (value.sequence.to_string(), value.body());
         let began = now();
@@ -405,16 +405,4 @@ pub fn verify(client: &mut Client, workers: &[Worker], main_bucket: &History, cu
         }
     }
     Ok(findings)
-}
-
-fn pick_size(random: u64) -> u64 {
-    let total: u64 = SIZES.iter().map(|(weight, _)| weight).sum();
-    let mut left = random % total;
-    for (weight, bytes) in SIZES {
-        if left < weight {
-            return bytes;
-        }
-        left -= weight;
-    }
-    unreachable!("the rest is below the sum of the weights")
 }
