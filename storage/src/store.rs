@@ -503,7 +503,11 @@ fn recover_disk(segments: &Segments, reserve: &Arc<Reserve>, files: &Files, iden
         }
         // A new disk. Over a log that is there already, an index without a checkpoint knows nothing for certain.
         Ok((None, _, store)) if has_no_log(disk.as_ref())? => (None, Some(store)),
-        Ok((None, ..)) => (None, None),
+        // Closed here, and not behind the one that is built in its place: what it writes when it goes is its own.
+        Ok((None, _, store)) => {
+            drop(store);
+            (None, None)
+        }
         Err(error @ Error::IndexBroken(_)) => {
             tracing::error!(%error, "the index is damaged and is built anew from the log");
             (None, None)

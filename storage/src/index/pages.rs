@@ -78,13 +78,18 @@ impl Pages {
             let file = reserve.with_space(|| if exists { disk.open(path) } else { disk.create(path) });
             Ok::<_, Error>((file.map_err(Error::io(path))?, exists))
         };
-        let ((file, had_file), (sums, had_sums)) = (open(PATH)?, open(SUMS_PATH)?);
+        let (file, had_file) = open(PATH)?;
+        let is_new = file.length().map_err(Error::io(PATH))? == 0;
+        if is_new && disk.exists(SUMS_PATH).map_err(Error::io(SUMS_PATH))? {
+            // Those of an index before this one. Not written over: whoever still holds that one open, and closes it late,
+            // writes to its own file.
+            disk.unlink(SUMS_PATH).map_err(Error::io(SUMS_PATH))?;
+        }
+        let (sums, had_sums) = open(SUMS_PATH)?;
         if !had_file || !had_sums {
             disk.sync_dir(DIRECTORY, SyncPoint::IndexPages).map_err(Error::io(DIRECTORY))?;
         }
-        let state = if file.length().map_err(Error::io(PATH))? == 0 {
-            // What an index before this one left would speak of other pages.
-            sums.set_len(0).map_err(Error::io(SUMS_PATH))?;
+        let state = if is_new {
             State::new(vec![0; PAGE_BYTES])
         } else {
             // What is read from here on must be what a power cut leaves.
@@ -391,6 +396,23 @@ mod tests {
             cuts += 1;
         }
         assert!(cuts > 100, "{cuts} cuts");
+    }
+
+    /// A store that is let go late, when a new one has taken its place, must not write to that one's checksums.
+    #[test]
+    fn an_index_that_closes_late_leaves_its_successor_alone() {
+        let disk = disk();
+        let late = open(&disk).unwrap();
+        put(&late, 0..400, true);
+        disk.unlink(PATH).unwrap();
+        let store = open(&disk).unwrap();
+        put(&store, 0..2000, true);
+        put(&late, 400..500, true);
+        drop(late);
+        // Killed here: what it has written is in the page cache.
+        let disk = disk.kill();
+        assert_eq!(rows(&open(&disk).unwrap()).unwrap(), 2000);
+        drop(store);
     }
 
     #[test]

@@ -148,9 +148,11 @@ impl History {
             95..96 => self.restart(true).await,
             96..98 => {
                 self.log.push("kill".into());
+                self.disk.unlink("quarantine/index.redb").ok();
                 // Every acknowledged write is in the page cache at least.
                 self.disk = self.disk.kill();
                 self.target = open(&self.disk, &self.doors, OPTIONS, &BUCKETS).await.expect("it opens after kill -9");
+                assert!(!self.disk.exists("quarantine/index.redb").expect("a look"), "a kill never breaks the index");
             }
             _ => self.compact().await,
         }
