@@ -261,6 +261,11 @@ fn storage(error: &storage::Error) -> Answer {
     let (code, status) = match error {
         E::NoSuchKey => ("NoSuchKey", S::NOT_FOUND),
         E::NoSuchUpload => ("NoSuchUpload", S::NOT_FOUND),
+        E::NoSuchVersion => ("NoSuchVersion", S::NOT_FOUND),
+        E::IsDeleteMarker { was_named: false, .. } => ("NoSuchKey", S::NOT_FOUND),
+        E::IsDeleteMarker { was_named: true, .. } => ("MethodNotAllowed", S::METHOD_NOT_ALLOWED),
+        E::Locked(_) => ("AccessDenied", S::FORBIDDEN),
+        E::NoObjectLock => ("InvalidRequest", S::BAD_REQUEST),
         E::NoSuchBucket(_) => ("NoSuchBucket", S::NOT_FOUND),
         E::PreconditionFailed(_) => ("PreconditionFailed", S::PRECONDITION_FAILED),
         E::InvalidPart(_) => ("InvalidPart", S::BAD_REQUEST),

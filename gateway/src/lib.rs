@@ -5,6 +5,7 @@
 
 mod access;
 pub mod admin;
+mod documents;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -19,5 +20,6 @@ mod s3;
 mod server;
 
 pub use error::{Answer, Error, Fault};
+pub use s3::create_bucket::view as bucket_view;
 pub use s3::delete_bucket::resume_bucket_deletions;
 pub use server::{Config, Parts, serve};

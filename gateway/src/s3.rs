@@ -9,7 +9,7 @@ mod checksums;
 mod complete_multipart_upload;
 mod conditions;
 mod copy_object;
-mod create_bucket;
+pub mod create_bucket;
 mod create_multipart_upload;
 pub mod dates;
 pub mod delete_bucket;

@@ -10,6 +10,15 @@ pub enum Error {
     // The caller's.
     #[error("no such key")]
     NoSuchKey,
+    #[error("no such version")]
+    NoSuchVersion,
+    /// The current version, or the one asked for, says "deleted".
+    #[error("the version is a delete marker")]
+    IsDeleteMarker { version: common::VersionId, modified_ms: u64, was_named: bool },
+    #[error("the version is locked: {0}")]
+    Locked(&'static str),
+    #[error("the bucket's versions cannot be locked")]
+    NoObjectLock,
     #[error("no such upload, or it was completed or aborted")]
     NoSuchUpload,
     #[error("the upload's parts changed meanwhile: complete or abort it again")]

@@ -6,6 +6,7 @@ mod get;
 mod list;
 mod multipart;
 mod put;
+mod update;
 
 pub use get::ObjectReader;
 pub use put::{ObjectWriter, Staged};
@@ -74,7 +75,12 @@ fn info_of(stamp: Stamp, object: &ObjectRecord, part_sizes: Vec<u64>) -> ObjectI
         size: object.size,
         etag: object.etag,
         modified_ms: object.modified_ms,
-        attributes: Attributes { headers: object.headers.clone(), user: object.user.clone() },
+        attributes: Attributes {
+            headers: object.headers.clone(),
+            user: object.user.clone(),
+            tags: object.more.tags.clone(),
+            lock: object.more.lock,
+        },
         checksums: object.checksums.clone(),
         composite: composite_of(object),
         part_sizes,

@@ -1,5 +1,6 @@
 //! What the target's operations take and give. No user, no HTTP, no XML: the gateway translates.
 
+pub use crate::format::record::{Lock, Mode, Retention, Versioning};
 use common::{Algorithm, BucketId, Checksum, ETag, Epoch, ObjectKey, PartNumber, Stamp, UploadId, VersionId};
 
 /// A bucket as far as a disk must know it: engine rules A7 and A13.
@@ -10,6 +11,9 @@ pub struct BucketView {
     /// The control store's version of this bucket's document: a lower one than the disk has changes nothing.
     pub version: u64,
     pub state: BucketState,
+    pub versioning: Versioning,
+    /// Whether its versions can be locked (set when it is made, or later, and never taken back).
+    pub lock: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +31,9 @@ pub struct Attributes {
     pub headers: Vec<(String, String)>,
     /// User metadata without the `x-amz-meta-` prefix, names in lower case.
     pub user: Vec<(String, String)>,
+    /// Object tags, in the order in which they were given.
+    pub tags: Vec<(String, String)>,
+    pub lock: Lock,
 }
 
 /// A condition on the current object, decided in the committer together with the write (engine rule A7).
@@ -111,15 +118,58 @@ pub struct DeleteRequest {
     pub epoch: Epoch,
     pub bucket: BucketId,
     pub key: ObjectKey,
-    /// `None` deletes the current object; `Some(Null)` the null version.
+    /// `None` deletes the current object: by a delete marker where versions are kept. `Some` ends this one version.
     pub version: Option<VersionId>,
     pub precondition: Precondition,
+    /// `x-amz-bypass-governance-retention`, when the caller may: ends also what governance retention holds.
+    pub bypass_governance: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeleteOutcome {
     /// `None` when there was nothing to delete: S3 answers 204 all the same.
     pub stamp: Option<Stamp>,
+    /// The delete marker that was made, or the version that was ended; `None` where the bucket has no versions.
+    pub version: Option<VersionId>,
+    /// Whether that version is a delete marker.
+    pub is_marker: bool,
+}
+
+/// A change of what is kept beside an object's bytes: see `Target::update`.
+#[derive(Debug, Clone)]
+pub struct UpdateRequest {
+    pub epoch: Epoch,
+    pub bucket: BucketId,
+    pub key: ObjectKey,
+    /// `None` changes the current version.
+    pub version: Option<VersionId>,
+    pub update: Update,
+    pub precondition: Precondition,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Update {
+    /// In the place of all tags that it has.
+    Tags(Vec<(String, String)>),
+    /// `None` takes the retention away. Shortening or removing one needs governance mode and `bypass_governance`.
+    Retention {
+        retention: Option<Retention>,
+        bypass_governance: bool,
+    },
+    LegalHold(bool),
+    /// In the place of its system and user metadata; tags and lock stay.
+    Metadata {
+        headers: Vec<(String, String)>,
+        user: Vec<(String, String)>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateOutcome {
+    pub stamp: Stamp,
+    pub version: VersionId,
+    pub etag: ETag,
+    pub modified_ms: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -127,12 +177,14 @@ pub struct CopyRequest {
     pub epoch: Epoch,
     pub source_bucket: BucketId,
     pub source_key: ObjectKey,
+    /// `None` copies the current version.
+    pub source_version: Option<VersionId>,
     /// The source as the gateway saw it when it checked the copy-source conditions; if the current one has another stamp
     /// by now the copy fails with `PreconditionFailed`. `None` copies whatever is current.
     pub source_stamp: Option<Stamp>,
     pub bucket: BucketId,
     pub key: ObjectKey,
-    /// `None` keeps the source's (`x-amz-metadata-directive: COPY`).
+    /// `None` keeps the source's headers, user metadata and tags, and no lock (`x-amz-metadata-directive: COPY`).
     pub attributes: Option<Attributes>,
     pub precondition: Precondition,
 }
@@ -173,6 +225,65 @@ pub struct ListedObject {
     pub size: u64,
     pub etag: ETag,
     pub modified_ms: u64,
+    /// `x-amz-storage-class`, if it was put with one.
+    pub class: Option<String>,
+}
+
+/// Where a listing of versions goes on. All are exclusive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AfterVersion {
+    Beginning,
+    /// Keys greater than this one.
+    Key(String),
+    /// Versions of this key that are older than this one, and greater keys. If the key has no such version: greater keys.
+    Version(String, VersionId),
+    /// Keys greater than every key that begins with this.
+    Prefix(String),
+}
+
+#[derive(Debug, Clone)]
+pub struct ListVersionsRequest {
+    pub bucket: BucketId,
+    pub prefix: String,
+    /// Never empty.
+    pub delimiter: Option<String>,
+    pub after: AfterVersion,
+    /// Most entries (versions, delete markers and common prefixes together) to give.
+    pub limit: usize,
+}
+
+/// An entry of the index: what lifecycle decides by, without reading the object's record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedVersion {
+    pub key: String,
+    pub version: VersionId,
+    pub stamp: Stamp,
+    pub is_latest: bool,
+    pub is_marker: bool,
+    /// 0 of a delete marker.
+    pub size: u64,
+    /// `None` of a delete marker.
+    pub etag: Option<ETag>,
+    pub modified_ms: u64,
+    /// When the version that replaced it came; `None` of the latest.
+    pub noncurrent_ms: Option<u64>,
+    pub class: Option<String>,
+    pub tags: Vec<(String, String)>,
+    pub lock: Lock,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VersionEntry {
+    Version(Box<ListedVersion>),
+    /// A common prefix, counted as one entry.
+    Prefix(String),
+}
+
+/// One page: by the bytes of the keys, and of one key the newest version first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionsPage {
+    pub entries: Vec<VersionEntry>,
+    pub more: bool,
 }
 
 /// One page, in the order of the keys' bytes.

@@ -51,14 +51,21 @@ async fn buckets(target: &Target) -> BTreeMap<String, BucketId> {
     let stored = target.disks()[0].index.store().and_then(|store| store.buckets()).expect("the index was built");
     for (id, _, record) in stored {
         ids.insert(record.name.as_str().to_owned(), id);
-        let view = BucketView { id, name: record.name, version: 1, state: BucketState::Active };
+        let view = BucketView {
+            id,
+            name: record.name,
+            version: 1,
+            state: BucketState::Active,
+            versioning: record.versioning,
+            lock: record.lock,
+        };
         target.apply_bucket(view).await.expect("a bucket that the disk knows");
     }
     ids
 }
 
 async fn read(target: &Target, bucket: BucketId, key: &str) -> (u64, String) {
-    let reader = target.get(bucket, &ObjectKey::parse(key).expect("a key")).await.expect("the object is there");
+    let reader = target.get(bucket, &ObjectKey::parse(key).expect("a key"), None).await.expect("the object is there");
     let size = reader.info().size;
     let pieces: Vec<Bytes> = reader.stream(0..size).try_collect().await.expect("every block is sound");
     let mut digester = Digester::new(&[]);
@@ -89,7 +96,8 @@ async fn a_disk_of_format_1_opens_and_goes_on() {
     let key = ObjectKey::parse("copy").expect("a key");
     let version = Some(VersionId::Id(Stamp(1), 2));
     let (epoch, bucket) = (target.epoch(), ids["golden-two"]);
-    let request = DeleteRequest { epoch, bucket, key, version, precondition: Precondition::default() };
+    let request =
+        DeleteRequest { epoch, bucket, key, version, precondition: Precondition::default(), bypass_governance: false };
     assert_eq!(target.delete(request).await.expect("nothing to do").stamp, None);
     assert_eq!(read(&target, bucket, "copy").await.0, 2000);
 

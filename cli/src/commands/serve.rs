@@ -6,7 +6,7 @@ use crate::credentials::{self, Credentials};
 use crate::error::{Error, Result};
 use crate::output;
 use crate::terms::Terms;
-use cluster::{AccessKey, BucketState, Command, ControlPlane, EmbeddedControlPlane, Owner};
+use cluster::{AccessKey, Command, ControlPlane, EmbeddedControlPlane, Owner};
 use common::doors::{SystemClock, SystemRandom};
 use common::{Clock, OwnerId, Random};
 use rustix::process::{Resource, getrlimit, setrlimit};
@@ -149,16 +149,7 @@ async fn open_target(
     let terms = Arc::new(Terms::new(Arc::clone(control), Handle::current()));
     let target = blocking(move || Target::open(&config, clock, random, terms)).await??;
     for bucket in control.read().await?.buckets.values() {
-        let view = storage::BucketView {
-            id: bucket.id,
-            name: bucket.name.clone(),
-            version: bucket.version,
-            state: match bucket.state {
-                BucketState::Active => storage::BucketState::Active,
-                BucketState::Deleting => storage::BucketState::Deleting,
-            },
-        };
-        target.apply_bucket(view).await?;
+        target.apply_bucket(gateway::bucket_view(bucket)).await?;
     }
     Ok(target)
 }

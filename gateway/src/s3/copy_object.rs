@@ -58,6 +58,7 @@ pub async fn copy_object(
         epoch: service.router.epoch(),
         source_bucket: source.bucket.id,
         source_key: source.key.clone(),
+        source_version: source.version,
         // What was decided above was decided about this state of the source.
         source_stamp: (source.is_conditional(&headers) || attributes.is_some()).then_some(info.stamp),
         bucket: bucket.id,
@@ -106,7 +107,8 @@ impl Source {
     /// The source as it is now, if the conditions on it hold.
     pub async fn info(&self, service: &Service, headers: &HeaderMap) -> Result<ObjectInfo> {
         let Target::Here(target) = service.router.owner_of(self.bucket.id, &self.key);
-        let info = target.head(self.bucket.id, &self.key).await.map_err(|error| missing(error, self.version))?;
+        let info =
+            target.head(self.bucket.id, &self.key, self.version).await.map_err(|error| missing(error, self.version))?;
         self.check(&info, headers)?;
         Ok(info)
     }
@@ -170,7 +172,7 @@ mod tests {
             size: 1,
             etag: ETag::of_md5([0; 16]),
             modified_ms: 0,
-            attributes: Attributes { headers: vec![("content-type".into(), "a/b".into())], user: Vec::new() },
+            attributes: Attributes { headers: vec![("content-type".into(), "a/b".into())], ..Attributes::default() },
             checksums: Vec::new(),
             composite: None,
             part_sizes: Vec::new(),

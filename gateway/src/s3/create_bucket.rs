@@ -4,6 +4,7 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html>
 
 use crate::Parts;
+use crate::documents;
 use crate::error::{Error, Result};
 use crate::s3::{Service, attributes};
 use cluster::{Applied, Bucket, Command};
@@ -69,6 +70,8 @@ pub fn view(bucket: &Bucket) -> BucketView {
             cluster::BucketState::Active => BucketState::Active,
             cluster::BucketState::Deleting => BucketState::Deleting,
         },
+        versioning: documents::versioning(bucket),
+        lock: documents::can_lock(bucket),
     }
 }
 

@@ -28,8 +28,14 @@ pub async fn delete_object(
         ..conditions::precondition(&request.headers)
     };
     let version = wanted_version(input.version_id.as_deref())?;
-    let delete =
-        DeleteRequest { epoch: service.router.epoch(), bucket: bucket.id, key: key.clone(), version, precondition };
+    let delete = DeleteRequest {
+        epoch: service.router.epoch(),
+        bucket: bucket.id,
+        key: key.clone(),
+        version,
+        precondition,
+        bypass_governance: false,
+    };
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
     target.delete(delete).await?;
     let version_id = version.map(|version| version.to_string());

@@ -88,6 +88,7 @@ async fn delete(service: &Service, bucket: &Bucket, identifier: &ObjectIdentifie
             modified_s: identifier.last_modified_time.as_ref().map(dates::seconds),
             size: identifier.size.map(wanted_size).transpose()?,
         },
+        bypass_governance: false,
     };
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
     target.delete(request).await?;

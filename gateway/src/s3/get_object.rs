@@ -28,7 +28,7 @@ pub async fn get_object(service: &Service, request: S3Request<GetObjectInput>) -
     let version = wanted_version(input.version_id.as_deref())?;
 
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-    let reader = target.get(bucket.id, &key).await.map_err(|error| missing(error, version))?;
+    let reader = target.get(bucket.id, &key, version).await.map_err(|error| missing(error, version))?;
     let info = reader.info().clone();
     check_version(version, &info)?;
     Conditions::parse(&request.headers, "").check_read(&info)?;

@@ -32,6 +32,6 @@ pub async fn expect_object(service: &Service, bucket: &Bucket, key: &str, versio
     let key = ObjectKey::parse(key)?;
     let version = wanted_version(version)?;
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-    let info = target.head(bucket.id, &key).await.map_err(|error| missing(error, version))?;
+    let info = target.head(bucket.id, &key, version).await.map_err(|error| missing(error, version))?;
     check_version(version, &info)
 }

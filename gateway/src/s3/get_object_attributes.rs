@@ -27,7 +27,7 @@ pub async fn get_object_attributes(
     })?;
 
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-    let info = target.head(bucket.id, &key).await.map_err(|error| missing(error, version))?;
+    let info = target.head(bucket.id, &key, version).await.map_err(|error| missing(error, version))?;
     check_version(version, &info)?;
 
     let mut output = GetObjectAttributesOutput {

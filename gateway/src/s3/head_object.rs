@@ -22,7 +22,7 @@ pub async fn head_object(
     let version = wanted_version(input.version_id.as_deref())?;
 
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-    let info = target.head(bucket.id, &key).await.map_err(|error| missing(error, version))?;
+    let info = target.head(bucket.id, &key, version).await.map_err(|error| missing(error, version))?;
     check_version(version, &info)?;
     Conditions::parse(&request.headers, "").check_read(&info)?;
     let view = view(&request.headers, input.part_number, &info)?;

@@ -27,7 +27,10 @@ pub async fn upload_part_copy(
     let input = request.input;
 
     let Target::Here(from) = service.router.owner_of(source.bucket.id, &source.key);
-    let reader = from.get(source.bucket.id, &source.key).await.map_err(|error| missing(error, source.version))?;
+    let reader = from
+        .get(source.bucket.id, &source.key, source.version)
+        .await
+        .map_err(|error| missing(error, source.version))?;
     source.check(reader.info(), &request.headers)?;
     let range = source_range(input.copy_source_range.as_deref(), reader.info().size)?;
 

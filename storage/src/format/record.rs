@@ -1,8 +1,8 @@
 //! A record: one mutation, the whole truth of its key and version (engine rule A11), and nothing local to one disk.
 //!
 //! Encoded as a version byte, the postcard form of `Record`, and the CRC32C of both in four little-endian bytes. Variants
-//! and fields are only ever added at the end, under a new version byte: version 2 is version 1 and behind it `Additions`. A
-//! record that has none is still written as version 1.
+//! and fields are only ever added at the end, under a new version byte: version 2 is version 1 and behind it `Additions`,
+//! version 3 is version 2 and behind it `More`. A record is written in the lowest version that holds it.
 
 use super::Malformed;
 use super::name::FileId;
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 const VERSION: u8 = 1;
 const VERSION_WITH_ADDITIONS: u8 = 2;
+const VERSION_WITH_MORE: u8 = 3;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -64,6 +65,38 @@ pub struct ObjectRecord {
     /// Of a completed upload with a checksum algorithm. In the encoded record it is an addition.
     #[serde(skip)]
     pub parts: Option<PartChecksums>,
+    #[serde(skip)]
+    pub more: More,
+}
+
+/// What version 3 has behind the fields of version 2.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct More {
+    pub tags: Vec<(String, String)>,
+    pub lock: Lock,
+    /// The stamp of the put that made this version, where a change of its metadata came later and the version's id does not
+    /// say it.
+    pub since: Option<Stamp>,
+}
+
+/// What keeps a version from being ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    pub retention: Option<Retention>,
+    pub legal_hold: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retention {
+    pub mode: Mode,
+    /// Milliseconds since 1970.
+    pub until_ms: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Mode {
+    Governance,
+    Compliance,
 }
 
 /// The checksums of an object's parts, under the algorithm of its upload.
@@ -107,6 +140,9 @@ pub struct UploadRecord {
     /// checksums. In the encoded record it is an addition.
     #[serde(skip)]
     pub full_object: bool,
+    /// Of the object that it becomes.
+    #[serde(skip)]
+    pub more: More,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,12 +200,18 @@ struct Additions {
 
 impl Record {
     pub fn encode(&self) -> Vec<u8> {
-        let additions = self.additions();
-        let plain = additions == Additions::default();
-        let bytes = vec![if plain { VERSION } else { VERSION_WITH_ADDITIONS }];
-        let mut bytes = postcard::to_extend(self, bytes).expect("a record of plain data always encodes");
-        if !plain {
+        let (additions, more) = (self.additions(), self.more());
+        let version = match (additions == Additions::default(), more) {
+            (_, Some(_)) => VERSION_WITH_MORE,
+            (false, None) => VERSION_WITH_ADDITIONS,
+            (true, None) => VERSION,
+        };
+        let mut bytes = postcard::to_extend(self, vec![version]).expect("a record of plain data always encodes");
+        if version >= VERSION_WITH_ADDITIONS {
             bytes = postcard::to_extend(&additions, bytes).expect("plain data always encodes");
+        }
+        if let Some(more) = more {
+            bytes = postcard::to_extend(more, bytes).expect("plain data always encodes");
         }
         bytes.extend_from_slice(&crc32c(&bytes).to_le_bytes());
         assert!(bytes.len() <= RECORD_BYTES_MAX, "a record of {} bytes", bytes.len());
@@ -183,16 +225,24 @@ impl Record {
         }
         let (version, rest) = body.split_first().ok_or(Malformed::Short)?;
         let (mut record, rest): (Self, &[u8]) = match *version {
-            VERSION | VERSION_WITH_ADDITIONS => postcard::take_from_bytes(rest).map_err(|_| Malformed::Undecodable)?,
+            VERSION..=VERSION_WITH_MORE => postcard::take_from_bytes(rest).map_err(|_| Malformed::Undecodable)?,
             _ => return Err(Malformed::Version),
         };
-        let rest = if *version == VERSION_WITH_ADDITIONS {
-            let (additions, rest) = postcard::take_from_bytes(rest).map_err(|_| Malformed::Undecodable)?;
+        let mut rest = rest;
+        if *version >= VERSION_WITH_ADDITIONS {
+            let (additions, behind) = postcard::take_from_bytes(rest).map_err(|_| Malformed::Undecodable)?;
             record.add(additions);
-            rest
-        } else {
-            rest
-        };
+            rest = behind;
+        }
+        if *version >= VERSION_WITH_MORE {
+            let (more, behind) = postcard::take_from_bytes(rest).map_err(|_| Malformed::Undecodable)?;
+            match &mut record.operation {
+                Operation::Put(object) => object.more = more,
+                Operation::CreateUpload(upload) => upload.more = more,
+                _ => return Err(Malformed::Undecodable),
+            }
+            rest = behind;
+        }
         if rest.is_empty() { Ok(record) } else { Err(Malformed::Undecodable) }
     }
 
@@ -202,6 +252,16 @@ impl Record {
             Operation::CreateUpload(upload) => Additions { parts: None, full_object: upload.full_object },
             _ => Additions::default(),
         }
+    }
+
+    /// What only version 3 holds, if there is any.
+    fn more(&self) -> Option<&More> {
+        let more = match &self.operation {
+            Operation::Put(object) => &object.more,
+            Operation::CreateUpload(upload) => &upload.more,
+            _ => return None,
+        };
+        (*more != More::default()).then_some(more)
     }
 
     fn add(&mut self, additions: Additions) {
@@ -251,6 +311,7 @@ pub mod tests {
                 synced: true,
                 payload,
                 parts: None,
+                more: More::default(),
             })),
         }
     }
@@ -265,6 +326,11 @@ pub mod tests {
         object.parts = Some(PartChecksums { algorithm, values, composite: Some(vec![2; 4]) });
         let bytes = with_parts.encode();
         assert_eq!(bytes[0], 2);
+        assert_eq!(Record::decode(&bytes), Ok(with_parts.clone()));
+        let Operation::Put(object) = &mut with_parts.operation else { panic!("a put") };
+        object.more.lock.retention = Some(Retention { mode: Mode::Compliance, until_ms: 9 });
+        let bytes = with_parts.encode();
+        assert_eq!(bytes[0], 3);
         assert_eq!(Record::decode(&bytes), Ok(with_parts));
 
         let upload = UploadRecord {
@@ -274,6 +340,7 @@ pub mod tests {
             headers: Vec::new(),
             user: Vec::new(),
             full_object: true,
+            more: More { tags: vec![("t".into(), "v".into())], ..More::default() },
         };
         let operation = Operation::CreateUpload(upload);
         let record = Record { stamp: Stamp(1), bucket: BucketId(1), key: "k".to_owned(), operation };

@@ -147,6 +147,7 @@ fn page_of_objects(index: &Index, request: &ListRequest) -> Result<(ListPage, us
                 size: listed.size,
                 etag: listed.etag,
                 modified_ms: listed.modified_ms,
+                class: None,
             })),
         }
     }

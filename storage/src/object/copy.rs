@@ -6,10 +6,10 @@ use super::{check_attributes, payload_of, staging_failed, sync_staged};
 use crate::commit::decide::{Mutation, Request};
 use crate::disk::read::{ChunkList, open_data};
 use crate::disk::stage::StagedFile;
-use crate::format::record::{Chunk, ObjectRecord, PartChecksums, Payload};
+use crate::format::record::{Chunk, More, ObjectRecord, PartChecksums, Payload};
 use crate::store::DiskStore;
 use crate::target::{Target, blocking};
-use crate::types::{CopyRequest, ObjectInfo, PutOutcome};
+use crate::types::{Attributes, CopyRequest, Lock, ObjectInfo, PutOutcome};
 use crate::{Error, Result};
 use bytes::Bytes;
 use common::checksum::crc32c;
@@ -26,9 +26,9 @@ impl Target {
         let from = Arc::clone(self.home(request.source_bucket, &source));
         let store = Arc::clone(self.home(request.bucket, &request.key));
         let (to, source_bucket) = (Arc::clone(&store), request.source_bucket);
-        let source_stamp = request.source_stamp;
+        let (source_stamp, source_version) = (request.source_stamp, request.source_version);
         let prepared = blocking(move || {
-            let reader = ObjectReader::open(from, source_bucket, source)?;
+            let reader = ObjectReader::open(from, source_bucket, source, source_version)?;
             if source_stamp.is_some_and(|stamp| stamp != reader.info().stamp) {
                 return Err(Error::PreconditionFailed("x-amz-copy-source-if-match"));
             }
@@ -36,7 +36,7 @@ impl Target {
         });
         let Prepared { info, payload, inline, staged } = prepared.await?;
         let parts = part_checksums_of(&info);
-        let attributes = request.attributes.unwrap_or(info.attributes);
+        let attributes = request.attributes.unwrap_or(Attributes { lock: Lock::default(), ..info.attributes });
         let modified_ms = store.clock.now_ms();
         // A copy is put whole, but it keeps the ETag of its source, as the bytes were hashed then and not now.
         let object = ObjectRecord {
@@ -51,6 +51,7 @@ impl Target {
             synced: true,
             payload,
             parts,
+            more: More { tags: attributes.tags, lock: attributes.lock, since: None },
         };
         let mutation = Mutation::Put { object: Box::new(object), precondition: request.precondition };
         let key = request.key.into();

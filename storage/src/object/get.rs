@@ -17,13 +17,15 @@ use crate::types::ObjectInfo;
 use crate::{Error, Result};
 use ::bytes::Bytes;
 use bytes::{FileBytes, Of};
-use common::{BucketId, ObjectKey, Stamp};
+use common::{BucketId, ObjectKey, Stamp, VersionId};
 use futures::stream::{self, BoxStream, StreamExt};
 use std::ops::Range;
 use std::sync::Arc;
 
 impl Target {
-    pub async fn head(&self, bucket: BucketId, key: &ObjectKey) -> Result<ObjectInfo> {
+    /// `None` is the current version.
+    pub async fn head(&self, bucket: BucketId, key: &ObjectKey, version: Option<VersionId>) -> Result<ObjectInfo> {
+        only_null(version)?;
         let store = self.home(bucket, key);
         if let Some(found) = find_at_once(store, bucket, key) {
             let Found { record, .. } = found?;
@@ -34,11 +36,12 @@ impl Target {
                 return Ok(info_of(record.stamp, object, Vec::new()));
             }
         }
-        Ok(self.get(bucket, key).await?.info)
+        Ok(self.get(bucket, key, version).await?.info)
     }
 
-    /// Opens the current object for reading. The bytes stay readable until the reader is dropped.
-    pub async fn get(&self, bucket: BucketId, key: &ObjectKey) -> Result<ObjectReader> {
+    /// Opens a version for reading, `None` for the current one. The bytes stay readable until the reader is dropped.
+    pub async fn get(&self, bucket: BucketId, key: &ObjectKey, version: Option<VersionId>) -> Result<ObjectReader> {
+        only_null(version)?;
         let store = self.home(bucket, key);
         let mut found = find_at_once(store, bucket, key).transpose()?;
         if let Some(inline) = found.take_if(|found| matches!(found.row.kind, RowKind::Inline(_))) {
@@ -47,6 +50,10 @@ impl Target {
         let (store, key) = (Arc::clone(store), key.clone());
         blocking(move || ObjectReader::open_found(store, bucket, key, found)).await
     }
+}
+
+fn only_null(version: Option<VersionId>) -> Result<()> {
+    if matches!(version, Some(VersionId::Id(..))) { Err(Error::NoSuchVersion) } else { Ok(()) }
 }
 
 /// An object's record, found and verified.
@@ -124,7 +131,13 @@ enum Attempt {
 }
 
 impl ObjectReader {
-    pub(super) fn open(store: Arc<DiskStore>, bucket: BucketId, key: ObjectKey) -> Result<Self> {
+    pub(super) fn open(
+        store: Arc<DiskStore>,
+        bucket: BucketId,
+        key: ObjectKey,
+        version: Option<VersionId>,
+    ) -> Result<Self> {
+        only_null(version)?;
         Self::open_found(store, bucket, key, None)
     }
 

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::index::list::{list_objects, list_uploads};
 use crate::target::{Target, blocking};
-use crate::types::{ListPage, ListRequest, ListUploadsRequest, UploadsPage};
+use crate::types::{ListPage, ListRequest, ListUploadsRequest, ListVersionsRequest, UploadsPage, VersionsPage};
 use std::sync::Arc;
 
 impl Target {
@@ -15,5 +15,10 @@ impl Target {
     pub async fn list_uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
         let store = Arc::clone(&self.disks()[0]);
         blocking(move || list_uploads(&store.index, &request)).await
+    }
+
+    /// One page of ListObjectVersions.
+    pub async fn list_versions(&self, _request: ListVersionsRequest) -> Result<VersionsPage> {
+        Err(crate::Error::Refused("listings of versions come with the next commit".into()))
     }
 }

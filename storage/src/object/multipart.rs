@@ -6,7 +6,7 @@ use crate::commit::decide::{Mutation, Request};
 use crate::disk::read::ChunkList;
 use crate::disk::stage::StagedFile;
 use crate::format::name::FileId;
-use crate::format::record::{ObjectRecord, Operation, PartChecksums, PartRecord, Payload, Record, UploadRecord};
+use crate::format::record::{More, ObjectRecord, Operation, PartChecksums, PartRecord, Payload, Record, UploadRecord};
 use crate::index::list::Scan;
 use crate::index::rows::{Row, RowKey, RowKind, Table};
 use crate::limits::{LOOKUPS_MAX, OBJECT_BYTES_MAX, PART_CHECKSUMS_BYTES_MAX};
@@ -33,8 +33,9 @@ impl Target {
         let upload = UploadId(Stamp(created_ms), store.random.u64());
         let info = UploadInfo { upload, key: key.as_str().to_owned(), created_ms, algorithm };
         let full_object = kind == ChecksumKind::FullObject && kind != ChecksumKind::usual(algorithm);
-        let Attributes { headers, user } = attributes;
-        let record = UploadRecord { upload, created_ms, algorithm, headers, user, full_object };
+        let Attributes { headers, user, tags, lock } = attributes;
+        let more = More { tags, lock, since: None };
+        let record = UploadRecord { upload, created_ms, algorithm, headers, user, full_object, more };
         let mutation = Mutation::CreateUpload(record);
         let request = Request { epoch, bucket, key: key.into(), mutation, is_housekeeping: false };
         store.mutate(request, None, Vec::new()).await?;
@@ -281,6 +282,7 @@ fn prepare(store: &DiskStore, request: &CompleteUploadRequest) -> Result<Complet
         synced: true,
         payload,
         parts,
+        more: created.more,
     };
     Ok(Completion { newest_part, object, staged: table.into_iter().collect(), frees })
 }

@@ -8,7 +8,7 @@ use super::{check_attributes, fits_record, payload_of, staging_failed, sync_stag
 use crate::commit::decide::{Mutation, Request};
 use crate::disk::buffers::Buffer;
 use crate::disk::stage::StagedFile;
-use crate::format::record::{Chunk, ObjectRecord, PartRecord, Payload};
+use crate::format::record::{Chunk, More, ObjectRecord, PartRecord, Payload};
 use crate::limits::{BLOCK_BYTES, PUT_BYTES_MAX, RESERVED_AHEAD_BYTES, WRITEBACK_BYTES};
 use crate::store::DiskStore;
 use crate::target::{Target, blocking};
@@ -360,6 +360,7 @@ impl Staged {
                     synced: true,
                     payload,
                     parts: None,
+                    more: More { tags: attributes.tags, lock: attributes.lock, since: None },
                 };
                 Mutation::Put { object: Box::new(object), precondition }
             }

@@ -51,7 +51,16 @@ pub async fn open(disk: &TwinDisk, doors: &Doors, options: DiskOptions, buckets:
     let target = opened.expect("opening never panics")?;
     for &id in buckets {
         let name = BucketName::parse(&format!("bucket-{}", id.0)).expect("a good name");
-        target.apply_bucket(BucketView { id, name, version: 1, state: BucketState::Active }).await?;
+        target
+            .apply_bucket(BucketView {
+                id,
+                name,
+                version: 1,
+                state: BucketState::Active,
+                versioning: storage::Versioning::Off,
+                lock: false,
+            })
+            .await?;
     }
     Ok(target)
 }
@@ -72,6 +81,7 @@ pub fn attributes(seed: u64) -> Attributes {
     Attributes {
         headers: vec![("content-type".into(), "application/x-test".into())],
         user: vec![("seed".into(), seed.to_string())],
+        ..Attributes::default()
     }
 }
 
@@ -107,7 +117,8 @@ pub async fn put(
 
 pub async fn delete(target: &Target, bucket: BucketId, name: &str) -> Result<()> {
     let precondition = Precondition::default();
-    let request = DeleteRequest { epoch: target.epoch(), bucket, key: key(name), version: None, precondition };
+    let (epoch, bypass_governance) = (target.epoch(), false);
+    let request = DeleteRequest { epoch, bucket, key: key(name), version: None, precondition, bypass_governance };
     target.delete(request).await.map(|_| ())
 }
 
@@ -116,6 +127,7 @@ pub async fn copy(target: &Target, from: (BucketId, &str), to: (BucketId, &str))
         epoch: target.epoch(),
         source_bucket: from.0,
         source_key: key(from.1),
+        source_version: None,
         source_stamp: None,
         bucket: to.0,
         key: key(to.1),
@@ -182,7 +194,7 @@ pub async fn complete(
 
 /// The object's bytes and the seed that its metadata names; `None` if there is none.
 pub async fn read(target: &Target, bucket: BucketId, name: &str) -> Result<Option<(Vec<u8>, u64)>> {
-    let reader = match target.get(bucket, &key(name)).await {
+    let reader = match target.get(bucket, &key(name), None).await {
         Ok(reader) => reader,
         Err(Error::NoSuchKey) => return Ok(None),
         Err(error) => return Err(error),
