@@ -6,18 +6,21 @@
 
 pub mod changes;
 pub mod decide;
+pub mod lock;
 
 use crate::backlog::Place;
 use crate::disk::stage::StagedFile;
 use crate::disk::{Disk, SyncPoint, is_out_of_space};
-use crate::files::{Done, Files};
+use crate::files::{Done, Files, ViewChange};
 use crate::format::batch::{Framed, SEAL_BYTES_MAX};
 use crate::format::name::FileId;
 use crate::format::record::{BucketRecord, Operation, Record, Versioning};
 use crate::health::Health;
 use crate::index::Index;
 use crate::index::keeper::{CommittedBatch, Message as KeeperMessage};
-use crate::index::rows::{Listed, Location, Row, RowKey, RowKind};
+use crate::index::list::Scan;
+use crate::index::overlay::Change;
+use crate::index::rows::{Listed, Location, Row, RowKey, RowKind, Table};
 use crate::index::store::Checkpoint;
 use crate::limits::{BATCH_BYTES_MAX, BATCH_MUTATIONS_MAX, OVERLAY_BYTES_MAX};
 use crate::log::spares::Claim;
@@ -26,16 +29,25 @@ use crate::target::TermSource;
 use crate::types::{BucketState, BucketView};
 use crate::{Error, Result};
 use bytes::Bytes;
-use changes::changes_of;
-use common::{BucketId, Clock, Epoch, Stamp, Term};
-use decide::{Facts, Mutation, Request, decide};
-use std::collections::{HashMap, VecDeque};
+use changes::{Rows, changes_of, effect};
+use common::{BucketId, Clock, Epoch, Stamp, Term, VersionId};
+use decide::{Decision, Facts, Mutation, Request, decide};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use tokio::sync::{mpsc, oneshot};
 
-/// Takes the stamp of the first record, or `None` if there was nothing to do.
-type Reply = oneshot::Sender<Result<Option<Stamp>>>;
+/// What a mutation became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decided {
+    /// Of the first record; `None` if there was nothing to do.
+    pub stamp: Option<Stamp>,
+    /// That was made, changed or ended.
+    pub version: VersionId,
+    pub is_marker: bool,
+}
+
+type Reply = oneshot::Sender<Result<Decided>>;
 
 /// A request with everything that belongs to it.
 pub struct Ticket {
@@ -50,7 +62,6 @@ pub struct Ticket {
 }
 
 pub enum Message {
-    /// Answers with the stamp of the first record, or `None` if there was nothing to do.
     Mutate(Box<Ticket>),
     /// Answers when every earlier mutation is durable and every later one is decided by this view (A13).
     ApplyBucket(BucketView, oneshot::Sender<Result<()>>),
@@ -94,7 +105,7 @@ struct Batch {
     framed: Vec<Framed>,
     accepted: Vec<Accepted>,
     /// Who waits, with the stamp to answer and the files that are theirs.
-    waiting: Vec<(Reply, Option<Stamp>, Vec<StagedFile>)>,
+    waiting: Vec<(Reply, Decided, Vec<StagedFile>)>,
     /// Who was refused because of what this batch does, perhaps: the refusal becomes true when the batch does.
     refused: Vec<(Reply, Error)>,
     cost_bytes: u64,
@@ -102,8 +113,85 @@ struct Batch {
     has_staged: bool,
     is_privileged: bool,
     /// Rows as they were before the batch, and as it leaves them (addresses are not known yet).
+    rows: Known,
+    before: Known,
+}
+
+/// Rows that were looked at, or that the batch made.
+#[derive(Default)]
+struct Known {
     rows: HashMap<RowKey, Option<Row>>,
-    before: HashMap<RowKey, Option<Row>>,
+    /// Those of older versions, which are asked for in their order.
+    versions: BTreeMap<RowKey, Option<Row>>,
+}
+
+impl Known {
+    fn get(&self, key: &RowKey) -> Option<&Option<Row>> {
+        if key.table() == Table::Versions { self.versions.get(key) } else { self.rows.get(key) }
+    }
+
+    fn insert(&mut self, key: RowKey, row: Option<Row>) -> Option<Option<Row>> {
+        if key.table() == Table::Versions { self.versions.insert(key, row) } else { self.rows.insert(key, row) }
+    }
+
+    /// The newest one known that is not the null version.
+    fn newest_with_id(&self, object: &RowKey) -> Option<&Row> {
+        let mut rows = self.versions.range(object.versions_with_ids()).filter_map(|(_, row)| row.as_ref());
+        rows.find(|row| row.is_live())
+    }
+}
+
+/// As `publish` goes through the batch: what was looked at while it was made is all that it needs.
+impl Rows for Known {
+    fn row(&mut self, key: &RowKey) -> Result<Option<Row>> {
+        Ok(self.get(key).cloned().flatten())
+    }
+
+    fn newest_version(&mut self, object: &RowKey) -> Result<Option<Row>> {
+        let null = self.row(&object.version_of(VersionId::Null))?.filter(Row::is_live);
+        Ok([null, self.newest_with_id(object).cloned()].into_iter().flatten().max_by_key(Row::since))
+    }
+}
+
+/// As the batch is made: this batch, then the overlay, then the store.
+struct Looking<'a> {
+    index: &'a Index,
+    rows: &'a mut Known,
+    before: &'a mut Known,
+}
+
+impl Looking<'_> {
+    fn keep(&mut self, key: &RowKey, row: Option<Row>) {
+        self.before.insert(key.clone(), row.clone());
+        self.rows.insert(key.clone(), row);
+    }
+}
+
+impl Rows for Looking<'_> {
+    fn row(&mut self, key: &RowKey) -> Result<Option<Row>> {
+        if let Some(row) = self.rows.get(key) {
+            return Ok(row.clone());
+        }
+        let row = self.index.lookup(key)?;
+        self.keep(key, row.clone());
+        Ok(row)
+    }
+
+    fn newest_version(&mut self, object: &RowKey) -> Result<Option<Row>> {
+        self.row(&object.version_of(VersionId::Null))?;
+        let range = object.versions_with_ids();
+        let mut scan = Scan::new(self.index, Table::Versions, range.start, range.end);
+        // Those that this batch ended are passed over.
+        while let Some((key, row)) = scan.next_row()? {
+            if self.rows.get(&key).is_none() {
+                self.keep(&key, Some(row));
+            }
+            if self.rows.get(&key).is_some_and(|row| row.as_ref().is_some_and(Row::is_live)) {
+                break;
+            }
+        }
+        self.rows.newest_version(object)
+    }
 }
 
 impl Committer {
@@ -193,13 +281,30 @@ impl Committer {
         }
     }
 
-    fn try_accept(&mut self, batch: &mut Batch, request: Request, payload: Option<Bytes>) -> Result<Option<Stamp>> {
+    fn try_accept(&mut self, batch: &mut Batch, request: Request, payload: Option<Bytes>) -> Result<Decided> {
         let first = self.next_stamp()?;
         let object_key = RowKey::object(request.bucket, &request.key);
+        let view = self.views.get(&request.bucket);
+        let bucket_is_active = view.is_some_and(|view| view.state == BucketState::Active);
+        let versioning = view.map_or(Versioning::Off, |view| view.versioning);
+        let can_lock = view.is_some_and(|view| view.lock);
+        let current = self.row(batch, &object_key)?.filter(Row::is_live);
+        let decisive = match (request.decisive_version(versioning), &current) {
+            (None, _) | (_, None) => None,
+            (Some(version), Some(current)) if current.version() == version => Some(current.clone()),
+            (Some(version), Some(_)) => {
+                let row = self.row(batch, &object_key.version_of(version))?;
+                row.filter(|row| row.is_live() && row.version() == version)
+            }
+        };
         let facts = Facts {
             epoch: self.epoch,
-            bucket_is_active: self.views.get(&request.bucket).is_some_and(|view| view.state == BucketState::Active),
-            object: self.row(batch, &object_key)?.filter(Row::is_live),
+            bucket_is_active,
+            versioning,
+            can_lock,
+            now_ms: self.clock.now_ms(),
+            current,
+            decisive,
             upload: match upload_of(&request.mutation) {
                 Some(upload) => {
                     self.row(batch, &RowKey::upload(request.bucket, &request.key, upload))?.filter(Row::is_live)
@@ -211,9 +316,11 @@ impl Committer {
             // What can fail fails here: once a record is in the batch, nothing of its request may.
             self.row(batch, &RowKey::part(part.upload, part.part))?;
         }
-        let records = decide(&facts, &request, first)?;
+        let Decision { records, version, is_marker } = decide(&facts, &request, first)?;
+        let stamp = records.first().map(|record| record.stamp);
+        let decided = Decided { stamp, version, is_marker };
         if records.is_empty() {
-            return Ok(None);
+            return Ok(decided);
         }
         let bucket_name = match self.buckets.get(&request.bucket) {
             Some((_, record)) => record.name.as_str().to_owned(),
@@ -239,18 +346,12 @@ impl Committer {
             };
             batch.accepted.push(Accepted { record, frees });
         }
-        Ok(Some(first))
+        Ok(decided)
     }
 
     /// A row as this place in the order sees it: this batch, then the overlay, then the store.
     fn row(&self, batch: &mut Batch, key: &RowKey) -> Result<Option<Row>> {
-        if let Some(row) = batch.rows.get(key) {
-            return Ok(row.clone());
-        }
-        let row = self.index.lookup(key)?;
-        batch.before.insert(key.clone(), row.clone());
-        batch.rows.insert(key.clone(), row.clone());
-        Ok(row)
+        Looking { index: &self.index, rows: &mut batch.rows, before: &mut batch.before }.row(key)
     }
 
     /// Lets later requests of the batch see a record, under an address that only the append will know.
@@ -261,7 +362,14 @@ impl Committer {
             self.row(batch, &RowKey::part(part.upload, part.part))?;
         }
         for change in changes_of(record, nowhere, upload) {
-            batch.rows.insert(change.key, Some(change.row));
+            if change.key.table() != Table::Objects {
+                batch.rows.insert(change.key, Some(change.row));
+                continue;
+            }
+            let mut looking = Looking { index: &self.index, rows: &mut batch.rows, before: &mut batch.before };
+            for Change { key, row } in effect(&change, &mut looking)?.shown {
+                batch.rows.insert(key, Some(row));
+            }
         }
         Ok(())
     }
@@ -375,8 +483,10 @@ impl Committer {
         appended
     }
 
-    fn publish(&mut self, written: &Written, accepted: Vec<Accepted>, rows: &mut HashMap<RowKey, Option<Row>>) {
+    fn publish(&mut self, written: &Written, accepted: Vec<Accepted>, rows: &mut Known) {
         let mut changes = Vec::with_capacity(accepted.len());
+        // What readers see; the same as `changes` where no key has versions.
+        let mut shown = Vec::with_capacity(accepted.len());
         let mut done = Vec::with_capacity(accepted.len());
         let mut buckets = Vec::new();
         let mut greatest = Stamp::ZERO;
@@ -396,11 +506,21 @@ impl Committer {
                 }
                 _ => None,
             };
-            let mut replaced = None;
+            let (mut replaced, mut view) = (None, ViewChange::default());
             for (at, change) in changes_of(&record, location, upload).into_iter().enumerate() {
-                let before = rows.insert(change.key.clone(), Some(change.row.clone())).flatten();
-                if at == 0 {
-                    replaced = before;
+                if change.key.table() == Table::Objects {
+                    let known = effect(&change, rows).expect("rows that are known are not looked up");
+                    for change in &known.shown {
+                        rows.insert(change.key.clone(), Some(change.row.clone()));
+                    }
+                    shown.extend(known.shown);
+                    (replaced, view) = (known.replaced, known.view);
+                } else {
+                    let before = rows.insert(change.key.clone(), Some(change.row.clone())).flatten();
+                    if at == 0 {
+                        replaced = before;
+                    }
+                    shown.push(change.clone());
                 }
                 changes.push(change);
             }
@@ -409,9 +529,9 @@ impl Committer {
                 Operation::RemoveBucket => buckets.push((record.bucket, None)),
                 _ => {}
             }
-            done.push(Done { record, replaced, frees });
+            done.push(Done { record, replaced, view, frees });
         }
-        self.index.overlay.insert(written.number, &changes);
+        self.index.overlay.insert(written.number, &shown);
         let end = Checkpoint {
             segment: written.name.first,
             offset: written.end.try_into().expect("segments are shorter than 4 GiB"),
@@ -419,8 +539,14 @@ impl Committer {
         };
         // The threads end after the committer: while it runs both take what it sends.
         self.applier.send((written.number, done)).ok();
-        let batch =
-            CommittedBatch { number: written.number, changes, buckets, end, log_bytes: written.end - written.start };
+        let batch = CommittedBatch {
+            number: written.number,
+            changes,
+            shown,
+            buckets,
+            end,
+            log_bytes: written.end - written.start,
+        };
         self.keeper.send(KeeperMessage::Batch(Arc::new(batch))).ok();
     }
 
@@ -439,7 +565,7 @@ impl Committer {
         if self.views.get(&view.id).is_some_and(|known| known.version > view.version) {
             return Ok(());
         }
-        let record = BucketRecord { name: view.name.clone(), versioning: Versioning::Off, lock: false };
+        let record = BucketRecord { name: view.name.clone(), versioning: view.versioning, lock: view.lock };
         let known = self.buckets.get(&view.id).is_some_and(|(_, known)| *known == record);
         if !known {
             let stamp = self.commit_alone(view.id, Operation::PutBucket(record.clone()))?;
@@ -481,7 +607,7 @@ impl Committer {
                 self.health.fail(&error.to_string());
             }
         })?;
-        self.publish(&written, vec![Accepted { record, frees: Vec::new() }], &mut HashMap::new());
+        self.publish(&written, vec![Accepted { record, frees: Vec::new() }], &mut Known::default());
         Ok(stamp)
     }
 }
@@ -495,12 +621,13 @@ fn upload_of(mutation: &Mutation) -> Option<common::UploadId> {
     match mutation {
         Mutation::PutPart(part) => Some(part.upload),
         Mutation::CompleteUpload { upload, .. } | Mutation::AbortUpload { upload, .. } => Some(*upload),
-        Mutation::Put { .. } | Mutation::Delete { .. } | Mutation::CreateUpload(_) => None,
+        Mutation::Put { .. } | Mutation::Update { .. } | Mutation::Delete { .. } | Mutation::CreateUpload(_) => None,
     }
 }
 
 /// A row for tests and for keys whose record is only known by name: listed, but without content.
-pub fn damaged_row(stamp: Stamp, location: Location) -> Row {
-    let listed = Listed { size: 0, etag: common::ETag::of_md5([0; 16]), modified_ms: 0 };
+pub fn damaged_row(stamp: Stamp, location: Location, version: VersionId) -> Row {
+    let etag = common::ETag::of_md5([0; 16]);
+    let listed = Listed { size: 0, etag, modified_ms: 0, version, since: None, kept: None };
     Row { stamp, location, damaged: true, kind: RowKind::Large(listed) }
 }

@@ -15,6 +15,8 @@ pub enum Error {
     /// The current version, or the one asked for, says "deleted".
     #[error("the version is a delete marker")]
     IsDeleteMarker { version: common::VersionId, modified_ms: u64, was_named: bool },
+    #[error("the object changed meanwhile: do it again")]
+    ObjectChanged,
     #[error("the version is locked: {0}")]
     Locked(&'static str),
     #[error("the bucket's versions cannot be locked")]

@@ -25,10 +25,22 @@ use view::View;
 /// One durable record and what it replaced.
 pub struct Done {
     pub record: Record,
-    /// The row of the object or part that the record took the place of.
+    /// The row of the version or part that the record took the place of.
     pub replaced: Option<Row>,
+    pub view: ViewChange,
     /// Files that die with an upload: those of parts that the object did not take over.
     pub frees: Vec<FileId>,
+}
+
+/// What becomes of the links that show a key's current version.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ViewChange {
+    /// What was current before.
+    pub hide: Option<Row>,
+    /// Whether the record itself is current now.
+    pub show: bool,
+    /// An older version that is current again.
+    pub relink: Option<Row>,
 }
 
 pub struct Files {
@@ -91,14 +103,22 @@ impl Files {
             Operation::Put(object) => {
                 self.install(&object.payload)?;
                 self.replace(done)?;
-                self.show(&done.record, &object.payload);
+                if done.view.show {
+                    self.show(&done.record, &object.payload);
+                }
             }
             Operation::PutPart(part) => {
                 self.install(&part.payload)?;
                 self.replace(done)?;
             }
-            Operation::Delete { .. } | Operation::PutDeleteMarker { .. } => self.replace(done)?,
-            Operation::RemoveBucket => self.with_bucket(&done.record, |view, bucket| view.remove_bucket(bucket)),
+            Operation::Delete { .. } | Operation::PutDeleteMarker { .. } => {
+                self.replace(done)?;
+                self.show_again(done);
+            }
+            Operation::RemoveBucket => {
+                let Record { bucket, key, .. } = &done.record;
+                self.with_bucket(*bucket, key, |view, bucket| view.remove_bucket(bucket));
+            }
             Operation::CreateUpload(_)
             | Operation::EndUpload { .. }
             | Operation::PutBucket(_)
@@ -132,8 +152,15 @@ impl Files {
         }
     }
 
-    /// Frees the files of the record that this one took the place of, minus those that it took over.
+    /// The links of what was current go; then the files of the record that this one took the place of, minus those that it
+    /// took over.
     fn replace(&self, done: &Done) -> io::Result<()> {
+        if let Some(row) = done.view.hide.as_ref().filter(|row| matches!(row.kind, RowKind::Large(_)))
+            && let Ok((Record { operation: Operation::Put(object), bucket, key, .. }, _)) =
+                self.segments.record(row.location, false)
+        {
+            self.with_bucket(bucket, &key, |view, bucket| view.hide(bucket, &key, &object.payload));
+        }
         let Some(row) = &done.replaced else { return Ok(()) };
         if !matches!(row.kind, RowKind::Large(_) | RowKind::Part(_)) {
             return Ok(());
@@ -156,9 +183,6 @@ impl Files {
             _ => HashSet::new(),
         };
         let freed: Vec<FileId> = self.ids(old_payload).into_iter().filter(|id| !kept.contains(id)).collect();
-        if let Operation::Put(_) = &old.operation {
-            self.with_bucket(&old, |view, bucket| view.hide(bucket, &old.key, old_payload));
-        }
         self.free(Some(row.stamp), &freed)
     }
 
@@ -178,19 +202,34 @@ impl Files {
         Ok(())
     }
 
+    /// The links of an older version that is current again.
+    fn show_again(&self, done: &Done) {
+        let Some(row) = done.view.relink.as_ref().filter(|row| matches!(row.kind, RowKind::Large(_))) else { return };
+        match self.segments.record(row.location, false) {
+            Ok((record, _)) => {
+                if let Operation::Put(object) = &record.operation {
+                    self.show(&record, &object.payload);
+                }
+            }
+            Err(error) => tracing::warn!(%error, key = done.record.key, "an older version has no view"),
+        }
+    }
+
     fn show(&self, record: &Record, payload: &Payload) {
         match ChunkList::open(self.disk.as_ref(), payload) {
-            Ok(chunks) => self.with_bucket(record, |view, bucket| view.show(bucket, &record.key, &chunks)),
+            Ok(chunks) => {
+                self.with_bucket(record.bucket, &record.key, |view, bucket| view.show(bucket, &record.key, &chunks));
+            }
             Err(error) => tracing::debug!(%error, key = record.key, "an object without its table has no view"),
         }
     }
 
     /// The view is derived and for people: what goes wrong in it is told and harms nothing.
-    fn with_bucket(&self, record: &Record, run: impl FnOnce(&mut View, &str) -> io::Result<()>) {
+    fn with_bucket(&self, bucket: BucketId, key: &str, run: impl FnOnce(&mut View, &str) -> io::Result<()>) {
         let names = self.bucket_names.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(bucket) = names.get(&record.bucket) else { return };
+        let Some(bucket) = names.get(&bucket) else { return };
         if let Err(error) = run(&mut lock(&self.view), bucket) {
-            tracing::warn!(bucket, key = record.key, %error, "the view of an object could not be changed");
+            tracing::warn!(bucket, key, %error, "the view of an object could not be changed");
         }
     }
 

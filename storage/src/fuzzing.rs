@@ -110,7 +110,7 @@ mod tests {
     use crate::format::name::{FileId, SegmentNumber};
     use crate::format::record::{Chunk, tests::sample};
     use crate::index::rows::{Listed, Location, RowKind};
-    use common::{BucketId, ETag, PartNumber, Stamp, Term, UploadId};
+    use common::{BucketId, ETag, PartNumber, Stamp, Term, UploadId, VersionId};
     use std::path::Path;
 
     #[test]
@@ -164,7 +164,14 @@ mod tests {
             entries: sealed.entries.clone(),
         };
         let header = SegmentHeader { number: SegmentNumber(1), disk: [1; 16], run: Term(1), nonce: 7 };
-        let listed = Listed { size: 7, etag: ETag::of_md5([7; 16]), modified_ms: 1 };
+        let listed = Listed {
+            size: 7,
+            etag: ETag::of_md5([7; 16]),
+            modified_ms: 1,
+            version: VersionId::Null,
+            since: None,
+            kept: None,
+        };
         let location = Location { segment: SegmentNumber(1), generation: 0, offset: 4096, length: 512 };
         let row = |kind| {
             let row = Row { stamp: Stamp(9), location, damaged: false, kind };
@@ -183,7 +190,7 @@ mod tests {
             ("footer/member", footer::encode(&footer, 8192)),
             ("footer/segment-header", header.encode()),
             ("row/inline", row(RowKind::Inline(listed))),
-            ("row/tombstone", row(RowKind::Tombstone)),
+            ("row/tombstone", row(RowKind::Tombstone(VersionId::Null))),
             ("row/upload", row(RowKind::Upload { created_ms: 1, algorithm: None, newest_part: Stamp(3) })),
             ("row/key-of-an-object", RowKey::object(BucketId(1), "a\0b").in_table().to_vec()),
             ("row/key-of-an-upload", RowKey::upload(BucketId(1), "k", upload).in_table().to_vec()),

@@ -6,6 +6,7 @@
 
 pub mod keeper;
 pub mod list;
+pub mod list_versions;
 pub mod overlay;
 pub mod pages;
 pub mod rows;
@@ -13,7 +14,8 @@ pub mod store;
 pub mod warmth;
 
 use crate::error::{Error, Result};
-use overlay::Overlay;
+use common::VersionId;
+use overlay::{Overlay, RowsAndMore};
 use rows::{Row, RowKey, Table};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -49,6 +51,27 @@ impl Index {
         }
     }
 
+    /// The row of one version, by the row of its key in `Objects`: wherever it stands. Delete markers too.
+    pub fn version(&self, object: &RowKey, version: VersionId) -> Result<Option<Row>> {
+        let mut seen = None;
+        loop {
+            let current = self.lookup(object)?.filter(Row::is_live);
+            let Some(current) = current else { return Ok(None) };
+            if current.version() == version {
+                return Ok(Some(current));
+            }
+            let older = self.lookup(&object.version_of(version))?;
+            if let Some(row) = older.filter(|row| row.is_live() && row.version() == version) {
+                return Ok(Some(row));
+            }
+            // It may have become the current one between the two looks.
+            if seen == Some(current.stamp) {
+                return Ok(None);
+            }
+            seen = Some(current.stamp);
+        }
+    }
+
     /// Whether a look-up may be made where waiting is not allowed: most likely no page has to come from the disk.
     pub fn expects_no_wait(&self) -> bool {
         self.store().is_ok_and(|store| store.warmth.expects_no_wait())
@@ -57,6 +80,17 @@ impl Index {
     /// At most `limit` rows of the store in `from..until`.
     fn range_in_store(&self, table: Table, from: &RowKey, until: &RowKey, limit: usize) -> Result<Vec<(RowKey, Row)>> {
         self.watch(self.store()?.range(table, from, until, limit))
+    }
+
+    /// Of each of these ranges, each in a table of its own, at most `limit` rows: those of the overlay, whether it has more,
+    /// and those of the store; all as of one moment. Nothing reaches the store that was not in the overlay before, so a
+    /// snapshot that is opened while the overlay stands still holds nothing newer.
+    fn ranges(&self, ranges: &[(RowKey, RowKey)], limit: usize) -> Result<Vec<RowsOfRange>> {
+        let store = self.store()?;
+        let (over, snapshot) = self.overlay.ranges_and(ranges, limit, || self.watch(store.snapshot()));
+        let snapshot = snapshot?;
+        let under = ranges.iter().map(|(from, until)| self.watch(snapshot.range(from.table(), from, until, limit)));
+        over.into_iter().zip(under).map(|(over, under)| Ok((over, under?))).collect()
     }
 
     fn watch<T>(&self, result: Result<T>) -> Result<T> {
@@ -75,6 +109,8 @@ impl Index {
         }
     }
 }
+
+type RowsOfRange = (RowsAndMore, Vec<(RowKey, Row)>);
 
 /// How a store that failed comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -60,7 +60,7 @@ fn sync_staged(store: &DiskStore, staged: &StagedFile) -> Result<()> {
 }
 
 fn check_attributes(attributes: &Attributes) -> Result<()> {
-    let pairs = attributes.headers.iter().chain(&attributes.user);
+    let pairs = attributes.headers.iter().chain(&attributes.user).chain(&attributes.tags);
     let bytes: usize = pairs.map(|(name, value)| name.len() + value.len()).sum();
     if bytes > ATTRIBUTES_BYTES_MAX {
         return Err(Error::TooLarge { limit_bytes: ATTRIBUTES_BYTES_MAX as u64 });

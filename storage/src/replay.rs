@@ -7,7 +7,7 @@ use crate::commit::changes::changes_of;
 use crate::commit::damaged_row;
 use crate::disk::Disk;
 use crate::disk::read::ChunkList;
-use crate::files::{Done, Files};
+use crate::files::{Done, Files, ViewChange};
 use crate::format::batch::{Entry, Subject};
 use crate::format::footer::Footer;
 use crate::format::member::unframe;
@@ -15,8 +15,8 @@ use crate::format::name::{FileId, SegmentName, SegmentNumber};
 use crate::format::record::{Operation, Payload, Record};
 use crate::index::overlay::Change;
 use crate::index::pages::PATH;
-use crate::index::rows::{Location, Row, RowKey, RowKind, Table};
-use crate::index::store::{Checkpoint, Store, Writer};
+use crate::index::rows::{ListedPart, Location, Row, RowKey, RowKind, Table};
+use crate::index::store::{Applied, Checkpoint, Store, Writer};
 use crate::limits::{BATCH_BYTES_MAX, REPLAY_READ_BYTES, REPLAY_THREADS, REPLAY_WINDOW_BYTES};
 use crate::log::Segments;
 use crate::log::recover::Recovered;
@@ -161,7 +161,7 @@ impl Replay<'_> {
                 continue;
             };
             let needs = match &record.operation {
-                Operation::Delete { .. } => Some(ObjectNeeds::Replace),
+                Operation::Delete { .. } | Operation::PutDeleteMarker { .. } => Some(ObjectNeeds::Replace),
                 // A completed upload says which files it took over.
                 Operation::Put(object) if object.upload.is_some() => None,
                 Operation::Put(object) if matches!(object.payload, Payload::Inline { .. }) => {
@@ -254,24 +254,26 @@ impl Replay<'_> {
     fn put_objects(&self, gathered: &mut Gathered) -> Result<()> {
         let (changes, needs) = (std::mem::take(&mut gathered.changes), std::mem::take(&mut gathered.needs));
         gathered.bytes = 0;
-        let mut to_do: Vec<(usize, Option<Row>)> = Vec::new();
+        let mut to_do: Vec<(usize, Applied)> = Vec::new();
         self.store.write(false, |writer| {
-            writer.apply_objects(&changes, |at, replaced| {
-                let replaces_files = replaced.is_some_and(|row| matches!(row.kind, RowKind::Large(_)));
+            writer.apply_objects(&changes, |at, applied| {
+                let is_large = |row: &&Row| matches!(row.kind, RowKind::Large(_));
+                let rows = [&applied.replaced, &applied.view.hide, &applied.view.relink];
+                let has_files = rows.into_iter().flatten().any(|row| is_large(&row));
                 let is_known = needs[at] != ObjectNeeds::Nothing;
-                if self.files.is_some() && is_known && (needs[at] == ObjectNeeds::Install || replaces_files) {
-                    to_do.push((at, replaced.cloned()));
+                if self.files.is_some() && is_known && (needs[at] == ObjectNeeds::Install || has_files) {
+                    to_do.push((at, applied));
                 }
             })
         })?;
         let Some(files) = self.files else { return Ok(()) };
         // In the order of the log.
         to_do.sort_unstable_by_key(|(at, _)| *at);
-        for (at, replaced) in to_do {
+        for (at, Applied { replaced, view }) in to_do {
             let (location, is_member) = (changes[at].row.location, matches!(changes[at].row.kind, RowKind::Inline(_)));
             match self.segments.record(location, is_member) {
                 Ok((record, _)) => {
-                    let done = Done { record, replaced, frees: Vec::new() };
+                    let done = Done { record, replaced, view, frees: Vec::new() };
                     files.apply(&done).map_err(Error::io("files of a replayed record"))?;
                 }
                 Err(error) => return Err(Error::IndexBroken(format!("a record that was read before: {error}"))),
@@ -381,7 +383,7 @@ impl Replay<'_> {
         for change in &changes {
             writer.apply(change)?;
         }
-        Ok(self.files.map(|_| Done { record, replaced, frees }))
+        Ok(self.files.map(|_| Done { record, replaced, view: ViewChange::default(), frees }))
     }
 
     fn ids_of_parts(&self, writer: &mut Writer<'_>, upload: UploadId) -> Result<Vec<FileId>> {
@@ -414,9 +416,12 @@ fn named_only(entry: &Entry, location: Location) -> Option<Change> {
     let object = RowKey::object(entry.bucket, &entry.key);
     let row = |kind| Row { stamp: entry.stamp, location, damaged: true, kind };
     Some(match entry.subject {
-        Subject::Object(_) => Change { key: object, row: damaged_row(entry.stamp, location) },
+        Subject::Object(version) => Change { key: object, row: damaged_row(entry.stamp, location, version) },
         // That it is gone is all that its record said.
-        Subject::Tombstone(_) => Change { key: object, row: row(RowKind::Tombstone) },
+        Subject::Tombstone(version) => Change { key: object, row: row(RowKind::Tombstone(version)) },
+        Subject::DeleteMarker(version) => {
+            Change { key: object, row: row(RowKind::DeleteMarker { version, modified_ms: 0 }) }
+        }
         Subject::Part(upload, part) => Change { key: RowKey::part(upload, part), row: part_row(entry.stamp, location) },
         Subject::UploadEnd(upload) => {
             Change { key: RowKey::upload(entry.bucket, &entry.key, upload), row: row(RowKind::UploadEnd) }
@@ -425,7 +430,7 @@ fn named_only(entry: &Entry, location: Location) -> Option<Change> {
             let kind = RowKind::Upload { created_ms: 0, algorithm: None, newest_part: Stamp::ZERO };
             Change { key: RowKey::upload(entry.bucket, &entry.key, upload), row: row(kind) }
         }
-        Subject::DeleteMarker(_) | Subject::Bucket | Subject::BucketEnd | Subject::Piece(_) => return None,
+        Subject::Bucket | Subject::BucketEnd | Subject::Piece(_) => return None,
     })
 }
 
@@ -467,12 +472,8 @@ fn record_of(bytes: &[u8], entry: &Entry) -> Option<Record> {
 }
 
 fn part_row(stamp: Stamp, location: Location) -> Row {
-    let damaged = damaged_row(stamp, location);
-    let kind = match damaged.kind {
-        RowKind::Large(listed) => RowKind::Part(listed),
-        kind => kind,
-    };
-    Row { kind, ..damaged }
+    let listed = ListedPart { size: 0, etag: common::ETag::of_md5([0; 16]), modified_ms: 0 };
+    Row { stamp, location, damaged: true, kind: RowKind::Part(listed) }
 }
 
 /// Checks that no acknowledged stretch of the log is without names, except those that an administrator accepted as lost.

@@ -1,7 +1,7 @@
 //! One disk with everything that serves it: log, index, files and the threads between them.
 
 use crate::backlog::Backlog;
-use crate::commit::{Committer, Message as CommitMessage, Ticket, decide::Request};
+use crate::commit::{Committer, Decided, Message as CommitMessage, Ticket, decide::Request};
 use crate::disk::buffers::Buffers;
 use crate::disk::stage::StagedFile;
 use crate::disk::{Disk, SyncPoint, is_out_of_space, read_small, replace_small};
@@ -12,7 +12,7 @@ use crate::format::name::{FileId, SegmentName};
 use crate::hashing::Hashing;
 use crate::health::Health;
 use crate::index::keeper::{Keeper, Message as KeeperMessage, relocate};
-use crate::index::rows::RowKey;
+use crate::index::rows::{RowKey, Table};
 use crate::index::store::{Checkpoint, Store};
 use crate::index::{Index, Renewal};
 use crate::limits::{
@@ -28,7 +28,7 @@ use crate::reserve::Reserve;
 use crate::target::TermSource;
 use crate::{Error, Result};
 use bytes::Bytes;
-use common::{Clock, Epoch, Random, Stamp, Term};
+use common::{Clock, Epoch, Random, Stamp, Term, VersionId};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -223,12 +223,7 @@ impl DiskStore {
     }
 
     /// Hands a mutation to the committer and waits until it is durable or refused.
-    pub async fn mutate(
-        &self,
-        request: Request,
-        payload: Option<Bytes>,
-        staged: Vec<StagedFile>,
-    ) -> Result<Option<Stamp>> {
+    pub async fn mutate(&self, request: Request, payload: Option<Bytes>, staged: Vec<StagedFile>) -> Result<Decided> {
         let (reply, answer) = oneshot::channel();
         let place = self.backlog.mutation(payload.as_ref().map_or(0, Bytes::len)).await?;
         let ticket = Box::new(Ticket { request, payload, staged, reply, place });
@@ -245,15 +240,23 @@ impl DiskStore {
         answer.await.unwrap_or(Err(Error::Stopping))
     }
 
-    /// A read found that the record or a file of this key is not what was written: from here on it answers with an error,
+    /// A read found that the record or a file of this version (by its identity) is not what was written: from here on it answers with an error,
     /// never with something older (A10).
     pub fn mark_damaged(&self, key: &RowKey, stamp: Stamp, what: &str) {
         tracing::error!(what, %stamp, "damage: the object answers with an error until it is written again");
-        self.index.overlay.update(key, |row| {
-            if row.stamp == stamp {
-                row.damaged = true;
-            }
-        });
+        // A version may stand in two places.
+        let places = match key.table() {
+            Table::Objects => vec![key.clone(), key.version_of(VersionId::Null)],
+            Table::Versions => key.of_version().map(|(object, _)| object).into_iter().chain([key.clone()]).collect(),
+            Table::Uploads | Table::Parts => vec![key.clone()],
+        };
+        for place in places {
+            self.index.overlay.update(&place, |row| {
+                if row.stamp == stamp {
+                    row.damaged = true;
+                }
+            });
+        }
         self.keeper.send(KeeperMessage::Damaged(key.clone(), stamp)).ok();
     }
 

@@ -6,7 +6,7 @@ use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Result};
 use crate::limits::{INDEX_RESERVE_BYTES, INLINE_BYTES_LIMIT, PART_BYTES_MIN, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::store::{DiskOptions, DiskStore, Doors, accept_loss};
-use crate::types::{After, BucketView, ListRequest, ListUploadsRequest, UploadEntry};
+use crate::types::{AfterVersion, BucketView, ListUploadsRequest, ListVersionsRequest, UploadEntry};
 use common::{BucketId, Clock, Epoch, ObjectKey, Random, Term};
 use std::io;
 use std::path::Path;
@@ -110,8 +110,9 @@ impl Target {
     /// Whether no object or version of the bucket is left; open uploads do not count. Call it after `apply_bucket` with
     /// `Deleting`.
     pub async fn is_bucket_empty(&self, bucket: BucketId) -> Result<bool> {
-        let request = ListRequest { bucket, prefix: String::new(), delimiter: None, after: After::Beginning, limit: 1 };
-        Ok(self.list(request).await?.entries.is_empty())
+        let after = AfterVersion::Beginning;
+        let request = ListVersionsRequest { bucket, prefix: String::new(), delimiter: None, after, limit: 1 };
+        Ok(self.list_versions(request).await?.entries.is_empty())
     }
 
     /// Forgets an empty bucket whose deletion is in its last step, and ends its open uploads. Repeating it is no error;

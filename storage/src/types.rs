@@ -157,6 +157,8 @@ pub enum Update {
         bypass_governance: bool,
     },
     LegalHold(bool),
+    /// `x-amz-storage-class`, `None` for STANDARD.
+    Class(Option<String>),
     /// In the place of its system and user metadata; tags and lock stay.
     Metadata {
         headers: Vec<(String, String)>,

@@ -1,8 +1,9 @@
 //! The one place that decides whether a mutation happens, and what its record says (engine rule A7). No clock, no disk,
 //! no runtime: everything it knows stands in `Facts`.
 
+use super::lock;
 use crate::format::name::FileId;
-use crate::format::record::{ObjectRecord, Operation, PartRecord, Record, UploadRecord};
+use crate::format::record::{Lock, ObjectRecord, Operation, PartRecord, Record, UploadRecord, Versioning};
 use crate::index::rows::{Row, RowKind};
 use crate::types::{Match, Precondition};
 use crate::{Error, Result};
@@ -11,11 +12,22 @@ use common::{BucketId, ETag, Epoch, Stamp, UploadId, VersionId};
 /// What is to happen to one key. Everything that takes time (hashing, staging, reading parts) is done before.
 #[derive(Debug, Clone)]
 pub enum Mutation {
+    /// The object's version is given here: which one it is the bucket's versioning says.
     Put {
         object: Box<ObjectRecord>,
         precondition: Precondition,
     },
     Delete {
+        version: Option<VersionId>,
+        precondition: Precondition,
+        bypass_governance: bool,
+    },
+    /// In the place of a version's record, with the same bytes. `seen` is the stamp of the record that `object` was made of.
+    Update {
+        version: Option<VersionId>,
+        seen: Stamp,
+        object: Box<ObjectRecord>,
+        what: Updated,
         precondition: Precondition,
     },
     CreateUpload(UploadRecord),
@@ -36,6 +48,19 @@ pub enum Mutation {
     },
 }
 
+/// What an update changes, as far as locks ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Updated {
+    /// Tags or storage class: a lock does not hold them.
+    Beside,
+    /// Headers and user metadata: a part of the version, held with it.
+    Metadata,
+    LegalHold,
+    Retention {
+        bypass_governance: bool,
+    },
+}
+
 /// A mutation of one key in one epoch.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -43,8 +68,28 @@ pub struct Request {
     pub bucket: BucketId,
     pub key: String,
     pub mutation: Mutation,
+    /// Random, for the id of a version that this makes.
+    pub nonce: u64,
     /// Ours, not a client's: clears a bucket that is being deleted, and no other.
     pub is_housekeeping: bool,
+}
+
+impl Request {
+    /// The version whose row decides beside the current one: the one named, or the null version where a write would take its
+    /// place.
+    pub fn decisive_version(&self, versioning: Versioning) -> Option<VersionId> {
+        match &self.mutation {
+            Mutation::Delete { version: Some(version), .. } | Mutation::Update { version: Some(version), .. } => {
+                Some(*version)
+            }
+            Mutation::Put { .. } | Mutation::CompleteUpload { .. } | Mutation::Delete { version: None, .. }
+                if versioning != Versioning::Enabled =>
+            {
+                Some(VersionId::Null)
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What is true at this place in the order of the key's mutations.
@@ -52,14 +97,28 @@ pub struct Request {
 pub struct Facts {
     pub epoch: Epoch,
     pub bucket_is_active: bool,
-    /// The current live object.
-    pub object: Option<Row>,
+    pub versioning: Versioning,
+    pub can_lock: bool,
+    pub now_ms: u64,
+    /// The current version, which may be a delete marker.
+    pub current: Option<Row>,
+    /// That of `Request::decisive_version`.
+    pub decisive: Option<Row>,
     /// The open upload that the request names.
     pub upload: Option<Row>,
 }
 
-/// Decides. The records carry the stamps from `first_stamp` on, one each; none means that there is nothing to do.
-pub fn decide(facts: &Facts, request: &Request, first_stamp: Stamp) -> Result<Vec<Record>> {
+/// The records of a mutation, and the version that it made, changed or ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    /// With the stamps from the first one on, one each; none means that there is nothing to do.
+    pub records: Vec<Record>,
+    pub version: VersionId,
+    pub is_marker: bool,
+}
+
+/// Decides.
+pub fn decide(facts: &Facts, request: &Request, first_stamp: Stamp) -> Result<Decision> {
     if request.epoch != facts.epoch {
         return Err(Error::StaleEpoch { asked: request.epoch, current: facts.epoch });
     }
@@ -74,32 +133,101 @@ pub fn decide(facts: &Facts, request: &Request, first_stamp: Stamp) -> Result<Ve
         key: request.key.clone(),
         operation,
     };
+    let of = |records, version, is_marker| Ok(Decision { records, version, is_marker });
+    let new_version = match facts.versioning {
+        Versioning::Enabled => VersionId::Id(first_stamp, request.nonce),
+        Versioning::Off | Versioning::Suspended => VersionId::Null,
+    };
+    let put = |object: &ObjectRecord, precondition| {
+        check(precondition, facts.current.as_ref())?;
+        if object.more.lock != Lock::default() && !facts.can_lock {
+            return Err(Error::NoObjectLock);
+        }
+        may_end(facts, facts.decisive.as_ref(), false)?;
+        Ok(Operation::Put(Box::new(ObjectRecord { version: new_version, ..object.clone() })))
+    };
     match &request.mutation {
-        Mutation::Put { object, precondition } => {
-            check(precondition, facts.object.as_ref())?;
-            Ok(vec![record(0, Operation::Put(object.clone()))])
+        Mutation::Put { object, precondition } => of(vec![record(0, put(object, precondition)?)], new_version, false),
+        Mutation::Delete { version: Some(version), precondition, bypass_governance } => {
+            check(precondition, facts.decisive.as_ref())?;
+            may_end(facts, facts.decisive.as_ref(), *bypass_governance)?;
+            let is_marker = facts.decisive.as_ref().is_some_and(is_marker);
+            let end = facts.decisive.as_ref().map(|_| record(0, Operation::Delete { version: *version }));
+            of(end.into_iter().collect(), *version, is_marker)
         }
-        Mutation::Delete { precondition } => {
-            check(precondition, facts.object.as_ref())?;
-            // Nothing there: S3 answers 204 all the same, and the log need not grow by it.
-            let exists = facts.object.is_some();
-            Ok(exists.then(|| record(0, Operation::Delete { version: VersionId::Null })).into_iter().collect())
+        Mutation::Delete { version: None, precondition, .. } => {
+            check(precondition, facts.current.as_ref())?;
+            may_end(facts, facts.decisive.as_ref(), false)?;
+            if facts.versioning == Versioning::Off {
+                // Nothing there: S3 answers 204 all the same, and the log need not grow by it.
+                let end = facts.current.as_ref().map(|_| record(0, Operation::Delete { version: VersionId::Null }));
+                return of(end.into_iter().collect(), VersionId::Null, false);
+            }
+            let marker = Operation::PutDeleteMarker { version: new_version, modified_ms: facts.now_ms };
+            of(vec![record(0, marker)], new_version, true)
         }
-        Mutation::CreateUpload(upload) => Ok(vec![record(0, Operation::CreateUpload(upload.clone()))]),
+        Mutation::Update { version, seen, object, what, precondition } => {
+            let row = match version {
+                Some(_) => facts.decisive.as_ref().ok_or(Error::NoSuchVersion)?,
+                None => facts.current.as_ref().ok_or(Error::NoSuchKey)?,
+            };
+            if let RowKind::DeleteMarker { version: marker, modified_ms } = row.kind {
+                return Err(Error::IsDeleteMarker { version: marker, modified_ms, was_named: version.is_some() });
+            }
+            check(precondition, Some(row))?;
+            if row.stamp != *seen {
+                return Err(Error::ObjectChanged);
+            }
+            let held = match what {
+                Updated::Beside => None,
+                Updated::Metadata => lock::held(row.lock(), facts.now_ms, false),
+                Updated::LegalHold | Updated::Retention { .. } if !facts.can_lock => return Err(Error::NoObjectLock),
+                Updated::LegalHold => None,
+                Updated::Retention { bypass_governance } => {
+                    let (now, next) = (row.lock().retention, object.more.lock.retention);
+                    lock::retention_held(now, next, facts.now_ms, *bypass_governance)
+                }
+            };
+            if let Some(reason) = held {
+                return Err(Error::Locked(reason));
+            }
+            of(vec![record(0, Operation::Put(object.clone()))], object.version, false)
+        }
+        Mutation::CreateUpload(upload) => {
+            if upload.more.lock != Lock::default() && !facts.can_lock {
+                return Err(Error::NoObjectLock);
+            }
+            of(vec![record(0, Operation::CreateUpload(upload.clone()))], VersionId::Null, false)
+        }
         Mutation::PutPart(part) => {
             open_upload(facts)?;
-            Ok(vec![record(0, Operation::PutPart(part.clone()))])
+            of(vec![record(0, Operation::PutPart(part.clone()))], VersionId::Null, false)
         }
         Mutation::CompleteUpload { upload, newest_part, object, precondition, .. } => {
             unchanged_upload(facts, *newest_part)?;
-            check(precondition, facts.object.as_ref())?;
-            let end = Operation::EndUpload { upload: *upload };
-            Ok(vec![record(0, Operation::Put(object.clone())), record(1, end)])
+            let end = record(1, Operation::EndUpload { upload: *upload });
+            of(vec![record(0, put(object, precondition)?), end], new_version, false)
         }
         Mutation::AbortUpload { upload, newest_part, .. } => {
             unchanged_upload(facts, *newest_part)?;
-            Ok(vec![record(0, Operation::EndUpload { upload: *upload })])
+            of(vec![record(0, Operation::EndUpload { upload: *upload })], VersionId::Null, false)
         }
+    }
+}
+
+fn is_marker(row: &Row) -> bool {
+    matches!(row.kind, RowKind::DeleteMarker { .. })
+}
+
+/// Whether a version may be ended or written over. What cannot be read counts as locked where the bucket can lock (A10).
+fn may_end(facts: &Facts, row: Option<&Row>, bypass_governance: bool) -> Result<()> {
+    let Some(row) = row else { return Ok(()) };
+    if row.damaged && facts.can_lock && !is_marker(row) {
+        return Err(Error::Locked("its record cannot be read"));
+    }
+    match lock::held(row.lock(), facts.now_ms, bypass_governance) {
+        Some(reason) => Err(Error::Locked(reason)),
+        None => Ok(()),
     }
 }
 
@@ -159,29 +287,38 @@ mod tests {
         Row { stamp: Stamp(1), location, damaged: false, kind }
     }
 
+    fn listed(version: VersionId) -> Listed {
+        Listed { size: 1, etag: ETAG, modified_ms: 0, version, since: None, kept: None }
+    }
+
     fn facts(object: bool) -> Facts {
-        let listed = Listed { size: 1, etag: ETAG, modified_ms: 0 };
         Facts {
             epoch: Epoch(1),
             bucket_is_active: true,
-            object: object.then(|| row(RowKind::Inline(listed))),
+            versioning: Versioning::Off,
+            can_lock: false,
+            now_ms: 5,
+            current: object.then(|| row(RowKind::Inline(listed(VersionId::Null)))),
+            decisive: object.then(|| row(RowKind::Inline(listed(VersionId::Null)))),
             upload: Some(row(RowKind::Upload { created_ms: 0, algorithm: None, newest_part: Stamp(5) })),
         }
     }
 
     fn request(mutation: Mutation) -> Request {
-        Request { epoch: Epoch(1), bucket: BucketId(1), key: "k".into(), mutation, is_housekeeping: false }
+        Request { epoch: Epoch(1), bucket: BucketId(1), key: "k".into(), mutation, nonce: 7, is_housekeeping: false }
     }
 
     fn delete(if_match: Option<Match>, if_none_match: Option<Match>) -> Request {
-        request(Mutation::Delete { precondition: Precondition { if_match, if_none_match, ..Precondition::default() } })
+        let precondition = Precondition { if_match, if_none_match, ..Precondition::default() };
+        request(Mutation::Delete { version: None, precondition, bypass_governance: false })
     }
 
     #[test]
     fn deletes_may_depend_on_time_and_size() {
         let outcome = |object, modified_s, size| {
             let precondition = Precondition { modified_s, size, ..Precondition::default() };
-            decide(&facts(object), &request(Mutation::Delete { precondition }), Stamp(9)).map(|records| records.len())
+            let delete = Mutation::Delete { version: None, precondition, bypass_governance: false };
+            decide(&facts(object), &request(delete), Stamp(9)).map(|decision| decision.records.len())
         };
         assert_eq!(outcome(true, Some(0), Some(1)).ok(), Some(1));
         assert_eq!(outcome(false, Some(7), Some(7)).ok(), Some(0));
@@ -196,7 +333,7 @@ mod tests {
             &delete(if_match, if_none_match),
             Stamp(9),
         ) {
-            Ok(records) => format!("{} records", records.len()),
+            Ok(decision) => format!("{} records", decision.records.len()),
             Err(error) => error.to_string(),
         };
         let etags = |etag| Some(Match::ETags(vec![etag]));
@@ -220,7 +357,7 @@ mod tests {
         let deleting = Facts { bucket_is_active: false, ..facts(true) };
         assert!(matches!(decide(&deleting, &delete(None, None), Stamp(9)), Err(Error::NoSuchBucket(_))));
         let ours = Request { is_housekeeping: true, ..delete(None, None) };
-        assert_eq!(decide(&deleting, &ours, Stamp(9)).map(|records| records.len()).ok(), Some(1));
+        assert_eq!(decide(&deleting, &ours, Stamp(9)).map(|decision| decision.records.len()).ok(), Some(1));
         assert!(matches!(decide(&facts(true), &ours, Stamp(9)), Err(Error::BucketInUse(_))));
     }
 

@@ -27,6 +27,8 @@ const GATHER_MS: u64 = 100;
 pub struct CommittedBatch {
     pub number: u64,
     pub changes: Vec<Change>,
+    /// What the overlay shows of them.
+    pub shown: Vec<Change>,
     /// Buckets that the disk learned about, or (`None`) forgot.
     pub buckets: Vec<(BucketId, Option<(Stamp, BucketRecord)>)>,
     /// The log's position behind the batch.
@@ -178,7 +180,7 @@ impl Keeper {
             return;
         }
         for batch in batches {
-            self.index.overlay.remove(batch.number, &batch.changes);
+            self.index.overlay.remove(batch.number, &batch.shown);
             progress.log_bytes += batch.log_bytes;
             progress.records += batch.changes.len() as u64;
         }
@@ -314,6 +316,7 @@ mod tests {
     use crate::format::name::SegmentNumber;
     use crate::log::Segments;
     use crate::reserve::Reserve;
+    use common::VersionId;
     use common::doors::SimulatedClock;
     use std::sync::mpsc::channel;
 
@@ -321,9 +324,10 @@ mod tests {
         let location = Location { segment: SegmentNumber(1), generation: 0, offset: number as u32 * 4096, length: 100 };
         let stamp = Stamp(number);
         let key = RowKey::object(BucketId(1), &format!("key-{number}"));
-        let changes = vec![Change { key: key.clone(), row: damaged_row(stamp, location) }];
+        let changes = vec![Change { key: key.clone(), row: damaged_row(stamp, location, VersionId::Null) }];
         let end = Checkpoint { segment: SegmentNumber(1), offset: location.offset + 4096, stamp };
-        let batch = CommittedBatch { number, changes, buckets: Vec::new(), end, log_bytes: 4096 };
+        let batch =
+            CommittedBatch { number, shown: changes.clone(), changes, buckets: Vec::new(), end, log_bytes: 4096 };
         (key, Message::Batch(Arc::new(batch)))
     }
 

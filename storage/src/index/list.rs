@@ -7,13 +7,12 @@ use crate::Result;
 use crate::types::{
     After, ListEntry, ListPage, ListRequest, ListUploadsRequest, ListedObject, UploadEntry, UploadInfo, UploadsPage,
 };
-use common::VersionId;
 
 /// Rows read from the store in one go while plain keys follow each other, at first, and right after a seek: behind a common
 /// prefix there is most often another.
-const STRIDE_MAX: usize = 1024;
-const STRIDE_FIRST: usize = 16;
-const STRIDE_SOUGHT: usize = 1;
+pub(super) const STRIDE_MAX: usize = 1024;
+pub(super) const STRIDE_FIRST: usize = 16;
+pub(super) const STRIDE_SOUGHT: usize = 1;
 
 /// Live rows of one table in order, lazily.
 pub struct Scan<'a> {
@@ -89,7 +88,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-fn merge(over: Vec<(RowKey, Row)>, under: Vec<(RowKey, Row)>, bound: &RowKey) -> Vec<(RowKey, Row)> {
+pub(super) fn merge(over: Vec<(RowKey, Row)>, under: Vec<(RowKey, Row)>, bound: &RowKey) -> Vec<(RowKey, Row)> {
     let mut merged = Vec::with_capacity(over.len() + under.len());
     let mut over = over.into_iter().filter(|(key, _)| key < bound).peekable();
     for below in under {
@@ -107,7 +106,7 @@ fn merge(over: Vec<(RowKey, Row)>, under: Vec<(RowKey, Row)>, bound: &RowKey) ->
 }
 
 /// The common prefix that a key falls into, if it does.
-fn common_prefix<'k>(key: &'k str, prefix: &str, delimiter: Option<&str>) -> Option<&'k str> {
+pub(super) fn common_prefix<'k>(key: &'k str, prefix: &str, delimiter: Option<&str>) -> Option<&'k str> {
     let delimiter = delimiter?;
     let rest = &key[prefix.len()..];
     rest.find(delimiter).map(|at| &key[..prefix.len() + at + delimiter.len()])
@@ -131,7 +130,7 @@ fn page_of_objects(index: &Index, request: &ListRequest) -> Result<(ListPage, us
     let mut scan = Scan::new(index, Table::Objects, from, until);
     let mut entries = Vec::new();
     while let Some((row_key, row)) = scan.next_row()? {
-        let (Some((_, key)), Some(listed)) = (row_key.object_key(), row.listed().copied()) else { continue };
+        let (Some((_, key)), Some(listed)) = (row_key.object_key(), row.listed().cloned()) else { continue };
         if entries.len() == request.limit {
             return Ok((ListPage { entries, more: true }, scan.rows_read));
         }
@@ -143,11 +142,11 @@ fn page_of_objects(index: &Index, request: &ListRequest) -> Result<(ListPage, us
             None => entries.push(ListEntry::Object(ListedObject {
                 key,
                 stamp: row.stamp,
-                version: VersionId::Null,
+                version: listed.version,
                 size: listed.size,
                 etag: listed.etag,
                 modified_ms: listed.modified_ms,
-                class: None,
+                class: listed.kept.and_then(|kept| kept.class),
             })),
         }
     }
@@ -199,6 +198,7 @@ mod tests {
     use crate::index::rows::Location;
     use crate::index::store::Store;
     use crate::reserve::Reserve;
+    use common::VersionId;
     use common::{BucketId, Stamp};
     use std::sync::Arc;
 
@@ -213,7 +213,7 @@ mod tests {
         for number in 0..20_000_u32 {
             let location = Location { segment: SegmentNumber(1), generation: 0, offset: number, length: 100 };
             let key = RowKey::object(BUCKET, &format!("prefix-{:03}/key-{:03}", number / 200, number % 200));
-            let change = Change { key, row: damaged_row(Stamp(u64::from(number) + 1), location) };
+            let change = Change { key, row: damaged_row(Stamp(u64::from(number) + 1), location, VersionId::Null) };
             if number % 200 == 199 { fresh.push(change) } else { stored.push(change) }
         }
         store.write(false, |writer| writer.apply_all(&stored)).unwrap();

@@ -23,6 +23,20 @@ struct Inner {
     bytes: usize,
 }
 
+/// Rows of a range, and whether there are more.
+pub type RowsAndMore = (Vec<(RowKey, Row)>, bool);
+
+impl Inner {
+    fn range(&self, from: &RowKey, until: &RowKey, limit: usize) -> RowsAndMore {
+        if from >= until {
+            return (Vec::new(), false);
+        }
+        let mut rows = self.rows.range(from.clone()..until.clone());
+        let taken = rows.by_ref().take(limit).map(|(key, (row, _))| (key.clone(), row.clone())).collect();
+        (taken, rows.next().is_some())
+    }
+}
+
 fn cost(key: &RowKey) -> usize {
     key.length_bytes() + size_of::<Row>() + 64
 }
@@ -76,14 +90,20 @@ impl Overlay {
     }
 
     /// At most `limit` rows of one table in `from..until`, and whether there are more.
-    pub fn range(&self, table: Table, from: &RowKey, until: &RowKey, limit: usize) -> (Vec<(RowKey, Row)>, bool) {
+    pub fn range(&self, table: Table, from: &RowKey, until: &RowKey, limit: usize) -> RowsAndMore {
         debug_assert!(from.table() == table);
+        self.lock().range(from, until, limit)
+    }
+
+    /// The same of several ranges, and what `then` gives while nothing comes or goes.
+    pub fn ranges_and<T>(
+        &self,
+        ranges: &[(RowKey, RowKey)],
+        limit: usize,
+        then: impl FnOnce() -> T,
+    ) -> (Vec<RowsAndMore>, T) {
         let inner = self.lock();
-        if from >= until {
-            return (Vec::new(), false);
-        }
-        let mut rows = inner.rows.range(from.clone()..until.clone());
-        let taken = rows.by_ref().take(limit).map(|(key, (row, _))| (key.clone(), row.clone())).collect();
-        (taken, rows.next().is_some())
+        let rows = ranges.iter().map(|(from, until)| inner.range(from, until, limit)).collect();
+        (rows, then())
     }
 }

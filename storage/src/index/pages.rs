@@ -328,7 +328,7 @@ mod tests {
     use crate::index::rows::{Location, RowKey, Table};
     use crate::index::store::{Checkpoint, Store};
     use common::doors::SeededRandom;
-    use common::{BucketId, Random, Stamp};
+    use common::{BucketId, Random, Stamp, VersionId};
 
     fn disk() -> TwinDisk {
         let disk = TwinDisk::default();
@@ -354,7 +354,10 @@ mod tests {
             for number in numbers.clone() {
                 let location =
                     Location { segment: SegmentNumber(1), generation: 0, offset: number as u32, length: 100 };
-                writer.apply(&Change { key: key(number), row: damaged_row(Stamp(number + 1), location) })?;
+                writer.apply(&Change {
+                    key: key(number),
+                    row: damaged_row(Stamp(number + 1), location, VersionId::Null),
+                })?;
             }
             if durable { writer.set_checkpoint(end) } else { Ok(()) }
         });

@@ -1,9 +1,15 @@
 //! Keys and rows of the index. Keys sort as listings do: by bucket, then by the bytes of the key.
 //!
 //! An object key may hold any byte of UTF-8, NUL included, so it is escaped: NUL becomes 00 FF, the end is 00 00.
+//!
+//! `Objects` has one row of each key: its current version, which is the one put last, a delete marker too. `Versions` has
+//! the others, behind the same bytes, the newest first. The null version's place among these is the first, whatever its
+//! age: so that it is found by one look-up, in a key of a million versions too. Where there is a row in `Versions`, there
+//! is one in `Objects`.
 
 use crate::format::name::{SegmentName, SegmentNumber};
-use common::{Algorithm, BucketId, ETag, PartNumber, Stamp, UploadId};
+use crate::format::record::Lock;
+use common::{Algorithm, BucketId, ETag, PartNumber, Stamp, UploadId, VersionId};
 use serde::{Deserialize, Serialize};
 
 /// Where a record stands. An address on one disk, never an order.
@@ -36,7 +42,13 @@ pub enum RowKind {
     Inline(Listed),
     /// An object whose payload stands in files.
     Large(Listed),
-    Tombstone,
+    /// A version that says "deleted".
+    DeleteMarker {
+        version: VersionId,
+        modified_ms: u64,
+    },
+    /// The end of a version.
+    Tombstone(VersionId),
     Upload {
         created_ms: u64,
         algorithm: Option<Algorithm>,
@@ -44,28 +56,77 @@ pub enum RowKind {
         newest_part: Stamp,
     },
     UploadEnd,
-    Part(Listed),
+    Part(ListedPart),
 }
 
-/// What a listing shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a listing shows of an object, and what lifecycle and locks decide by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listed {
+    pub size: u64,
+    pub etag: ETag,
+    pub modified_ms: u64,
+    pub version: VersionId,
+    /// The stamp of the put that made a null version, where its record is a later one.
+    pub since: Option<Stamp>,
+    /// What few objects have.
+    pub kept: Option<Box<Kept>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    pub tags: Vec<(String, String)>,
+    pub lock: Lock,
+    /// `x-amz-storage-class`.
+    pub class: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedPart {
     pub size: u64,
     pub etag: ETag,
     pub modified_ms: u64,
 }
 
 impl Row {
-    /// The object of a live row.
+    /// The object of a version that has content.
     pub fn listed(&self) -> Option<&Listed> {
         match &self.kind {
-            RowKind::Inline(listed) | RowKind::Large(listed) | RowKind::Part(listed) => Some(listed),
-            RowKind::Tombstone | RowKind::Upload { .. } | RowKind::UploadEnd => None,
+            RowKind::Inline(listed) | RowKind::Large(listed) => Some(listed),
+            _ => None,
         }
     }
 
     pub fn is_live(&self) -> bool {
-        !matches!(self.kind, RowKind::Tombstone | RowKind::UploadEnd)
+        !matches!(self.kind, RowKind::Tombstone(_) | RowKind::UploadEnd)
+    }
+
+    /// The version of a row of `Objects` or `Versions`.
+    pub fn version(&self) -> VersionId {
+        match &self.kind {
+            RowKind::Inline(listed) | RowKind::Large(listed) => listed.version,
+            RowKind::DeleteMarker { version, .. } | RowKind::Tombstone(version) => *version,
+            RowKind::Upload { .. } | RowKind::UploadEnd | RowKind::Part(_) => VersionId::Null,
+        }
+    }
+
+    /// Its place among the versions of its key: the stamp of the put that made it. A change of metadata keeps it.
+    pub fn since(&self) -> Stamp {
+        match self.version() {
+            VersionId::Id(stamp, _) => stamp,
+            VersionId::Null => self.listed().and_then(|listed| listed.since).unwrap_or(self.stamp),
+        }
+    }
+
+    pub fn modified_ms(&self) -> u64 {
+        match &self.kind {
+            RowKind::Inline(listed) | RowKind::Large(listed) => listed.modified_ms,
+            RowKind::DeleteMarker { modified_ms, .. } => *modified_ms,
+            _ => 0,
+        }
+    }
+
+    pub fn lock(&self) -> Lock {
+        self.listed().and_then(|listed| listed.kept.as_ref()).map_or(Lock::default(), |kept| kept.lock)
     }
 }
 
@@ -73,6 +134,7 @@ impl Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
     Objects,
+    Versions,
     Uploads,
     Parts,
 }
@@ -81,6 +143,7 @@ impl Table {
     fn byte(self) -> u8 {
         match self {
             Self::Objects => b'o',
+            Self::Versions => b'v',
             Self::Uploads => b'u',
             Self::Parts => b'p',
         }
@@ -96,6 +159,63 @@ impl RowKey {
         let mut bytes = key_start(Table::Objects, bucket, key);
         bytes.extend_from_slice(&[0, 0]);
         Self(bytes)
+    }
+
+    /// Where a version stands that is not the current one.
+    pub fn version(bucket: BucketId, key: &str, version: VersionId) -> Self {
+        Self::object(bucket, key).version_of(version)
+    }
+
+    /// Of the row of an object's key: where this version of it stands when it is not the current one.
+    pub fn version_of(&self, version: VersionId) -> Self {
+        let place = match version {
+            VersionId::Null => 0,
+            VersionId::Id(stamp, _) => !stamp.0,
+        };
+        self.place_among_versions(place)
+    }
+
+    fn place_among_versions(&self, place: u64) -> Self {
+        let mut bytes = Vec::with_capacity(self.0.len() + 8);
+        bytes.push(Table::Versions.byte());
+        bytes.extend_from_slice(self.in_table());
+        bytes.extend_from_slice(&place.to_be_bytes());
+        Self(bytes)
+    }
+
+    /// Of the row of an object's key: its versions but the current one and the null one, from the newest on.
+    pub fn versions_with_ids(&self) -> std::ops::Range<Self> {
+        let mut end = self.place_among_versions(u64::MAX);
+        end.0.push(0);
+        self.place_among_versions(1)..end
+    }
+
+    /// Of the row of an object's key: the versions that are older than what has this stamp, but the null one.
+    pub fn versions_before(&self, since: Stamp) -> Self {
+        self.place_among_versions((!since.0).saturating_add(1))
+    }
+
+    /// Of a row of `Versions`: the key's row in `Objects`, and the stamp of the version, `None` of the null one.
+    pub fn of_version(&self) -> Option<(Self, Option<Stamp>)> {
+        let (object, place) = self.0.split_last_chunk::<8>()?;
+        let mut object = object.to_vec();
+        *object.first_mut()? = Table::Objects.byte();
+        let place = u64::from_be_bytes(*place);
+        Some((Self(object), (place > 0).then_some(Stamp(!place))))
+    }
+
+    /// What stands for a version whether it is current, older or gone: where the dead records of it are counted. That of the
+    /// null version is the key's own.
+    pub fn identity(bucket: BucketId, key: &str, version: VersionId) -> Self {
+        Self::object(bucket, key).identity_of(version)
+    }
+
+    /// As `identity`, of the row of an object's key.
+    pub fn identity_of(&self, version: VersionId) -> Self {
+        match version {
+            VersionId::Null => self.clone(),
+            VersionId::Id(..) => self.version_of(version),
+        }
     }
 
     pub fn upload(bucket: BucketId, key: &str, upload: UploadId) -> Self {
@@ -144,6 +264,7 @@ impl RowKey {
     pub fn table(&self) -> Table {
         match self.0[0] {
             b'o' => Table::Objects,
+            b'v' => Table::Versions,
             b'u' => Table::Uploads,
             _ => Table::Parts,
         }
@@ -258,6 +379,26 @@ mod tests {
                 assert_eq!(row >= start && row < end, key.starts_with(prefix), "{prefix:?} {key:?}");
             }
         }
+    }
+
+    #[test]
+    fn versions_follow_their_key_the_newest_first() {
+        let object = RowKey::object(BucketId(1), "a");
+        let id = |stamp| VersionId::Id(Stamp(stamp), 9);
+        let keys = [VersionId::Null, id(7), id(3), id(1)].map(|version| object.version_of(version));
+        assert!(keys.is_sorted());
+        let range = object.versions_with_ids();
+        assert!(!range.contains(&keys[0]) && keys[1..].iter().all(|key| range.contains(key)));
+        assert!(keys[1] < object.versions_before(Stamp(7)) && keys[2] >= object.versions_before(Stamp(7)));
+        assert_eq!(keys[0].of_version(), Some((object.clone(), None)));
+        assert_eq!(keys[1].of_version(), Some((object.clone(), Some(Stamp(7)))));
+        // Behind their own key, and before every other one.
+        let in_table: Vec<_> = std::iter::once(&object).chain(&keys).map(RowKey::in_table).collect();
+        assert!(in_table.is_sorted());
+        for other in ["a\0", "a/", "b"] {
+            assert!(RowKey::object(BucketId(1), other).in_table() > keys[3].in_table());
+        }
+        assert_eq!(keys[1].object_key(), Some((BucketId(1), "a".to_owned())));
     }
 
     #[test]

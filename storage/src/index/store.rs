@@ -9,13 +9,14 @@ use super::pages::Pages;
 use super::rows::{Location, Row, RowKey, RowKind, Table};
 use super::warmth::Warmth;
 use crate::disk::{Disk, is_out_of_space};
+use crate::files::ViewChange;
 use crate::format::name::{SegmentName, SegmentNumber};
 use crate::format::record::BucketRecord;
 use crate::limits::INDEX_CACHE_BYTES;
 use crate::reserve::Reserve;
 use crate::{Error, Result};
 use common::checksum::crc32c;
-use common::{BucketId, Stamp, UploadId};
+use common::{BucketId, Stamp, UploadId, VersionId};
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition, TableHandle,
 };
@@ -30,6 +31,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 const OBJECTS: Definition = TableDefinition::new("objects");
+const VERSIONS: Definition = TableDefinition::new("versions");
 const TOMBSTONES: Definition = TableDefinition::new("tombstones");
 const UPLOADS: Definition = TableDefinition::new("uploads");
 const UPLOAD_ENDS: Definition = TableDefinition::new("upload-ends");
@@ -40,14 +42,18 @@ const SEGMENTS: Definition = TableDefinition::new("segments");
 const SLOTS: Definition = TableDefinition::new("slots");
 const META: Definition = TableDefinition::new("meta");
 /// Those whose values are rows.
-const ROW_TABLES: [(&str, Definition); 5] = [
+const ROW_TABLES: [(&str, Definition); 6] = [
     ("objects", OBJECTS),
+    ("versions", VERSIONS),
     ("tombstones", TOMBSTONES),
     ("uploads", UPLOADS),
     ("upload-ends", UPLOAD_ENDS),
     ("parts", PARTS),
 ];
 const CHECKPOINT: &[u8] = b"checkpoint";
+/// Of the rows. One that was written in another form is built anew.
+const FORM: &[u8] = b"form";
+const FORM_NOW: u32 = 2;
 /// How many slots there are.
 const SLOTS_COUNT: usize = 1 << 16;
 /// Rows that are put behind a table in one go.
@@ -129,6 +135,34 @@ fn guarded<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| Err(Error::IndexBroken("redb panicked".into())))
 }
 
+/// All tables as of one moment.
+pub struct Snapshot(redb::ReadTransaction);
+
+impl Snapshot {
+    /// As `Store::range`.
+    pub fn range(&self, table: Table, from: &RowKey, until: &RowKey, limit: usize) -> Result<Vec<(RowKey, Row)>> {
+        if from >= until {
+            return Ok(Vec::new());
+        }
+        guarded(|| {
+            let rows = self.0.open_table(live_table(table)).map_err(broken)?;
+            let mut out = Vec::new();
+            for item in rows.range(from.in_table()..until.in_table()).map_err(broken)?.take(limit) {
+                let (key, value) = item.map_err(broken)?;
+                out.push((RowKey::from_table(table, key.value()), unpack::<StoredRow>(value.value())?.row));
+            }
+            Ok(out)
+        })
+    }
+}
+
+/// What a change of a version did.
+pub struct Applied {
+    /// The live row of the same version before.
+    pub replaced: Option<Row>,
+    pub view: ViewChange,
+}
+
 /// What compaction may do with a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Liveness {
@@ -158,12 +192,26 @@ impl Store {
                 redb::Builder::new().set_cache_size(INDEX_CACHE_BYTES).create_with_backend(pages).map_err(broken)?;
             let store = Self { database, is_shut, warmth, slots: Mutex::new(vec![SlotDelta::default(); SLOTS_COUNT]) };
             store.write(false, |writer| {
-                for definition in
-                    [OBJECTS, TOMBSTONES, UPLOADS, UPLOAD_ENDS, UPLOAD_DEAD, PARTS, BUCKETS, SEGMENTS, SLOTS, META]
-                {
+                for definition in [
+                    OBJECTS,
+                    VERSIONS,
+                    TOMBSTONES,
+                    UPLOADS,
+                    UPLOAD_ENDS,
+                    UPLOAD_DEAD,
+                    PARTS,
+                    BUCKETS,
+                    SEGMENTS,
+                    SLOTS,
+                    META,
+                ] {
                     writer.table(definition)?;
                 }
-                Ok(())
+                match (writer.get::<u32>(META, FORM)?, writer.get::<Checkpoint>(META, CHECKPOINT)?) {
+                    (Some(FORM_NOW), _) => Ok(()),
+                    (None, None) => writer.put(META, FORM, &FORM_NOW),
+                    _ => Err(Error::IndexBroken("its rows have the form of another release".into())),
+                }
             })?;
             Ok(store)
         })
@@ -190,18 +238,12 @@ impl Store {
 
     /// At most `limit` live rows of one table in `from..until`.
     pub fn range(&self, table: Table, from: &RowKey, until: &RowKey, limit: usize) -> Result<Vec<(RowKey, Row)>> {
-        if from >= until {
-            return Ok(Vec::new());
-        }
-        self.read(|transaction| {
-            let rows = transaction.open_table(live_table(table)).map_err(broken)?;
-            let mut out = Vec::new();
-            for item in rows.range(from.in_table()..until.in_table()).map_err(broken)?.take(limit) {
-                let (key, value) = item.map_err(broken)?;
-                out.push((RowKey::from_table(table, key.value()), unpack::<StoredRow>(value.value())?.row));
-            }
-            Ok(out)
-        })
+        self.snapshot()?.range(table, from, until, limit)
+    }
+
+    /// The store as it is now, whatever is written meanwhile.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        guarded(|| Ok(Snapshot(self.database.begin_read().map_err(broken)?)))
     }
 
     pub fn checkpoint(&self) -> Result<Option<Checkpoint>> {
@@ -244,7 +286,7 @@ impl Store {
     pub fn liveness(&self, records: &[(RowKey, Location)]) -> Result<Vec<Liveness>> {
         self.read(|transaction| {
             let open = |definition| transaction.open_table(definition).map_err(broken);
-            let (objects, tombstones) = (open(OBJECTS)?, open(TOMBSTONES)?);
+            let (objects, versions, tombstones) = (open(OBJECTS)?, open(VERSIONS)?, open(TOMBSTONES)?);
             let (uploads, ends, parts) = (open(UPLOADS)?, open(UPLOAD_ENDS)?, open(PARTS)?);
             let mut out = vec![Liveness::Dead; records.len()];
             // In the order of the keys: neighbours share their pages.
@@ -253,20 +295,26 @@ impl Store {
             for at in order {
                 let (key, location) = &records[at];
                 let name = key.in_table();
-                let (live, ended, end_name) = match key.table() {
-                    Table::Objects => (&objects, Some(&tombstones), name.to_vec()),
-                    Table::Uploads => {
-                        (&uploads, Some(&ends), key.upload_id().map(upload_bytes).unwrap_or_default().to_vec())
-                    }
-                    Table::Parts => (&parts, None, Vec::new()),
+                let row = |table: &redb::ReadOnlyTable<&'static [u8], &'static [u8]>, name: &[u8]| {
+                    let found = table.get(name).map_err(broken)?;
+                    found.map(|value| unpack::<StoredRow>(value.value())).transpose()
                 };
-                let mut found = live.get(name).map_err(broken)?;
-                if found.is_none()
-                    && let Some(ended) = ended
-                {
-                    found = ended.get(end_name.as_slice()).map_err(broken)?;
-                }
-                let stored = found.map(|value| unpack::<StoredRow>(value.value())).transpose()?;
+                let or = |found: Option<StoredRow>, table, name: &[u8]| match found {
+                    None => row(table, name),
+                    found => Ok(found),
+                };
+                let stored = match key.table() {
+                    Table::Objects | Table::Versions => {
+                        let places = PlacesOf::new(key)?;
+                        let current = row(&objects, places.object.in_table())?.filter(|stored| places.is(stored));
+                        or(or(current, &versions, places.slot.in_table())?, &tombstones, name)?
+                    }
+                    Table::Uploads => {
+                        let end = key.upload_id().map(upload_bytes).unwrap_or_default();
+                        or(row(&uploads, name)?, &ends, &end)?
+                    }
+                    Table::Parts => row(&parts, name)?,
+                };
                 out[at] = match stored {
                     Some(stored) if stored.row.location == *location && stored.row.is_live() => Liveness::Live,
                     Some(stored) if stored.row.location == *location => Liveness::Tombstone { dead: stored.dead },
@@ -349,6 +397,34 @@ impl Store {
     }
 }
 
+/// Where the row of a version may stand, by its identity.
+struct PlacesOf {
+    /// The key's row: if it is the current one.
+    object: RowKey,
+    /// If it is not.
+    slot: RowKey,
+    /// `None` of the null version.
+    since: Option<Stamp>,
+}
+
+impl PlacesOf {
+    fn new(identity: &RowKey) -> Result<Self> {
+        if identity.table() == Table::Objects {
+            let slot = identity.version_of(VersionId::Null);
+            return Ok(Self { object: identity.clone(), slot, since: None });
+        }
+        let (object, since) = identity.of_version().ok_or_else(|| Error::IndexBroken("a version's key".into()))?;
+        Ok(Self { object, slot: identity.clone(), since })
+    }
+
+    fn is(&self, stored: &StoredRow) -> bool {
+        match stored.row.version() {
+            VersionId::Null => self.since.is_none(),
+            VersionId::Id(stamp, _) => self.since == Some(stamp),
+        }
+    }
+}
+
 /// The places of the objects among these, in the order of their keys; changes of one key stay in their order.
 fn in_order(changes: &[Change]) -> Vec<usize> {
     let name = |at: usize| changes[at].key.in_table();
@@ -372,6 +448,7 @@ fn in_order(changes: &[Change]) -> Vec<usize> {
 fn live_table(table: Table) -> Definition {
     match table {
         Table::Objects => OBJECTS,
+        Table::Versions => VERSIONS,
         Table::Uploads => UPLOADS,
         Table::Parts => PARTS,
     }
@@ -454,7 +531,7 @@ impl<'a> Writer<'a> {
     /// replay is idempotent (engine rule A3).
     pub fn apply(&mut self, change: &Change) -> Result<()> {
         match change.row.kind {
-            RowKind::Inline(_) | RowKind::Large(_) | RowKind::Tombstone => {
+            RowKind::Inline(_) | RowKind::Large(_) | RowKind::DeleteMarker { .. } | RowKind::Tombstone(_) => {
                 self.apply_objects(std::slice::from_ref(change), |_, _| {})
             }
             RowKind::Upload { .. } | RowKind::UploadEnd => self.apply_upload(&change.key, &change.row),
@@ -470,19 +547,37 @@ impl<'a> Writer<'a> {
         changes.iter().filter(|change| change.key.table() != Table::Objects).try_for_each(|change| self.apply(change))
     }
 
-    /// The changes of objects among these. Tells of each that was new, by its place, and the live row that it replaced.
-    pub fn apply_objects(&mut self, changes: &[Change], mut applied: impl FnMut(usize, Option<&Row>)) -> Result<()> {
+    /// The changes of objects among these. Tells of each that was new, by its place, and the live row of the same version
+    /// that it replaced, and what it means for the view of files.
+    pub fn apply_objects(&mut self, changes: &[Change], mut applied: impl FnMut(usize, Applied)) -> Result<()> {
         let order = in_order(changes);
         let Some(&first) = order.first() else { return Ok(()) };
         // Behind all that is there nothing has to be looked for.
         let last = self.table(OBJECTS)?.last().map_err(broken)?;
         let are_behind = last.is_none_or(|(last, _)| last.value() < changes[first].key.in_table());
         let no_tombstones = self.table(TOMBSTONES)?.is_empty().map_err(broken)?;
+        let no_versions = self.table(VERSIONS)?.is_empty().map_err(broken)?;
         let mut behind: Vec<(&[u8], Vec<u8>)> = Vec::new();
         for of_key in order.chunk_by(|a, b| changes[*a].key == changes[*b].key) {
             let key = &changes[of_key[0]].key;
             let name = key.in_table();
             let live: Option<StoredRow> = if are_behind { None } else { self.get(OBJECTS, name)? };
+            // Most keys have the null version and no other.
+            let is_null = |row: &Row| row.version() == VersionId::Null;
+            let ends = of_key.iter().any(|at| !changes[*at].row.is_live());
+            let is_plain = live.as_ref().is_none_or(|live| is_null(&live.row))
+                && of_key.iter().all(|at| is_null(&changes[*at].row))
+                && (no_versions || !ends);
+            if !is_plain {
+                self.append(OBJECTS, &behind)?;
+                behind.clear();
+                for &at in of_key {
+                    if let Some(done) = self.apply_version(&changes[at])? {
+                        applied(at, done);
+                    }
+                }
+                continue;
+            }
             let dead = if live.is_some() || no_tombstones { None } else { self.get(TOMBSTONES, name)? };
             let (was_live, was_dead) = (live.is_some(), dead.is_some());
             let mut current: Option<StoredRow> = live.or(dead);
@@ -493,7 +588,9 @@ impl<'a> Writer<'a> {
                     continue;
                 }
                 let replaced = current.as_ref().map(|current| &current.row).filter(|row| row.is_live());
-                applied(at, replaced);
+                let replaced_row = replaced.cloned();
+                let view = ViewChange { hide: replaced_row.clone(), show: row.is_live(), relink: None };
+                applied(at, Applied { replaced: replaced_row, view });
                 self.count_slot(key, replaced, row);
                 if let Some(current) = &current {
                     self.count(current.row.location, -1);
@@ -519,6 +616,86 @@ impl<'a> Writer<'a> {
             }
         }
         self.append(OBJECTS, &behind)
+    }
+
+    /// One change of a key that has, or gets, versions: `commit/changes.rs` says the same of the rows alone.
+    fn apply_version(&mut self, Change { key: object, row }: &Change) -> Result<Option<Applied>> {
+        let (name, version) = (object.in_table(), row.version());
+        let (slot, identity) = (object.version_of(version), object.identity_of(version));
+        let current: Option<StoredRow> = self.get(OBJECTS, name)?;
+        let is_current = current.as_ref().is_some_and(|current| current.row.version() == version);
+        let live = if is_current { current.clone() } else { self.get(VERSIONS, slot.in_table())? };
+        let dead = if live.is_some() { None } else { self.get::<StoredRow>(TOMBSTONES, identity.in_table())? };
+        let (was_live, was_dead) = (live.is_some(), dead.is_some());
+        let before = live.or(dead);
+        if before.as_ref().is_some_and(|before| before.row.stamp >= row.stamp) {
+            return Ok(None);
+        }
+        let replaced = before.as_ref().map(|before| &before.row).filter(|row| row.is_live()).cloned();
+        self.count_slot(object, replaced.as_ref(), row);
+        if let Some(before) = &before {
+            self.count(before.row.location, -1);
+        }
+        self.count(row.location, 1);
+        let stored = StoredRow { row: row.clone(), dead: before.map_or(0, |before| before.dead + 1) };
+        let mut view = ViewChange::default();
+        if !row.is_live() {
+            self.put(TOMBSTONES, identity.in_table(), &stored)?;
+            if is_current {
+                let next = self.newest_version(object)?;
+                match &next {
+                    Some((place, next)) => {
+                        self.delete(VERSIONS, place)?;
+                        self.put(OBJECTS, name, next)?;
+                    }
+                    None => self.delete(OBJECTS, name)?,
+                }
+                view = ViewChange {
+                    hide: current.map(|current| current.row),
+                    show: false,
+                    relink: next.map(|(_, next)| next.row),
+                };
+            } else if was_live {
+                self.delete(VERSIONS, slot.in_table())?;
+            }
+            return Ok(Some(Applied { replaced, view }));
+        }
+        if was_dead {
+            self.delete(TOMBSTONES, identity.in_table())?;
+        }
+        match current {
+            Some(current) if !is_current && current.row.since() > row.since() => {
+                self.put(VERSIONS, slot.in_table(), &stored)?;
+            }
+            current => {
+                if !is_current && was_live {
+                    self.delete(VERSIONS, slot.in_table())?;
+                }
+                if let Some(older) = current.as_ref().filter(|_| !is_current) {
+                    let place = object.version_of(older.row.version());
+                    self.put(VERSIONS, place.in_table(), older)?;
+                }
+                self.put(OBJECTS, name, &stored)?;
+                view = ViewChange { hide: current.map(|current| current.row), show: true, relink: None };
+            }
+        }
+        Ok(Some(Applied { replaced, view }))
+    }
+
+    /// The newest version of a key that is not the current one, and its place in the table.
+    fn newest_version(&mut self, object: &RowKey) -> Result<Option<(Vec<u8>, StoredRow)>> {
+        let null = object.version_of(VersionId::Null).in_table().to_vec();
+        let null = self.get::<StoredRow>(VERSIONS, &null)?.map(|stored| (null, stored));
+        let range = object.versions_with_ids();
+        let newest =
+            match self.table(VERSIONS)?.range(range.start.in_table()..range.end.in_table()).map_err(broken)?.next() {
+                Some(item) => {
+                    let (key, value) = item.map_err(broken)?;
+                    Some((key.value().to_vec(), unpack::<StoredRow>(value.value())?))
+                }
+                None => None,
+            };
+        Ok([null, newest].into_iter().flatten().max_by_key(|(_, stored)| stored.row.since()))
     }
 
     /// Puts rows, in order, behind all of a table.
@@ -618,14 +795,24 @@ impl<'a> Writer<'a> {
         Ok(parts)
     }
 
-    /// The row of a key wherever it is: live, tombstone or ended upload.
+    /// The row of a version (by its identity), part or upload wherever it is: live, tombstone or ended upload.
     fn row_with_count(&mut self, key: &RowKey) -> Result<Option<(Definition, Vec<u8>, StoredRow)>> {
         let name = key.in_table().to_vec();
+        if matches!(key.table(), Table::Objects | Table::Versions) {
+            let places = PlacesOf::new(key)?;
+            let (object, slot) = (places.object.in_table().to_vec(), places.slot.in_table().to_vec());
+            if let Some(stored) = self.get::<StoredRow>(OBJECTS, &object)?.filter(|stored| places.is(stored)) {
+                return Ok(Some((OBJECTS, object, stored)));
+            }
+            if let Some(stored) = self.get(VERSIONS, &slot)? {
+                return Ok(Some((VERSIONS, slot, stored)));
+            }
+            return Ok(self.get(TOMBSTONES, &name)?.map(|stored| (TOMBSTONES, name, stored)));
+        }
         if let Some(stored) = self.get(live_table(key.table()), &name)? {
             return Ok(Some((live_table(key.table()), name, stored)));
         }
         let (table, name) = match (key.table(), key.upload_id()) {
-            (Table::Objects, _) => (TOMBSTONES, name),
             (Table::Uploads, Some(upload)) => (UPLOAD_ENDS, upload_bytes(upload).to_vec()),
             _ => return Ok(None),
         };

@@ -88,8 +88,8 @@ pub fn choose(candidates: &[Candidate], segment_bytes: u64, need: Need) -> Optio
 /// The key of the index that a record is about, and the upload for records of uploads and parts; `None` for buckets.
 pub fn subject_key(entry: &Entry) -> Option<(RowKey, Option<UploadId>)> {
     match entry.subject {
-        Subject::Object(_) | Subject::Tombstone(_) | Subject::DeleteMarker(_) => {
-            Some((RowKey::object(entry.bucket, &entry.key), None))
+        Subject::Object(version) | Subject::Tombstone(version) | Subject::DeleteMarker(version) => {
+            Some((RowKey::identity(entry.bucket, &entry.key, version), None))
         }
         Subject::Upload(upload) | Subject::UploadEnd(upload) => {
             Some((RowKey::upload(entry.bucket, &entry.key, upload), Some(upload)))

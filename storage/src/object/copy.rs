@@ -3,6 +3,7 @@
 
 use super::get::ObjectReader;
 use super::{check_attributes, payload_of, staging_failed, sync_staged};
+use crate::commit::Decided;
 use crate::commit::decide::{Mutation, Request};
 use crate::disk::read::{ChunkList, open_data};
 use crate::disk::stage::StagedFile;
@@ -13,7 +14,7 @@ use crate::types::{Attributes, CopyRequest, Lock, ObjectInfo, PutOutcome};
 use crate::{Error, Result};
 use bytes::Bytes;
 use common::checksum::crc32c;
-use common::{ObjectKey, Stamp, VersionId};
+use common::{ObjectKey, VersionId};
 use std::io::{self, ErrorKind, IoSlice};
 use std::sync::Arc;
 
@@ -55,11 +56,18 @@ impl Target {
         };
         let mutation = Mutation::Put { object: Box::new(object), precondition: request.precondition };
         let key = request.key.into();
-        let asked = Request { epoch: request.epoch, bucket: request.bucket, key, mutation, is_housekeeping: false };
-        let stamp: Option<Stamp> = store.mutate(asked, inline, staged).await?;
+        let asked = Request {
+            epoch: request.epoch,
+            bucket: request.bucket,
+            key,
+            mutation,
+            nonce: store.random.u64(),
+            is_housekeeping: false,
+        };
+        let Decided { stamp, version, .. } = store.mutate(asked, inline, staged).await?;
         Ok(PutOutcome {
             stamp: stamp.expect("a put always has a record"),
-            version: VersionId::Null,
+            version,
             etag: info.etag,
             modified_ms,
             checksums: info.checksums,

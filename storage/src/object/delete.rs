@@ -1,6 +1,7 @@
 //! DeleteObject.
 
 use crate::Result;
+use crate::commit::Decided;
 use crate::commit::decide::{Mutation, Request};
 use crate::target::Target;
 use crate::types::{DeleteOutcome, DeleteRequest};
@@ -8,16 +9,16 @@ use common::VersionId;
 use std::sync::Arc;
 
 impl Target {
-    /// Ends the current object, if there is one.
+    /// Ends the current object, if there is one: by a delete marker where versions are kept. Or ends one version.
     pub async fn delete(&self, request: DeleteRequest) -> Result<DeleteOutcome> {
-        let DeleteRequest { epoch, bucket, key, version, precondition, bypass_governance: _ } = request;
-        if matches!(version, Some(VersionId::Id(..))) {
-            // There is one version of each key, the null one. A delete of another must not take it.
-            return Ok(DeleteOutcome { stamp: None, version, is_marker: false });
-        }
+        let DeleteRequest { epoch, bucket, key, version, precondition, bypass_governance } = request;
         let store = Arc::clone(self.home(bucket, &key));
-        let mutation = Mutation::Delete { precondition };
-        let request = Request { epoch, bucket, key: key.into(), mutation, is_housekeeping: false };
-        Ok(DeleteOutcome { stamp: store.mutate(request, None, Vec::new()).await?, version, is_marker: false })
+        let mutation = Mutation::Delete { version, precondition, bypass_governance };
+        let nonce = store.random.u64();
+        let request = Request { epoch, bucket, key: key.into(), mutation, nonce, is_housekeeping: false };
+        let Decided { stamp, version: ended, is_marker } = store.mutate(request, None, Vec::new()).await?;
+        // A bucket that never kept versions names none, unless it was asked for one.
+        let is_named = version.is_some() || is_marker || ended != VersionId::Null;
+        Ok(DeleteOutcome { stamp, version: is_named.then_some(ended), is_marker })
     }
 }

@@ -25,9 +25,8 @@ use std::sync::Arc;
 impl Target {
     /// `None` is the current version.
     pub async fn head(&self, bucket: BucketId, key: &ObjectKey, version: Option<VersionId>) -> Result<ObjectInfo> {
-        only_null(version)?;
         let store = self.home(bucket, key);
-        if let Some(found) = find_at_once(store, bucket, key) {
+        if let Some(found) = find_at_once(store, bucket, key, version) {
             let Found { record, .. } = found?;
             // The sizes of parts stand in the chunk list, which may be a file.
             if let Operation::Put(object) = &record.operation
@@ -41,19 +40,14 @@ impl Target {
 
     /// Opens a version for reading, `None` for the current one. The bytes stay readable until the reader is dropped.
     pub async fn get(&self, bucket: BucketId, key: &ObjectKey, version: Option<VersionId>) -> Result<ObjectReader> {
-        only_null(version)?;
         let store = self.home(bucket, key);
-        let mut found = find_at_once(store, bucket, key).transpose()?;
+        let mut found = find_at_once(store, bucket, key, version).transpose()?;
         if let Some(inline) = found.take_if(|found| matches!(found.row.kind, RowKind::Inline(_))) {
-            return ObjectReader::of_inline(Arc::clone(store), RowKey::object(bucket, key.as_str()), inline);
+            return ObjectReader::of_inline(Arc::clone(store), bucket, key, inline);
         }
         let (store, key) = (Arc::clone(store), key.clone());
-        blocking(move || ObjectReader::open_found(store, bucket, key, found)).await
+        blocking(move || ObjectReader::open_found(store, bucket, key, version, found)).await
     }
-}
-
-fn only_null(version: Option<VersionId>) -> Result<()> {
-    if matches!(version, Some(VersionId::Id(..))) { Err(Error::NoSuchVersion) } else { Ok(()) }
 }
 
 /// An object's record, found and verified.
@@ -63,25 +57,40 @@ pub(super) struct Found {
     pub inline: InlinePayload,
 }
 
-/// Looks a key up and reads its record. Compaction may move the record in between: then the key is looked up again.
-pub(super) fn find(store: &DiskStore, bucket: BucketId, key: &ObjectKey) -> Result<Found> {
+/// The row of the version asked for, if it has content.
+fn lookup(store: &DiskStore, object: &RowKey, version: Option<VersionId>) -> Result<Row> {
+    let row = match version {
+        None => store.index.lookup(object)?.filter(Row::is_live).ok_or(Error::NoSuchKey)?,
+        Some(version) => store.index.version(object, version)?.ok_or(Error::NoSuchVersion)?,
+    };
+    match row.kind {
+        RowKind::DeleteMarker { version: marker, modified_ms } => {
+            Err(Error::IsDeleteMarker { version: marker, modified_ms, was_named: version.is_some() })
+        }
+        _ => Ok(row),
+    }
+}
+
+/// Looks a version up and reads its record. Compaction may move the record in between: then it is looked up again.
+pub(super) fn find(store: &DiskStore, bucket: BucketId, key: &ObjectKey, version: Option<VersionId>) -> Result<Found> {
     let row_key = RowKey::object(bucket, key.as_str());
     for _ in 0..LOOKUPS_MAX {
-        let row = store.index.lookup(&row_key)?.filter(Row::is_live).ok_or(Error::NoSuchKey)?;
+        let row = lookup(store, &row_key, version)?;
         if row.damaged {
             return Err(Error::Damaged(format!("{key}, stamp {}", row.stamp)));
         }
         let is_member = matches!(row.kind, RowKind::Inline(_));
+        let identity = || row_key.identity_of(row.version());
         match store.segments.record(row.location, is_member) {
             Ok((record, inline)) => {
                 let is_ours = record.stamp == row.stamp && record.bucket == bucket && record.key == key.as_str();
                 if is_ours && matches!(record.operation, Operation::Put(_)) {
                     return Ok(Found { row, record, inline });
                 }
-                return Err(damaged(store, &row_key, row.stamp, "the index names another record"));
+                return Err(damaged(store, &identity(), row.stamp, "the index names another record"));
             }
             Err(ReadError::Moved) => {}
-            Err(ReadError::Malformed(error)) => return Err(damaged(store, &row_key, row.stamp, &error.to_string())),
+            Err(ReadError::Malformed(error)) => return Err(damaged(store, &identity(), row.stamp, &error.to_string())),
             Err(ReadError::Io(source)) => return Err(Error::Io { what: "read the log".into(), source }),
         }
     }
@@ -90,13 +99,21 @@ pub(super) fn find(store: &DiskStore, bucket: BucketId, key: &ObjectKey) -> Resu
 
 /// `find` without waiting for the disk, where it most likely does not have to: a quarter of what a GET of a small object costs is
 /// the way to another thread and back. `None` says nothing: whatever is not as usual is `find`'s to judge.
-fn find_at_once(store: &DiskStore, bucket: BucketId, key: &ObjectKey) -> Option<Result<Found>> {
+fn find_at_once(
+    store: &DiskStore,
+    bucket: BucketId,
+    key: &ObjectKey,
+    version: Option<VersionId>,
+) -> Option<Result<Found>> {
     if !store.index.expects_no_wait() {
         return None;
     }
-    let row = match store.index.lookup(&RowKey::object(bucket, key.as_str())).ok()? {
-        Some(row) if row.is_live() => row,
-        _ => return Some(Err(Error::NoSuchKey)),
+    let row = match lookup(store, &RowKey::object(bucket, key.as_str()), version) {
+        Ok(row) => row,
+        Err(error @ (Error::NoSuchKey | Error::NoSuchVersion | Error::IsDeleteMarker { .. })) => {
+            return Some(Err(error));
+        }
+        Err(_) => return None,
     };
     if row.damaged {
         return None;
@@ -115,6 +132,7 @@ fn damaged(store: &DiskStore, key: &RowKey, stamp: Stamp, what: &str) -> Error {
 pub struct ObjectReader {
     info: ObjectInfo,
     store: Arc<DiskStore>,
+    /// The version's identity.
     key: RowKey,
     source: Source,
 }
@@ -137,33 +155,41 @@ impl ObjectReader {
         key: ObjectKey,
         version: Option<VersionId>,
     ) -> Result<Self> {
-        only_null(version)?;
-        Self::open_found(store, bucket, key, None)
+        Self::open_found(store, bucket, key, version, None)
     }
 
-    fn of_inline(store: Arc<DiskStore>, key: RowKey, Found { record, inline, .. }: Found) -> Result<Self> {
+    fn of_inline(store: Arc<DiskStore>, bucket: BucketId, key: &ObjectKey, found: Found) -> Result<Self> {
+        let Found { row, record, inline } = found;
         let Operation::Put(object) = &record.operation else { return Err(Error::NoSuchKey) };
+        let key = RowKey::identity(bucket, key.as_str(), row.version());
         let info = info_of(record.stamp, object, Vec::new());
         let payload = Bytes::from(inline.frame).slice(inline.range);
         Ok(Self { info, store, key, source: Source::Inline(payload) })
     }
 
     /// Opens what was found a moment ago, or what is there now.
-    fn open_found(store: Arc<DiskStore>, bucket: BucketId, key: ObjectKey, mut known: Option<Found>) -> Result<Self> {
-        let row_key = RowKey::object(bucket, key.as_str());
+    fn open_found(
+        store: Arc<DiskStore>,
+        bucket: BucketId,
+        key: ObjectKey,
+        version: Option<VersionId>,
+        mut known: Option<Found>,
+    ) -> Result<Self> {
+        let object_key = RowKey::object(bucket, key.as_str());
         let mut missing = None;
         for _ in 0..LOOKUPS_MAX {
             let found = match known.take() {
                 Some(found) => found,
-                None => find(&store, bucket, &key)?,
+                None => find(&store, bucket, &key, version)?,
             };
             if matches!(found.row.kind, RowKind::Inline(_)) {
-                return Self::of_inline(store, row_key, found);
+                return Self::of_inline(store, bucket, &key, found);
             }
             let Found { row, record, .. } = found;
             let Operation::Put(object) = &record.operation else { continue };
+            let row_key = object_key.identity_of(row.version());
             // A missing file that the index goes on naming is damage; otherwise the object was replaced meanwhile (A1).
-            match open_files(&store, &row_key, &row, object)? {
+            match open_files(&store, &object_key, &row, object)? {
                 Some(Attempt::Opened(chunks, first, pin)) => {
                     let parts = if object.etag.parts > 0 { chunks.count() } else { 0 };
                     let part_sizes = (0..parts).map(|at| chunks.id_and_length(at).1).collect();
@@ -210,16 +236,16 @@ impl ObjectReader {
 }
 
 /// Pins a large object and opens its chunk list and first file. `None`: it was replaced before the pin held.
-fn open_files(store: &DiskStore, key: &RowKey, row: &Row, object: &ObjectRecord) -> Result<Option<Attempt>> {
+fn open_files(store: &DiskStore, object_key: &RowKey, row: &Row, object: &ObjectRecord) -> Result<Option<Attempt>> {
     let pin = store.files.pin(row.stamp);
     // Whoever replaces the object from here on sees the pin before it frees a file.
-    let still_current = store.index.lookup(key)?.is_some_and(|now| now.stamp == row.stamp);
-    if !still_current {
+    let still_there = store.index.version(object_key, row.version())?.is_some_and(|now| now.stamp == row.stamp);
+    if !still_there {
         return Ok(None);
     }
     let failed = |error: DataError| match error {
         DataError::Missing(id) => Ok(Some(Attempt::Gone(id))),
-        error => Err(data_error(store, key, row.stamp, error)),
+        error => Err(data_error(store, &object_key.identity_of(row.version()), row.stamp, error)),
     };
     let chunks = match ChunkList::open(store.disk.as_ref(), &object.payload) {
         Ok(chunks) => chunks,

@@ -1,7 +1,8 @@
-//! ListObjects and ListMultipartUploads: one page each, from the index alone.
+//! ListObjects, ListObjectVersions and ListMultipartUploads: one page each, from the index alone.
 
 use crate::Result;
 use crate::index::list::{list_objects, list_uploads};
+use crate::index::list_versions::list_versions;
 use crate::target::{Target, blocking};
 use crate::types::{ListPage, ListRequest, ListUploadsRequest, ListVersionsRequest, UploadsPage, VersionsPage};
 use std::sync::Arc;
@@ -18,7 +19,8 @@ impl Target {
     }
 
     /// One page of ListObjectVersions.
-    pub async fn list_versions(&self, _request: ListVersionsRequest) -> Result<VersionsPage> {
-        Err(crate::Error::Refused("listings of versions come with the next commit".into()))
+    pub async fn list_versions(&self, request: ListVersionsRequest) -> Result<VersionsPage> {
+        let store = Arc::clone(&self.disks()[0]);
+        blocking(move || list_versions(&store.index, &request)).await
     }
 }

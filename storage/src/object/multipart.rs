@@ -2,6 +2,7 @@
 //! from the start; Complete names them in one record and moves no byte.
 
 use super::{check_attributes, composite_of, payload_of};
+use crate::commit::Decided;
 use crate::commit::decide::{Mutation, Request};
 use crate::disk::read::ChunkList;
 use crate::disk::stage::StagedFile;
@@ -37,7 +38,8 @@ impl Target {
         let more = More { tags, lock, since: None };
         let record = UploadRecord { upload, created_ms, algorithm, headers, user, full_object, more };
         let mutation = Mutation::CreateUpload(record);
-        let request = Request { epoch, bucket, key: key.into(), mutation, is_housekeeping: false };
+        let request =
+            Request { epoch, bucket, key: key.into(), mutation, nonce: store.random.u64(), is_housekeeping: false };
         store.mutate(request, None, Vec::new()).await?;
         Ok(info)
     }
@@ -76,10 +78,18 @@ impl Target {
                 frees,
             };
             let key = request.key.as_str().to_owned();
-            let asked = Request { epoch: request.epoch, bucket: request.bucket, key, mutation, is_housekeeping: false };
+            let asked = Request {
+                epoch: request.epoch,
+                bucket: request.bucket,
+                key,
+                mutation,
+                nonce: store.random.u64(),
+                is_housekeeping: false,
+            };
             match store.mutate(asked, None, staged).await {
-                Ok(stamp) => {
+                Ok(Decided { stamp, version, .. }) => {
                     outcome.stamp = stamp.expect("a completion always has a record");
+                    outcome.version = version;
                     return Ok(outcome);
                 }
                 // A part arrived meanwhile: read them again.
@@ -114,7 +124,7 @@ impl Target {
             })
             .await?;
             let mutation = Mutation::AbortUpload { upload, newest_part, frees };
-            let asked = Request { epoch, bucket, key: key.as_str().to_owned(), mutation, is_housekeeping };
+            let asked = Request { epoch, bucket, key: key.as_str().to_owned(), mutation, nonce: 0, is_housekeeping };
             match store.mutate(asked, None, Vec::new()).await {
                 Err(Error::UploadChanged) => {}
                 result => return result.map(|_| ()),
@@ -343,8 +353,8 @@ fn full_object_checksums(records: &[PartRecord], chosen: Option<Algorithm>) -> V
 async fn repeated(store: &Arc<DiskStore>, request: &CompleteUploadRequest) -> Result<PutOutcome> {
     let (store, bucket, key, upload) = (Arc::clone(store), request.bucket, request.key.clone(), request.upload);
     blocking(move || {
-        let found = match super::get::find(&store, bucket, &key) {
-            Err(Error::NoSuchKey) => return Err(Error::NoSuchUpload),
+        let found = match super::get::find(&store, bucket, &key, None) {
+            Err(Error::NoSuchKey | Error::IsDeleteMarker { .. }) => return Err(Error::NoSuchUpload),
             found => found?,
         };
         match found.record.operation {

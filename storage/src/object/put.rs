@@ -5,6 +5,7 @@
 //! their sum; steps of several bodies are hashed side by side (`hashing.rs`).
 
 use super::{check_attributes, fits_record, payload_of, staging_failed, sync_staged};
+use crate::commit::Decided;
 use crate::commit::decide::{Mutation, Request};
 use crate::disk::buffers::Buffer;
 use crate::disk::stage::StagedFile;
@@ -374,9 +375,11 @@ impl Staged {
                 payload,
             }),
         };
-        let request = Request { epoch, bucket, key: key.into(), mutation, is_housekeeping: false };
-        let stamp = store.mutate(request, inline, staged).await?;
+        let request =
+            Request { epoch, bucket, key: key.into(), mutation, nonce: store.random.u64(), is_housekeeping: false };
+        let Decided { stamp, version, .. } = store.mutate(request, inline, staged).await?;
         outcome.stamp = stamp.expect("a put always has a record");
+        outcome.version = version;
         Ok(outcome)
     }
 }
