@@ -25,14 +25,18 @@ use std::sync::Arc;
 /// one counts the version up by one.
 pub fn apply(state: &State, command: &Command) -> Result<(State, Applied)> {
     match command {
-        Command::CreateBucket { name, owner, region, created_ms } => {
-            create_bucket(state, name, owner, region, *created_ms)
+        Command::CreateBucket { name, owner, region, created_ms, documents } => {
+            create_bucket(state, name, owner, region, *created_ms, documents)
         }
         Command::BeginDeleteBucket { name } => set_bucket_state(state, name, None, BucketState::Deleting),
         Command::FinishDeleteBucket { name, id, version } => finish_delete_bucket(state, name, *id, *version),
         Command::CancelDeleteBucket { name, id } => set_bucket_state(state, name, Some(*id), BucketState::Active),
-        Command::SetBucketDocument { name, document, content } => {
-            set_bucket_document(state, name, document, content.as_deref())
+        Command::SetBucketDocument { name, id, version, document, content } => {
+            let bucket = find_bucket(state, name, Some(*id))?;
+            if bucket.version != *version {
+                return Err(Error::BucketChanged(name.clone()));
+            }
+            set_bucket_document(state, bucket, document, content.as_deref())
         }
         Command::PutOwner { owner } => put_owner(state, owner),
         Command::CreateKey { key } => create_key(state, key),
@@ -47,6 +51,7 @@ fn create_bucket(
     owner: &OwnerId,
     region: &str,
     created_ms: u64,
+    documents: &BTreeMap<String, Vec<u8>>,
 ) -> Result<(State, Applied)> {
     if let Some(bucket) = state.buckets.get(name) {
         return Err(match bucket.state {
@@ -56,6 +61,9 @@ fn create_bucket(
     }
     owner_must_exist(state, owner)?;
     text_must_fit("a region", region)?;
+    for (document, content) in documents {
+        document_must_fit(document, content)?;
+    }
     let limit = limits::BUCKETS_PER_OWNER_MAX;
     if state.buckets.values().filter(|bucket| bucket.owner == *owner).count() >= limit {
         return Err(Error::TooManyBuckets { owner: owner.clone(), limit });
@@ -70,7 +78,7 @@ fn create_bucket(
         version: next.version,
         state: BucketState::Active,
         region: region.to_owned(),
-        documents: BTreeMap::new(),
+        documents: documents.clone(),
     });
     next.next_bucket = BucketId(state.next_bucket.0.checked_add(1).expect("2^64 buckets take longer than the sun"));
     Arc::make_mut(&mut next.buckets).insert(name.clone(), Arc::clone(&bucket));
@@ -107,28 +115,14 @@ fn finish_delete_bucket(state: &State, name: &BucketName, id: BucketId, version:
 
 fn set_bucket_document(
     state: &State,
-    name: &BucketName,
+    bucket: &Arc<Bucket>,
     document: &str,
     content: Option<&[u8]>,
 ) -> Result<(State, Applied)> {
-    let bucket = find_bucket(state, name, None)?;
     if bucket.state == BucketState::Deleting {
-        return Err(Error::BucketDeleting(name.clone()));
+        return Err(Error::BucketDeleting(bucket.name.clone()));
     }
-    if !(1..=limits::DOCUMENT_NAME_BYTES_MAX).contains(&document.len()) {
-        return Err(Error::Invalid(format!(
-            "a configuration document's name has 1 to {} bytes, and this has {}",
-            limits::DOCUMENT_NAME_BYTES_MAX,
-            document.len()
-        )));
-    }
-    if let Some(content) = content.filter(|content| content.len() > limits::DOCUMENT_BYTES_MAX) {
-        return Err(Error::Invalid(format!(
-            "a configuration document has at most {} bytes, and this has {}",
-            limits::DOCUMENT_BYTES_MAX,
-            content.len()
-        )));
-    }
+    document_must_fit(document, content.unwrap_or_default())?;
     if bucket.documents.get(document).map(Vec::as_slice) == content {
         return Ok((state.clone(), Applied::Bucket(Arc::clone(bucket))));
     }
@@ -138,6 +132,23 @@ fn set_bucket_document(
             None => bucket.documents.remove(document),
         };
     }))
+}
+
+fn document_must_fit(name: &str, content: &[u8]) -> Result<()> {
+    let (name_limit, limit) = (limits::DOCUMENT_NAME_BYTES_MAX, limits::DOCUMENT_BYTES_MAX);
+    if !(1..=name_limit).contains(&name.len()) {
+        let length = name.len();
+        return Err(Error::Invalid(format!(
+            "a configuration document's name has 1 to {name_limit} bytes, and this has {length}"
+        )));
+    }
+    if content.len() > limit {
+        let length = content.len();
+        return Err(Error::Invalid(format!(
+            "a configuration document has at most {limit} bytes, and this has {length}"
+        )));
+    }
+    Ok(())
 }
 
 fn put_owner(state: &State, owner: &Owner) -> Result<(State, Applied)> {
@@ -238,7 +249,8 @@ mod tests {
 
     fn create(bucket: &str) -> Command {
         let owner = OwnerId("ann".into());
-        Command::CreateBucket { name: name(bucket), owner, region: "us-east-1".into(), created_ms: 7 }
+        let documents = BTreeMap::new();
+        Command::CreateBucket { name: name(bucket), owner, region: "us-east-1".into(), created_ms: 7, documents }
     }
 
     fn begin(bucket: &str) -> Command {
@@ -257,8 +269,10 @@ mod tests {
         Command::CancelDeleteBucket { name: name(bucket), id: BucketId(id) }
     }
 
-    fn document(bucket: &str, content: Option<&[u8]>) -> Command {
-        Command::SetBucketDocument { name: name(bucket), document: "cors".into(), content: content.map(<[u8]>::to_vec) }
+    /// For bucket 1, which was looked at in this version.
+    fn document(bucket: &str, version: u64, content: Option<&[u8]>) -> Command {
+        let (id, content) = (BucketId(1), content.map(<[u8]>::to_vec));
+        Command::SetBucketDocument { name: name(bucket), id, version, document: "cors".into(), content }
     }
 
     fn term(above: u32) -> Command {
@@ -289,8 +303,18 @@ mod tests {
                 finish("one", 1),
                 Error::Invalid("bucket one is not being deleted: begin again".into()),
             ),
-            (vec![create("one"), begin("one")], document("one", Some(b"x")), Error::BucketDeleting(name("one"))),
-            (vec![], document("one", None), Error::NoSuchBucket(name("one"))),
+            (vec![create("one"), begin("one")], document("one", 3, Some(b"x")), Error::BucketDeleting(name("one"))),
+            (vec![], document("one", 1, None), Error::NoSuchBucket(name("one"))),
+            (
+                vec![create("one"), begin("one"), finish("one", 1), create("one")],
+                document("one", 5, None),
+                Error::NoSuchBucket(name("one")),
+            ),
+            (
+                vec![create("one"), document("one", 2, Some(b"x"))],
+                document("one", 2, Some(b"y")),
+                Error::BucketChanged(name("one")),
+            ),
             (
                 vec![],
                 Command::CreateKey { key: key("k", "bob", false) },
@@ -348,14 +372,30 @@ mod tests {
 
     #[test]
     fn documents_are_set_and_removed() {
-        let state = after(&[create("one"), document("one", Some(b"x"))]);
+        let state = after(&[create("one"), document("one", 2, Some(b"x"))]);
         assert_eq!(state.buckets[&name("one")].documents["cors"], b"x");
-        let (same, _) = apply(&state, &document("one", Some(b"x"))).unwrap();
+        let (same, _) = apply(&state, &document("one", 3, Some(b"x"))).unwrap();
         assert_eq!(same, state);
-        let (removed, _) = apply(&state, &document("one", None)).unwrap();
+        let (removed, _) = apply(&state, &document("one", 3, None)).unwrap();
         assert!(removed.buckets[&name("one")].documents.is_empty());
         let long = vec![0; limits::DOCUMENT_BYTES_MAX + 1];
-        assert!(matches!(apply(&state, &document("one", Some(&long))), Err(Error::Invalid(_))));
+        assert!(matches!(apply(&state, &document("one", 3, Some(&long))), Err(Error::Invalid(_))));
+    }
+
+    #[test]
+    fn a_bucket_can_begin_with_documents() {
+        let Command::CreateBucket { name, owner, region, created_ms, .. } = create("one") else { unreachable!() };
+        let with = |content: Vec<u8>| Command::CreateBucket {
+            name: name.clone(),
+            owner: owner.clone(),
+            region: region.clone(),
+            created_ms,
+            documents: [("object-lock".to_owned(), content)].into(),
+        };
+        let state = after(&[with(b"x".to_vec())]);
+        assert_eq!(state.buckets[&name].documents["object-lock"], b"x");
+        let long = with(vec![0; limits::DOCUMENT_BYTES_MAX + 1]);
+        assert!(matches!(apply(&after(&[]), &long), Err(Error::Invalid(_))));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::state::{AccessKey, Bucket, Owner};
 use common::{AccessKeyId, BucketId, BucketName, OwnerId, Term};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +14,8 @@ pub enum Command {
         owner: OwnerId,
         region: String,
         created_ms: u64,
+        /// Configuration documents that it has from its first moment on.
+        documents: BTreeMap<String, Vec<u8>>,
     },
     /// Step 1 of DeleteBucket. Applied answer: `Bucket`, now `Deleting`. Repeating it is no error.
     BeginDeleteBucket {
@@ -31,9 +34,12 @@ pub enum Command {
         name: BucketName,
         id: BucketId,
     },
-    /// Sets (`Some`) or removes (`None`) one configuration document. Applied answer: `Bucket`.
+    /// Sets (`Some`) or removes (`None`) one configuration document. Applied answer: `Bucket`. The id and the version are those
+    /// of the bucket that was decided upon; `BucketChanged` when it is another one by now: decide again.
     SetBucketDocument {
         name: BucketName,
+        id: BucketId,
+        version: u64,
         document: String,
         content: Option<Vec<u8>>,
     },

@@ -13,6 +13,8 @@ pub enum Error {
     NoSuchBucket(BucketName),
     #[error("bucket {0} is being deleted")]
     BucketDeleting(BucketName),
+    #[error("bucket {0} was changed meanwhile")]
+    BucketChanged(BucketName),
     #[error("owner {} has {limit} buckets, and more are not allowed", .owner.0)]
     TooManyBuckets { owner: OwnerId, limit: usize },
     #[error("access key {} exists", .0.0)]

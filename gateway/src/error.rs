@@ -44,6 +44,12 @@ pub enum Error {
     /// A configuration document that the bucket does not have: S3 has a code of its own for each.
     #[error("The {1} configuration was not found")]
     NoSuchDocument(&'static str, &'static str),
+    #[error("{0}")]
+    InvalidBucketState(&'static str),
+    #[error("{0}")]
+    InvalidRetentionPeriod(&'static str),
+    #[error("The Versioning element must be specified")]
+    IllegalVersioning,
     #[error("{0} is not implemented")]
     NotImplemented(String),
     #[error("The specified method is not allowed against this resource.")]
@@ -154,6 +160,9 @@ impl Error {
             Self::BucketNotEmpty => ("BucketNotEmpty", S::CONFLICT),
             Self::IllegalLocationConstraint(_) => ("IllegalLocationConstraintException", S::BAD_REQUEST),
             Self::NoSuchDocument(code, _) => (*code, S::NOT_FOUND),
+            Self::InvalidBucketState(_) => ("InvalidBucketState", S::CONFLICT),
+            Self::InvalidRetentionPeriod(_) => ("InvalidRetentionPeriod", S::BAD_REQUEST),
+            Self::IllegalVersioning => ("IllegalVersioningConfigurationException", S::BAD_REQUEST),
             Self::NotImplemented(_) => ("NotImplemented", S::NOT_IMPLEMENTED),
             Self::MethodNotAllowed => ("MethodNotAllowed", S::METHOD_NOT_ALLOWED),
             Self::InvalidArgument(_) => ("InvalidArgument", S::BAD_REQUEST),
@@ -294,7 +303,7 @@ fn cluster(error: &cluster::Error) -> Answer {
     let (code, status) = match error {
         E::BucketExists { .. } => ("BucketAlreadyExists", S::CONFLICT),
         E::NoSuchBucket(_) => ("NoSuchBucket", S::NOT_FOUND),
-        E::BucketDeleting(_) => ("OperationAborted", S::CONFLICT),
+        E::BucketDeleting(_) | E::BucketChanged(_) => ("OperationAborted", S::CONFLICT),
         E::TooManyBuckets { .. } => ("TooManyBuckets", S::BAD_REQUEST),
         E::KeyExists(_) | E::NoSuchKey(_) | E::LastAdminKey(_) | E::Invalid(_) => ("InvalidRequest", S::BAD_REQUEST),
         E::TermsExhausted | E::Store(_) | E::NewerFormat { .. } | E::Locked => {

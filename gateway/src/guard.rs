@@ -13,7 +13,7 @@ pub(crate) mod query;
 pub(crate) mod xml;
 
 pub use answer::escape;
-pub use body::BodyDigests;
+pub use body::{BodyDigests, DocumentBytes};
 pub use credentials::check_scope;
 pub use form::{Event, FormError, FormParser};
 pub use framing::CHUNKING_ERROR;
@@ -165,13 +165,19 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str) -> Result<Checked> 
         // No SDK frames a document, and what stands in front of s3s could not read it.
         return Err(Error::NotImplemented("A document with an aws-chunked body".to_owned()));
     }
-    // s3s parses the document of DeleteObjects before the operation sees it, so its digests are taken here.
-    let digests = (head.method == Method::POST && level == Level::Bucket).then(BodyDigests::default);
+    // s3s parses documents before an operation sees them, so their digests are taken here, and of those that are kept the
+    // bytes. The checksums beside a list of parts are the object's.
+    let keeps = document.is_some() && head.method == Method::PUT;
+    let digests = (keeps || (head.method == Method::POST && level == Level::Bucket)).then(BodyDigests::default);
+    let bytes = keeps.then(DocumentBytes::default);
     if let Some(digests) = &digests {
         head.extensions.insert(digests.clone());
     }
+    if let Some(bytes) = &bytes {
+        head.extensions.insert(bytes.clone());
+    }
     Ok(Checked {
-        treatment: Treatment { framing, digests, document },
+        treatment: Treatment { framing, digests, document, bytes },
         claimed_key: mechanism.claimed_key(),
         form_of: None,
     })

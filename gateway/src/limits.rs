@@ -79,6 +79,10 @@ pub const COPY_BYTES_MAX: u64 = PUT_BYTES_MAX;
 /// User metadata, names and values together (S3 User Guide, "Working with object metadata").
 pub const USER_METADATA_BYTES_MAX: usize = 2 * 1024;
 
+/// The longest default retention of a bucket (S3 API Reference, "DefaultRetention").
+pub const RETENTION_DAYS_MAX: i32 = 36_500;
+pub const RETENTION_YEARS_MAX: i32 = 100;
+
 pub const PAGE_ENTRIES_MAX: usize = 1000;
 pub const BUCKETS_PAGE_MAX: usize = 10_000;
 pub const DELETE_KEYS_MAX: usize = 1000;

@@ -16,11 +16,14 @@ pub mod delete_bucket;
 mod delete_object;
 mod delete_object_tagging;
 mod delete_objects;
+mod document;
 mod get_bucket_acl;
 mod get_bucket_location;
+mod get_bucket_versioning;
 mod get_object;
 mod get_object_acl;
 mod get_object_attributes;
+mod get_object_lock_configuration;
 mod get_object_tagging;
 mod head_bucket;
 mod head_object;
@@ -34,8 +37,11 @@ mod listing;
 pub mod post_object;
 mod post_policy;
 mod put_bucket_acl;
+mod put_bucket_versioning;
 mod put_object;
 mod put_object_acl;
+mod put_object_lock_configuration;
+mod strict;
 mod upload_part;
 mod upload_part_copy;
 mod whole_checksum;
@@ -152,8 +158,10 @@ operations! {
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output,
     list_parts(ListPartsInput) -> ListPartsOutput,
     put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput,
+    put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput,
     put_object(PutObjectInput) -> PutObjectOutput,
     put_object_acl(PutObjectAclInput) -> PutObjectAclOutput,
+    put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput,
     upload_part(UploadPartInput) -> UploadPartOutput,
     upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput,
 }

@@ -6,6 +6,7 @@ use common::doors::SeededRandom;
 use common::{AccessKeyId, BucketName, OwnerId, Random};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
@@ -22,7 +23,8 @@ fn owner(id: &str) -> Command {
 
 fn create(bucket: &str) -> Command {
     let name = BucketName::parse(bucket).unwrap();
-    Command::CreateBucket { name, owner: OwnerId("owner-0".into()), region: "us-east-1".into(), created_ms: 3 }
+    let (owner, region) = (OwnerId("owner-0".into()), "us-east-1".into());
+    Command::CreateBucket { name, owner, region, created_ms: 3, documents: BTreeMap::new() }
 }
 
 /// A command over few names, so that most of them meet something.
@@ -33,7 +35,12 @@ fn random_command(random: &dyn Random, state: &State) -> Command {
     let id = state.buckets.get(&name).map_or(BucketId(random.u64() % 9), |bucket| bucket.id);
     let key = AccessKeyId(format!("key-{pick}"));
     match random.u64() % 10 {
-        0 | 1 => Command::CreateBucket { name, owner: owner_id, region: "here".into(), created_ms: random.u64() },
+        0 | 1 => {
+            let (region, created_ms) = ("here".into(), random.u64());
+            let documents =
+                [("document-0".to_owned(), vec![1])].into_iter().take((random.u64() % 2) as usize).collect();
+            Command::CreateBucket { name, owner: owner_id, region, created_ms, documents }
+        }
         2 => Command::BeginDeleteBucket { name },
         3 => {
             let version = state.buckets.get(&name).map_or(0, |bucket| bucket.version);
@@ -41,6 +48,8 @@ fn random_command(random: &dyn Random, state: &State) -> Command {
         }
         4 => Command::CancelDeleteBucket { name, id },
         5 => Command::SetBucketDocument {
+            id,
+            version: state.buckets.get(&name).map_or(0, |bucket| bucket.version),
             name,
             document: format!("document-{}", random.u64() % 2),
             content: random.u64().is_multiple_of(2).then(|| random.u64().to_le_bytes().to_vec()),

@@ -64,6 +64,7 @@ impl From<Error> for Problem {
             Error::LastAdminKey(_) => (StatusCode::CONFLICT, "LastAdminKey"),
             Error::BucketExists { .. } => (StatusCode::CONFLICT, "BucketExists"),
             Error::BucketDeleting(_) => (StatusCode::CONFLICT, "BucketDeleting"),
+            Error::BucketChanged(_) => (StatusCode::CONFLICT, "BucketChanged"),
             Error::TooManyBuckets { .. } => (StatusCode::BAD_REQUEST, "TooManyBuckets"),
             Error::Invalid(_) => (StatusCode::BAD_REQUEST, "InvalidRequest"),
             Error::TermsExhausted | Error::Store(_) | Error::NewerFormat { .. } | Error::Locked => {

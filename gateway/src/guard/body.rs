@@ -23,12 +23,17 @@ use tokio::sync::oneshot;
 #[derive(Clone, Default)]
 pub struct BodyDigests(pub Arc<OnceLock<Digests>>);
 
+/// A document that s3s parses itself, as it came: in the request's extensions, set when the body has ended.
+#[derive(Clone, Default)]
+pub struct DocumentBytes(pub Arc<OnceLock<Bytes>>);
+
 /// What a body needs on its way.
 #[derive(Default)]
 pub struct Treatment {
     pub framing: Option<Framing>,
     pub digests: Option<BodyDigests>,
     pub document: Option<Bounds>,
+    pub bytes: Option<DocumentBytes>,
 }
 
 pub struct GuardedBody {
@@ -37,6 +42,7 @@ pub struct GuardedBody {
     framed: VecDeque<Bytes>,
     digester: Option<(Digester, BodyDigests)>,
     document: Option<(Vec<u8>, Bounds)>,
+    bytes: Option<DocumentBytes>,
     home: Option<oneshot::Sender<Incoming>>,
     shared: Arc<Shared>,
 }
@@ -58,7 +64,7 @@ struct Shared {
 impl GuardedBody {
     pub fn lend(incoming: Incoming, treatment: Treatment) -> (Body, Lent) {
         let shared = Arc::new(Shared::default());
-        let Treatment { framing, digests, document } = treatment;
+        let Treatment { framing, digests, document, bytes } = treatment;
         if incoming.is_end_stream() && digests.is_none() {
             return (Body::empty(), Lent { body: None, shared });
         }
@@ -70,6 +76,7 @@ impl GuardedBody {
             framed: VecDeque::new(),
             digester: digests.map(|digests| (Digester::new(&Algorithm::ALL), digests)),
             document: document.map(|bounds| (Vec::new(), bounds)),
+            bytes,
             home: Some(home),
             shared,
         };
@@ -81,8 +88,12 @@ impl GuardedBody {
         self.digest_ends();
         if let Some((document, bounds)) = self.document.take() {
             xml::check(&document, bounds).map_err(|error| self.refuse(error))?;
+            let document = Bytes::from(document);
+            if let Some(bytes) = &self.bytes {
+                let _ = bytes.0.set(document.clone());
+            }
             if !document.is_empty() {
-                self.framed.push_back(Bytes::from(document));
+                self.framed.push_back(document);
             }
         }
         Ok(())

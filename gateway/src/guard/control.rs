@@ -10,7 +10,7 @@ use std::io::Write;
 /// Operations whose documents name keys or echo what was asked.
 fn names_keys(operation: &str) -> bool {
     let others = ["DeleteObjects", "CreateMultipartUpload", "CompleteMultipartUpload"];
-    operation.starts_with("List") || others.contains(&operation)
+    operation.starts_with("List") || operation.starts_with("GetBucket") || others.contains(&operation)
 }
 
 /// Line feeds and tabs survive as they are.

@@ -133,6 +133,9 @@ const DELETE_BUCKET: &[Shape] = &[
     sub("website", &[]),
 ];
 
+/// The configuration documents that a bucket can be given.
+const PUT_BUCKET: &[Shape] = &[plain(&[]), sub("acl", &[]), sub("object-lock", &[]), sub("versioning", &[])];
+
 const DELETE_OBJECT: &[Shape] = &[plain(&["versionId"]), sub("uploadId", &[]), sub("tagging", &["versionId"])];
 
 const PUT_OBJECT: &[Shape] = &[
@@ -148,7 +151,7 @@ fn shapes(method: &Method, level: Level) -> Option<&'static [Shape]> {
         ("GET", Level::Object) => GET_OBJECT,
         ("HEAD", Level::Bucket) => &const { [plain(&[])] },
         ("HEAD", Level::Object) => &const { [plain(READ)] },
-        ("PUT", Level::Bucket) => &const { [plain(&[]), sub("acl", &[])] },
+        ("PUT", Level::Bucket) => PUT_BUCKET,
         ("PUT", Level::Object) => PUT_OBJECT,
         ("POST", Level::Bucket) => &const { [sub("delete", &[])] },
         ("POST", Level::Object) => &const { [sub("uploads", &[]), sub("uploadId", &[])] },

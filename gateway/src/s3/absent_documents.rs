@@ -39,8 +39,6 @@ absent! {
         "ReplicationConfigurationNotFoundError", "replication";
     get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = "NoSuchTagSet", "tagging";
     get_bucket_website(GetBucketWebsiteInput) -> GetBucketWebsiteOutput = "NoSuchWebsiteConfiguration", "website";
-    get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput =
-        "ObjectLockConfigurationNotFoundError", "object lock";
     get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput =
         "NoSuchPublicAccessBlockConfiguration", "public access block";
 }
@@ -66,7 +64,6 @@ empty! {
     get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput;
     get_bucket_notification_configuration(GetBucketNotificationConfigurationInput)
         -> GetBucketNotificationConfigurationOutput;
-    get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput;
 }
 
 /// Operations that take a document away that is not there.

@@ -6,11 +6,12 @@
 use crate::Parts;
 use crate::documents;
 use crate::error::{Error, Result};
-use crate::s3::{Service, attributes};
+use crate::s3::{Service, attributes, document, put_object_lock_configuration};
 use cluster::{Applied, Bucket, Command};
 use common::{BucketName, NameError, OwnerId};
 use s3s::dto::{CreateBucketInput, CreateBucketOutput};
 use s3s::{S3Request, S3Response};
+use std::collections::BTreeMap;
 use storage::{BucketState, BucketView};
 
 pub async fn create_bucket(
@@ -19,8 +20,15 @@ pub async fn create_bucket(
 ) -> Result<S3Response<CreateBucketOutput>> {
     let identity = service.identity(&request)?;
     let owner = identity.owner().cloned().ok_or(Error::AccessDenied)?;
-    attributes::refuse_unsupported(&request.headers)?;
-    let input = request.input;
+    if let Some(configuration) = &request.input.create_bucket_configuration {
+        document::received(&request, configuration)?;
+        if configuration.bucket.is_some() || configuration.location.is_some() {
+            return Err(Error::NotImplemented("A directory bucket".to_owned()));
+        }
+    }
+    let S3Request { input, mut headers, .. } = request;
+    headers.remove("x-amz-bucket-object-lock-enabled");
+    attributes::refuse_unsupported(&headers)?;
     let name = BucketName::parse(&input.bucket)?;
     check_labels(&name)?;
     if input.object_ownership.as_ref().is_some_and(|ownership| ownership.as_str() != "BucketOwnerEnforced") {
@@ -28,12 +36,19 @@ pub async fn create_bucket(
     }
     let constraint = input.create_bucket_configuration.and_then(|configuration| configuration.location_constraint);
     check_location(constraint.as_ref().map(|constraint| constraint.as_str()), &service.region)?;
+    let mut given = BTreeMap::new();
+    if input.object_lock_enabled_for_bucket == Some(true) {
+        let lock = document::write(&put_object_lock_configuration::enabled())?;
+        given.insert(documents::OBJECT_LOCK.to_owned(), lock);
+        given.insert(documents::VERSIONING.to_owned(), documents::ENABLED.to_vec());
+    }
 
     let command = Command::CreateBucket {
         name: name.clone(),
         owner: owner.clone(),
         region: service.region.clone(),
         created_ms: service.parts.clock.now_ms(),
+        documents: given,
     };
     // Both steps go on without the client: the disks must not stay ignorant of a bucket because somebody hung up.
     let parts = service.parts.clone();
