@@ -64,6 +64,12 @@ pub enum Error {
     Name(#[from] common::NameError),
     #[error("The storage class you specified is not valid")]
     InvalidStorageClass,
+    #[error("{0}")]
+    InvalidTag(&'static str),
+    #[error("Object tags cannot be greater than {limit}")]
+    TooManyTags { limit: usize },
+    #[error("The specified object does not have a ObjectLock configuration")]
+    NoSuchObjectLock,
     #[error("Your metadata headers exceed the maximum allowed metadata size of {limit_bytes} bytes")]
     MetadataTooLarge { limit_bytes: usize },
     #[error("Invalid Policy: {0}")]
@@ -170,6 +176,9 @@ impl Error {
             Self::InvalidUri(_) => ("InvalidURI", S::BAD_REQUEST),
             Self::Name(error) => return name(error),
             Self::InvalidStorageClass => ("InvalidStorageClass", S::BAD_REQUEST),
+            Self::InvalidTag(_) => ("InvalidTag", S::BAD_REQUEST),
+            Self::TooManyTags { .. } => ("BadRequest", S::BAD_REQUEST),
+            Self::NoSuchObjectLock => ("NoSuchObjectLockConfiguration", S::NOT_FOUND),
             Self::MetadataTooLarge { .. } => ("MetadataTooLarge", S::BAD_REQUEST),
             Self::InvalidPolicyDocument(_) => ("InvalidPolicyDocument", S::BAD_REQUEST),
             Self::PolicyRefused(_) => ("AccessDenied", S::FORBIDDEN),
@@ -218,6 +227,14 @@ impl Error {
             }
             Self::WrongRegion { expected, .. } => {
                 headers.insert("x-amz-bucket-region", ascii(expected));
+            }
+            Self::Storage(storage::Error::IsDeleteMarker { version, modified_ms, was_named }) => {
+                headers.insert("x-amz-delete-marker", HeaderValue::from_static("true"));
+                headers.insert("x-amz-version-id", ascii(&version.to_string()));
+                if *was_named {
+                    headers.insert(header::ALLOW, HeaderValue::from_static("DELETE"));
+                    headers.insert(header::LAST_MODIFIED, ascii(&crate::s3::dates::http_date(*modified_ms)));
+                }
             }
             error if error.answer().code == "SlowDown" => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -318,7 +335,17 @@ impl From<Error> for S3Error {
         let Answer { code, status } = error.answer();
         let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
         let message = match &error {
-            Error::Storage(storage::Error::NoSuchKey) => "The specified key does not exist.".to_owned(),
+            Error::Storage(storage::Error::NoSuchKey | storage::Error::IsDeleteMarker { was_named: false, .. }) => {
+                "The specified key does not exist.".to_owned()
+            }
+            Error::Storage(storage::Error::IsDeleteMarker { was_named: true, .. }) => {
+                Error::MethodNotAllowed.to_string()
+            }
+            Error::Storage(storage::Error::NoSuchVersion) => Error::NoSuchVersion.to_string(),
+            Error::Storage(storage::Error::Locked(_)) => {
+                "Access Denied because object protected by object lock.".to_owned()
+            }
+            Error::Storage(storage::Error::NoObjectLock) => "Bucket is missing Object Lock Configuration".to_owned(),
             // The name of the bucket's owner is nobody else's business.
             Error::Cluster(cluster::Error::BucketExists { .. }) => {
                 "The requested bucket name is not available. Select a different name and try again.".to_owned()
@@ -380,6 +407,23 @@ mod tests {
         let headers = not_modified.headers().expect("set");
         assert_eq!(headers["last-modified"], "Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(headers["etag"], "\"00000000000000000000000000000000\"");
+        let marker = |was_named| {
+            let version = common::VersionId::Null;
+            S3Error::from(Error::from(storage::Error::IsDeleteMarker { version, modified_ms: 0, was_named }))
+        };
+        let (named, current) = (marker(true), marker(false));
+        assert_eq!((named.code().as_str(), current.code().as_str()), ("MethodNotAllowed", "NoSuchKey"));
+        let (named, current) = (named.headers().expect("set"), current.headers().expect("set"));
+        assert_eq!(
+            (&named["x-amz-delete-marker"], &current["x-amz-delete-marker"]),
+            (&"true".parse().expect("a value"), &"true".parse().expect("a value"))
+        );
+        assert_eq!(
+            (&named["allow"], &named["last-modified"]),
+            (&"DELETE".parse().expect("a value"), &"Thu, 01 Jan 1970 00:00:00 GMT".parse().expect("a value"))
+        );
+        assert_eq!(current["x-amz-version-id"], "null");
+        assert!(!current.contains_key("allow"));
         let busy = S3Error::from(Error::from(storage::Error::Stopping));
         assert_eq!(busy.headers().expect("set")["retry-after"], "1");
     }

@@ -12,7 +12,7 @@ pub(crate) mod framing;
 pub(crate) mod query;
 pub(crate) mod xml;
 
-pub use answer::escape;
+pub use answer::{escape, escape_text};
 pub use body::{BodyDigests, DocumentBytes};
 pub use credentials::check_scope;
 pub use form::{Event, FormError, FormParser};
@@ -25,6 +25,7 @@ use crate::health::Health;
 use crate::host::Domains;
 use crate::limits;
 use crate::s3::post_object::Forms;
+use crate::s3::written;
 use answer::Exchange;
 use body::{GuardedBody, Treatment};
 use common::Random;
@@ -94,7 +95,7 @@ impl Guard {
                 self.forms.post_object(&head, &bucket, body).await.unwrap_or_else(refusal)
             }
             Ok((body, None)) => match self.s3.call(Request::from_parts(head, body)).await {
-                Ok(answer) => answer,
+                Ok(answer) => written::replace(answer),
                 Err(_) => refusal(Error::Internal("the answer could not be written")),
             },
             Err(error) => refusal(error),

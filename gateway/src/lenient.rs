@@ -60,6 +60,7 @@ impl S3Route for Lenient {
         let (head, body) = answer.into_parts();
         let mut answer = S3Response::with_status(body, head.status);
         answer.headers = head.headers;
+        answer.extensions = head.extensions;
         Ok(answer)
     }
 }

@@ -82,6 +82,10 @@ pub const USER_METADATA_BYTES_MAX: usize = 2 * 1024;
 /// The longest default retention of a bucket (S3 API Reference, "DefaultRetention").
 pub const RETENTION_DAYS_MAX: i32 = 36_500;
 pub const RETENTION_YEARS_MAX: i32 = 100;
+/// Tags of an object ("Categorizing your storage using tags", S3 User Guide).
+pub const TAGS_MAX: usize = 10;
+pub const TAG_KEY_CHARACTERS_MAX: usize = 128;
+pub const TAG_VALUE_CHARACTERS_MAX: usize = 256;
 
 pub const PAGE_ENTRIES_MAX: usize = 1000;
 pub const BUCKETS_PAGE_MAX: usize = 10_000;

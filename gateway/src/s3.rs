@@ -23,7 +23,9 @@ mod get_bucket_versioning;
 mod get_object;
 mod get_object_acl;
 mod get_object_attributes;
+mod get_object_legal_hold;
 mod get_object_lock_configuration;
+mod get_object_retention;
 mod get_object_tagging;
 mod head_bucket;
 mod head_object;
@@ -34,17 +36,24 @@ mod list_objects;
 mod list_objects_v2;
 mod list_parts;
 mod listing;
+mod lock;
+mod named;
 pub mod post_object;
 mod post_policy;
 mod put_bucket_acl;
 mod put_bucket_versioning;
 mod put_object;
 mod put_object_acl;
+mod put_object_legal_hold;
 mod put_object_lock_configuration;
+mod put_object_retention;
+mod put_object_tagging;
 mod strict;
+mod tags;
 mod upload_part;
 mod upload_part_copy;
 mod whole_checksum;
+pub mod written;
 
 use self::absent_documents::*;
 use crate::Parts;
@@ -162,6 +171,9 @@ operations! {
     put_object(PutObjectInput) -> PutObjectOutput,
     put_object_acl(PutObjectAclInput) -> PutObjectAclOutput,
     put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput,
+    put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput,
+    put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput,
+    put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput,
     upload_part(UploadPartInput) -> UploadPartOutput,
     upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput,
 }

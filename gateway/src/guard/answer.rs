@@ -175,6 +175,12 @@ fn element<'d>(document: &'d str, name: &str) -> &'d str {
 }
 
 pub fn escape(text: &str) -> String {
+    let printable = |character: char| if character.is_control() { char::REPLACEMENT_CHARACTER } else { character };
+    escape_text(&text.chars().map(printable).collect::<String>())
+}
+
+/// As `escape`, with control characters as they are: for documents of which `control.rs` takes care.
+pub fn escape_text(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -183,7 +189,6 @@ pub fn escape(text: &str) -> String {
             '&' => escaped.push_str("&amp;"),
             '"' => escaped.push_str("&quot;"),
             '\'' => escaped.push_str("&apos;"),
-            control if control.is_control() => escaped.push(char::REPLACEMENT_CHARACTER),
             other => escaped.push(other),
         }
     }

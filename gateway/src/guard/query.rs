@@ -142,6 +142,9 @@ const PUT_OBJECT: &[Shape] = &[
     plain(&[]),
     Shape { sub_resource: Some("uploadId"), takes: &["partNumber"], needs: &["partNumber"] },
     sub("acl", &["versionId"]),
+    sub("legal-hold", &["versionId"]),
+    sub("retention", &["versionId"]),
+    sub("tagging", &["versionId"]),
 ];
 
 fn shapes(method: &Method, level: Level) -> Option<&'static [Shape]> {
@@ -278,6 +281,9 @@ mod tests {
             (Method::PUT, Level::Object, "partNumber=1&uploadId=x&x-id=UploadPart"),
             (Method::PUT, Level::Object, "X-Amz-Signature=a&X-Amz-Expires=5&x-amz-checksum-crc32=AAAAAA%3D%3D"),
             (Method::PUT, Level::Object, "acl&versionId=null"),
+            (Method::PUT, Level::Object, "tagging"),
+            (Method::PUT, Level::Object, "retention&versionId=null"),
+            (Method::PUT, Level::Object, "legal-hold="),
             (Method::PUT, Level::Bucket, "acl"),
             (Method::POST, Level::Object, "uploads="),
             (Method::POST, Level::Object, "uploadId=x"),

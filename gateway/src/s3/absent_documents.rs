@@ -94,27 +94,6 @@ deleted! {
     delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput;
 }
 
-/// Operations on an object's lock, which needs a bucket that has locks.
-macro_rules! unlocked {
-    ($($operation:ident($input:ident) -> $output:ident;)*) => {
-        $(pub mod $operation {
-            use super::*;
-
-            pub async fn $operation(
-                _service: &Service,
-                _request: S3Request<dto::$input>,
-            ) -> Result<S3Response<dto::$output>> {
-                Err(Error::InvalidRequest("Bucket is missing Object Lock Configuration".to_owned()))
-            }
-        })*
-    };
-}
-
-unlocked! {
-    get_object_legal_hold(GetObjectLegalHoldInput) -> GetObjectLegalHoldOutput;
-    get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput;
-}
-
 pub mod get_bucket_request_payment {
     use super::*;
 

@@ -4,11 +4,16 @@
 
 use crate::error::{Error, Result};
 use crate::limits;
+use crate::s3::{lock, tags};
+use cluster::Bucket;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use s3s::dto::Metadata;
 use storage::Attributes;
 
-const SYSTEM: [&str; 7] = [
+pub const STORAGE_CLASS: &str = "x-amz-storage-class";
+const STANDARD: &str = "STANDARD";
+
+const SYSTEM: [&str; 8] = [
     "content-type",
     "cache-control",
     "content-disposition",
@@ -16,16 +21,45 @@ const SYSTEM: [&str; 7] = [
     "content-language",
     "expires",
     "x-amz-website-redirect-location",
+    STORAGE_CLASS,
+];
+
+/// The classes of general purpose buckets. Here they are names that an object keeps: where it lies does not depend on them.
+const STORAGE_CLASSES: [&[u8]; 8] = [
+    b"STANDARD",
+    b"REDUCED_REDUNDANCY",
+    b"STANDARD_IA",
+    b"ONEZONE_IA",
+    b"INTELLIGENT_TIERING",
+    b"GLACIER",
+    b"DEEP_ARCHIVE",
+    b"GLACIER_IR",
 ];
 
 /// Headers that ask for something that is not there yet. They are refused by name: an object that its owner believes
-/// encrypted, locked, tagged or shared must be so.
-const UNSUPPORTED: [&str; 4] =
-    ["x-amz-tagging", "x-amz-write-offset-bytes", "x-amz-bucket-object-lock-enabled", "x-amz-object-lock-mode"];
-const UNSUPPORTED_FAMILIES: [&str; 4] =
-    ["x-amz-server-side-encryption", "x-amz-copy-source-server-side-encryption", "x-amz-object-lock-", "x-amz-grant-"];
+/// encrypted or shared must be so.
+const UNSUPPORTED: [&str; 2] = ["x-amz-write-offset-bytes", "x-amz-bucket-object-lock-enabled"];
+const UNSUPPORTED_FAMILIES: [&str; 3] =
+    ["x-amz-server-side-encryption", "x-amz-copy-source-server-side-encryption", "x-amz-grant-"];
 
-/// The attributes of a new object. `metadata` is what s3s read from `x-amz-meta-*`, RFC 2047 words decoded.
+/// Everything that a write gives a new object to keep: its metadata, its tags, its lock.
+pub fn of_write(headers: &HeaderMap, metadata: Option<Metadata>, bucket: &Bucket, now_ms: u64) -> Result<Attributes> {
+    refuse_unsupported(headers)?;
+    let tags = tags::of_header(headers)?;
+    let lock = lock::of_write(headers, bucket, now_ms)?;
+    Ok(Attributes { tags, lock, ..parse(headers, metadata)? })
+}
+
+/// What a part cannot have: it was said when the upload was created.
+pub fn refuse_of_part(headers: &HeaderMap) -> Result<()> {
+    refuse_unsupported(headers)?;
+    if headers.contains_key(tags::HEADER) || lock::is_asked_for(headers) {
+        return Err(Error::InvalidRequest("Tags and locks belong to CreateMultipartUpload, not to a part".to_owned()));
+    }
+    Ok(())
+}
+
+/// The metadata of a new object. `metadata` is what s3s read from `x-amz-meta-*`, RFC 2047 words decoded.
 pub fn parse(headers: &HeaderMap, metadata: Option<Metadata>) -> Result<Attributes> {
     let mut attributes = Attributes::default();
     for name in SYSTEM {
@@ -33,7 +67,8 @@ pub fn parse(headers: &HeaderMap, metadata: Option<Metadata>) -> Result<Attribut
         let value = std::str::from_utf8(value.as_bytes())
             .map_err(|_| Error::InvalidArgument(format!("the header {name} is not UTF-8")))?;
         let value = if name == "content-encoding" { without_aws_chunked(value) } else { value.to_owned() };
-        if !value.is_empty() {
+        let is_default = value.is_empty() || (name == STORAGE_CLASS && value == STANDARD);
+        if !is_default {
             attributes.headers.push((name.to_owned(), value));
         }
     }
@@ -76,13 +111,18 @@ pub fn refuse_unsupported(headers: &HeaderMap) -> Result<()> {
             _ => return Err(Error::InvalidArgument("Unknown canned ACL.".to_owned())),
         }
     }
-    match headers.get("x-amz-storage-class") {
-        Some(class) if class != "STANDARD" => Err(Error::InvalidStorageClass),
+    match headers.get(STORAGE_CLASS) {
+        Some(class) if !STORAGE_CLASSES.contains(&class.as_bytes()) => Err(Error::InvalidStorageClass),
         Some(_) | None => Ok(()),
     }
 }
 
-/// Writes the system metadata. An object without a type gets S3's default.
+pub fn storage_class(attributes: &Attributes) -> &str {
+    let class = attributes.headers.iter().find(|(name, _)| name == STORAGE_CLASS);
+    class.map_or(STANDARD, |(_, class)| class)
+}
+
+/// Writes the system metadata, the number of tags and the lock. An object without a type gets S3's default.
 pub fn write_headers(attributes: &Attributes, headers: &mut HeaderMap) {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("binary/octet-stream"));
     for (name, value) in &attributes.headers {
@@ -91,6 +131,10 @@ pub fn write_headers(attributes: &Attributes, headers: &mut HeaderMap) {
             headers.insert(HeaderName::from_static(name), value);
         }
     }
+    if !attributes.tags.is_empty() {
+        headers.insert("x-amz-tagging-count", HeaderValue::from(attributes.tags.len()));
+    }
+    lock::write_headers(&attributes.lock, headers);
 }
 
 /// The user metadata as s3s writes it.
@@ -130,6 +174,20 @@ mod tests {
     }
 
     #[test]
+    fn classes_and_tags_are_answered() {
+        let class = headers(&[("x-amz-storage-class", "STANDARD_IA")]);
+        let mut attributes = parse(&class, None).expect("accepted");
+        assert_eq!((storage_class(&attributes), storage_class(&Attributes::default())), ("STANDARD_IA", "STANDARD"));
+        attributes.tags = vec![("a".to_owned(), "b".to_owned())];
+        let mut answer = HeaderMap::new();
+        write_headers(&attributes, &mut answer);
+        assert_eq!(
+            (&answer["x-amz-storage-class"], &answer["x-amz-tagging-count"]),
+            (&class["x-amz-storage-class"], &"1".parse().expect("a value"))
+        );
+    }
+
+    #[test]
     fn only_chunked_leaves_no_encoding() {
         let attributes = parse(&headers(&[("content-encoding", "aws-chunked")]), None).expect("accepted");
         assert_eq!(attributes, Attributes::default());
@@ -149,9 +207,7 @@ mod tests {
         for (name, value) in [
             ("x-amz-server-side-encryption", "AES256"),
             ("x-amz-server-side-encryption-customer-key", "k"),
-            ("x-amz-object-lock-mode", "GOVERNANCE"),
             ("x-amz-bucket-object-lock-enabled", "true"),
-            ("x-amz-tagging", "a=b"),
             ("x-amz-acl", "public-read"),
             ("x-amz-grant-read", "id=1"),
         ] {
@@ -159,7 +215,10 @@ mod tests {
             assert!(matches!(refused, Err(Error::NotImplemented(text)) if text.contains(name)), "{name}");
         }
         assert!(refuse_unsupported(&headers(&[("x-amz-acl", "private"), ("x-amz-storage-class", "STANDARD")])).is_ok());
-        assert!(refuse_unsupported(&headers(&[("x-amz-storage-class", "GLACIER")])).is_err());
+        assert!(refuse_unsupported(&headers(&[("x-amz-storage-class", "GLACIER")])).is_ok());
+        assert!(refuse_unsupported(&headers(&[("x-amz-storage-class", "glacier")])).is_err());
+        assert!(refuse_of_part(&headers(&[("x-amz-tagging", "a=b")])).is_err());
+        assert!(refuse_of_part(&headers(&[("x-amz-object-lock-mode", "GOVERNANCE")])).is_err());
         assert!(refuse_unsupported(&headers(&[("x-amz-bucket-object-lock-enabled", "false")])).is_ok());
         let unknown = refuse_unsupported(&headers(&[("x-amz-acl", "public-ready")])).expect_err("refused");
         assert_eq!(unknown.answer().code, "InvalidArgument");

@@ -1,5 +1,5 @@
-//! CopyObject: metadata directive, the four copy-source conditions, conditions on the destination. Up to 5 GiB; larger
-//! objects are copied in parts.
+//! CopyObject: of the current version or of one that the source names, metadata and tagging directives, storage class, lock,
+//! the four copy-source conditions, conditions on the destination. Up to 5 GiB; larger objects are copied in parts.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
 
@@ -9,15 +9,13 @@ use crate::limits;
 use crate::route::Target;
 use crate::s3::checksums::{self, set_checksum};
 use crate::s3::conditions::{Conditions, precondition};
-use crate::s3::get_object::{check_version, missing, wanted_version};
-use crate::s3::{Service, attributes, dates, listing};
-use cluster::Bucket;
-use common::{ObjectKey, VersionId};
+use crate::s3::named::{Named, answered_version, wanted_version};
+use crate::s3::{Service, attributes, dates, listing, lock, tags};
+use common::ObjectKey;
 use http::HeaderMap;
 use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, Metadata};
 use s3s::{S3Request, S3Response};
-use std::sync::Arc;
-use storage::{Attributes, CopyRequest, ObjectInfo};
+use storage::{Attributes, CopyRequest, Lock, ObjectInfo, ObjectReader};
 
 const CONDITIONS: &str = "x-amz-copy-source-";
 
@@ -30,7 +28,11 @@ pub async fn copy_object(
     attributes::refuse_unsupported(&request.headers)?;
     let source = Source::find(service, &request, &request.input.copy_source)?;
     let S3Request { input, headers, .. } = request;
-    let directive = Directive::parse(input.metadata_directive.as_ref().map(|directive| directive.as_str()))?;
+    let directives = Directives {
+        metadata: directive("metadata", input.metadata_directive.as_ref().map(|directive| directive.as_str()))?,
+        tagging: directive("tagging", input.tagging_directive.as_ref().map(|directive| directive.as_str()))?,
+    };
+    let lock = lock::of_write(&headers, &bucket, service.parts.clock.now_ms())?;
 
     let info = source.info(service, &headers).await?;
     if info.size > limits::COPY_BYTES_MAX {
@@ -44,9 +46,11 @@ pub async fn copy_object(
     {
         return Err(Error::NotImplemented("A copy with another checksum algorithm than its source's".to_owned()));
     }
-    let attributes = new_attributes(directive, &headers, input.metadata, &info)?;
-    let to_itself = source.bucket.id == bucket.id && source.key == key;
-    if to_itself && attributes.is_none() {
+    let attributes = new_attributes(directives, &headers, input.metadata, lock, &info)?;
+    let named = &source.0;
+    // Copying an older version onto its key makes it the current one.
+    let to_itself = named.bucket.id == bucket.id && named.key == key && named.version.is_none();
+    if to_itself && !directives.change(&headers) {
         return Err(Error::InvalidRequest(
             "This copy request is illegal because it is trying to copy an object to itself without changing the object's \
              metadata, storage class, website redirect location or encryption attributes."
@@ -56,9 +60,9 @@ pub async fn copy_object(
 
     let copy = CopyRequest {
         epoch: service.router.epoch(),
-        source_bucket: source.bucket.id,
-        source_key: source.key.clone(),
-        source_version: source.version,
+        source_bucket: named.bucket.id,
+        source_key: named.key.clone(),
+        source_version: named.version,
         // What was decided above was decided about this state of the source.
         source_stamp: (source.is_conditional(&headers) || attributes.is_some()).then_some(info.stamp),
         bucket: bucket.id,
@@ -67,7 +71,7 @@ pub async fn copy_object(
         precondition: precondition(&headers),
     };
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-    let outcome = target.copy(copy).await?;
+    let outcome = target.copy(copy).await.map_err(|error| source.missing(error))?;
 
     let (checksum, checksum_type) =
         checksums::of_object(&outcome.checksums, outcome.composite.as_ref(), usize::from(outcome.etag.parts));
@@ -80,17 +84,14 @@ pub async fn copy_object(
     set_checksum!(result, checksum);
     Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(result),
-        copy_source_version_id: source.version.map(|version| version.to_string()),
+        copy_source_version_id: named.answered(info.version),
+        version_id: answered_version(&bucket, None, outcome.version),
         ..Default::default()
     }))
 }
 
 /// The source of a copy, which the caller may read.
-pub struct Source {
-    pub bucket: Arc<Bucket>,
-    pub key: ObjectKey,
-    pub version: Option<VersionId>,
-}
+pub struct Source(pub Named);
 
 impl Source {
     pub fn find<T>(service: &Service, request: &S3Request<T>, source: &CopySource) -> Result<Self> {
@@ -101,25 +102,39 @@ impl Source {
         let identity = service.identity(request)?;
         let expected = expected_owner(&request.headers, "x-amz-source-expected-bucket-owner");
         access::check(&identity, &bucket, expected.as_deref())?;
-        Ok(Self { bucket, key: ObjectKey::parse(key)?, version: wanted_version(version_id.as_deref())? })
+        Ok(Self(Named { bucket, key: ObjectKey::parse(key)?, version: wanted_version(version_id.as_deref())? }))
     }
 
     /// The source as it is now, if the conditions on it hold.
     pub async fn info(&self, service: &Service, headers: &HeaderMap) -> Result<ObjectInfo> {
-        let Target::Here(target) = service.router.owner_of(self.bucket.id, &self.key);
-        let info =
-            target.head(self.bucket.id, &self.key, self.version).await.map_err(|error| missing(error, self.version))?;
-        self.check(&info, headers)?;
+        let info = self.0.head(service).await.map_err(no_marker)?;
+        Conditions::parse(headers, CONDITIONS).check_source(&info)?;
         Ok(info)
     }
 
-    pub fn check(&self, info: &ObjectInfo, headers: &HeaderMap) -> Result<()> {
-        check_version(self.version, info)?;
-        Conditions::parse(headers, CONDITIONS).check_source(info)
+    /// The same, for reading.
+    pub async fn open(&self, service: &Service, headers: &HeaderMap) -> Result<ObjectReader> {
+        let reader = self.0.open(service).await.map_err(no_marker)?;
+        Conditions::parse(headers, CONDITIONS).check_source(reader.info())?;
+        Ok(reader)
+    }
+
+    fn missing(&self, error: storage::Error) -> Error {
+        no_marker(self.0.missing(error))
     }
 
     fn is_conditional(&self, headers: &HeaderMap) -> bool {
-        self.version.is_some() || Conditions::parse(headers, CONDITIONS) != Conditions::default()
+        self.0.version.is_some() || Conditions::parse(headers, CONDITIONS) != Conditions::default()
+    }
+}
+
+/// A delete marker cannot be copied, and naming one is a mistake of another kind than naming nothing.
+fn no_marker(error: Error) -> Error {
+    match error {
+        Error::Storage(storage::Error::IsDeleteMarker { was_named: true, .. }) => Error::InvalidRequest(
+            "The source of a copy request may not specifically refer to a delete marker by version id.".to_owned(),
+        ),
+        other => other,
     }
 }
 
@@ -129,50 +144,81 @@ enum Directive {
     Replace,
 }
 
-impl Directive {
-    fn parse(text: Option<&str>) -> Result<Self> {
-        match text {
-            None | Some("" | "COPY") => Ok(Self::Copy),
-            Some("REPLACE") => Ok(Self::Replace),
-            Some(_) => Err(Error::InvalidArgument("Unknown metadata directive.".to_owned())),
-        }
+fn directive(name: &str, text: Option<&str>) -> Result<Directive> {
+    match text {
+        None | Some("" | "COPY") => Ok(Directive::Copy),
+        Some("REPLACE") => Ok(Directive::Replace),
+        Some(_) => Err(Error::InvalidArgument(format!("Unknown {name} directive."))),
     }
 }
 
-/// `None` keeps the source's attributes. A redirect location is set by the request even when metadata is kept.
+#[derive(Debug, Clone, Copy)]
+struct Directives {
+    metadata: Directive,
+    tagging: Directive,
+}
+
+impl Directives {
+    /// Whether a copy of an object onto itself would change it.
+    fn change(self, headers: &HeaderMap) -> bool {
+        self.metadata == Directive::Replace
+            || self.tagging == Directive::Replace
+            || [REDIRECT, attributes::STORAGE_CLASS].iter().any(|name| headers.contains_key(*name))
+    }
+}
+
+const REDIRECT: &str = "x-amz-website-redirect-location";
+
+/// The attributes of the copy; `None` where they are the source's, without its lock. A storage class is the copy's own also
+/// when metadata is kept: without a header the copy is STANDARD. A redirect that is given takes the place of the source's.
 fn new_attributes(
-    directive: Directive,
+    directives: Directives,
     headers: &HeaderMap,
     metadata: Option<Metadata>,
+    lock: Lock,
     info: &ObjectInfo,
 ) -> Result<Option<Attributes>> {
-    const REDIRECT: &str = "x-amz-website-redirect-location";
     let given = attributes::parse(headers, metadata)?;
-    if directive == Directive::Replace {
-        return Ok(Some(given));
+    let given_tags = tags::of_header(headers)?;
+    let kept = Attributes { lock: Lock::default(), ..info.attributes.clone() };
+    let mut new = match directives.metadata {
+        Directive::Replace => Attributes { tags: kept.tags.clone(), ..given },
+        Directive::Copy => {
+            let redirected = headers.contains_key(REDIRECT);
+            let mut new = kept.clone();
+            new.headers.retain(|(name, _)| name != attributes::STORAGE_CLASS && !(redirected && name == REDIRECT));
+            let own = |name: &str| name == attributes::STORAGE_CLASS || name == REDIRECT;
+            new.headers.extend(given.headers.into_iter().filter(|(name, _)| own(name)));
+            new
+        }
+    };
+    if directives.tagging == Directive::Replace {
+        new.tags = given_tags;
     }
-    Ok(given.headers.into_iter().find(|(name, _)| name == REDIRECT).map(|redirect| {
-        let mut kept = info.attributes.clone();
-        kept.headers.retain(|(name, _)| name != REDIRECT);
-        kept.headers.push(redirect);
-        kept
-    }))
+    new.lock = lock;
+    Ok((new != kept).then_some(new))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::{ETag, Stamp};
+    use common::{ETag, Stamp, VersionId};
     use http::{HeaderName, HeaderValue};
 
     fn info() -> ObjectInfo {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         ObjectInfo {
             stamp: Stamp::ZERO,
             version: VersionId::Null,
             size: 1,
             etag: ETag::of_md5([0; 16]),
             modified_ms: 0,
-            attributes: Attributes { headers: vec![("content-type".into(), "a/b".into())], ..Attributes::default() },
+            attributes: Attributes {
+                headers: vec![pair("content-type", "a/b")],
+                tags: vec![pair("t", "v")],
+                lock: Lock { retention: None, legal_hold: true },
+                ..Attributes::default()
+            },
             checksums: Vec::new(),
             composite: None,
             part_sizes: Vec::new(),
@@ -180,19 +226,52 @@ mod tests {
         }
     }
 
-    fn attributes(directive: &str, pairs: &[(&'static str, &'static str)]) -> Option<Attributes> {
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pair = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
-        let headers: HeaderMap = pairs.iter().map(pair).collect();
-        let directive = Directive::parse(Some(directive)).expect("known");
-        new_attributes(directive, &headers, None, &info()).expect("valid")
+        pairs.iter().map(pair).collect()
+    }
+
+    fn attributes(metadata: &str, tagging: &str, pairs: &[(&'static str, &'static str)]) -> Option<Attributes> {
+        let directives = Directives {
+            metadata: directive("metadata", Some(metadata)).expect("known"),
+            tagging: directive("tagging", Some(tagging)).expect("known"),
+        };
+        new_attributes(directives, &headers(pairs), None, Lock::default(), &info()).expect("valid")
     }
 
     #[test]
     fn directives_decide_whose_metadata_it_is() {
-        assert_eq!(attributes("COPY", &[("content-type", "x/y")]), None);
-        assert_eq!(attributes("REPLACE", &[]), Some(Attributes::default()));
-        let redirected = attributes("COPY", &[("x-amz-website-redirect-location", "/z")]).expect("changed");
+        assert_eq!(attributes("COPY", "COPY", &[("content-type", "x/y"), ("x-amz-tagging", "a=b")]), None);
+        let replaced = attributes("REPLACE", "COPY", &[]).expect("changed");
+        assert_eq!((replaced.headers.len(), replaced.tags.len()), (0, 1));
+        let tagged = attributes("COPY", "REPLACE", &[("x-amz-tagging", "a=b&c=d")]).expect("changed");
+        assert_eq!((tagged.headers.len(), tagged.tags.len()), (1, 2));
+        let redirected = attributes("COPY", "COPY", &[(REDIRECT, "/z")]).expect("changed");
         assert_eq!(redirected.headers.len(), 2);
-        assert!(Directive::parse(Some("MERGE")).is_err());
+        let classed = attributes("COPY", "COPY", &[("x-amz-storage-class", "GLACIER")]).expect("changed");
+        assert_eq!(attributes::storage_class(&classed), "GLACIER");
+        assert!(directive("metadata", Some("MERGE")).is_err());
+    }
+
+    #[test]
+    fn classes_and_locks_are_the_copys_own() {
+        let mut source = info();
+        source.attributes.headers.push((attributes::STORAGE_CLASS.to_owned(), "GLACIER".to_owned()));
+        let directives = Directives { metadata: Directive::Copy, tagging: Directive::Copy };
+        let copy = |lock| new_attributes(directives, &HeaderMap::new(), None, lock, &source).expect("valid");
+        let copied = copy(Lock::default()).expect("another class");
+        assert_eq!(attributes::storage_class(&copied), "STANDARD");
+        assert!(!copied.lock.legal_hold);
+        assert!(copy(Lock { retention: None, legal_hold: true }).expect("a lock").lock.legal_hold);
+    }
+
+    #[test]
+    fn a_copy_onto_itself_changes_something() {
+        let change = |metadata, pairs: &[(&'static str, &'static str)]| {
+            Directives { metadata, tagging: Directive::Copy }.change(&headers(pairs))
+        };
+        assert!(!change(Directive::Copy, &[("content-type", "a/b")]));
+        assert!(change(Directive::Replace, &[]));
+        assert!(change(Directive::Copy, &[("x-amz-storage-class", "STANDARD")]));
     }
 }

@@ -1,4 +1,4 @@
-//! CreateMultipartUpload: metadata and checksum algorithm are fixed here.
+//! CreateMultipartUpload: metadata, tags, lock and checksum algorithm are fixed here. A default retention counts from here.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html>
 
@@ -17,14 +17,14 @@ pub async fn create_multipart_upload(
     let S3Request { input, headers, .. } = request;
     let bucket = service.bucket(&input.bucket)?;
     let key = ObjectKey::parse(&input.key)?;
-    attributes::refuse_unsupported(&headers)?;
+    let attributes = attributes::of_write(&headers, input.metadata, &bucket, service.parts.clock.now_ms())?;
     let algorithm = input.checksum_algorithm.as_ref().map(|name| algorithm(name.as_str())).transpose()?;
     let checksum_type = checksum_type(algorithm, input.checksum_type.as_ref().map(|kind| kind.as_str()))?;
     let create = CreateUploadRequest {
         epoch: service.router.epoch(),
         bucket: bucket.id,
         key: key.clone(),
-        attributes: attributes::parse(&headers, input.metadata)?,
+        attributes,
         algorithm,
         kind: match checksum_type {
             Some(ChecksumType::COMPOSITE) => ChecksumKind::Composite,

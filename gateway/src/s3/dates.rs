@@ -20,6 +20,16 @@ pub fn http_date(ms: u64) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
+/// For XML that is written here, and for the dates of locks.
+pub fn iso_date(ms: u64) -> String {
+    let mut text = Vec::with_capacity(24);
+    let written = timestamp(ms).format(TimestampFormat::DateTime, &mut text);
+    if written.is_err() {
+        return String::new();
+    }
+    String::from_utf8(text).unwrap_or_default()
+}
+
 /// Whole seconds since 1970 of a date that a client sent.
 pub fn seconds(timestamp: &Timestamp) -> i64 {
     OffsetDateTime::from(timestamp.clone()).unix_timestamp()
@@ -32,6 +42,7 @@ mod tests {
     #[test]
     fn times_lose_their_milliseconds() {
         assert_eq!(http_date(784_111_777_999), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(iso_date(784_111_777_999), "1994-11-06T08:49:37.000Z");
         assert_eq!(seconds(&timestamp(784_111_777_999)), 784_111_777);
         assert_eq!(seconds(&timestamp(u64::MAX)), 0);
     }

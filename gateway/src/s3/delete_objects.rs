@@ -1,4 +1,4 @@
-//! DeleteObjects: up to 1000 keys, each with an outcome of its own. The document must come with a Content-MD5 or a
+//! DeleteObjects: up to 1000 keys or versions, each with an outcome of its own. The document must come with a Content-MD5 or a
 //! checksum, which is verified before anything is deleted.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>
@@ -8,14 +8,15 @@ use crate::guard::BodyDigests;
 use crate::limits;
 use crate::route::Target;
 use crate::s3::checksums::{Declared, DeclaredChecksum};
-use crate::s3::delete_object::wanted_size;
-use crate::s3::{Service, dates};
+use crate::s3::delete_object::{refuse_mfa, wanted_size};
+use crate::s3::named::wanted_version;
+use crate::s3::{Service, dates, lock};
 use cluster::Bucket;
-use common::{ETag, ObjectKey, VersionId};
+use common::{ETag, ObjectKey};
 use futures::{StreamExt, stream};
 use s3s::dto::{self, DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ObjectIdentifier};
 use s3s::{S3Error, S3Request, S3Response};
-use storage::{DeleteRequest, Match, Precondition};
+use storage::{DeleteOutcome, DeleteRequest, Match, Precondition};
 
 /// Deletes in flight for one request: enough to fill the committer's batches.
 const DELETES_AT_ONCE: usize = 32;
@@ -25,6 +26,8 @@ pub async fn delete_objects(
     request: S3Request<DeleteObjectsInput>,
 ) -> Result<S3Response<DeleteObjectsOutput>> {
     verify(&request)?;
+    refuse_mfa(&request.headers)?;
+    let bypass_governance = lock::bypasses(&request.headers);
     let input = request.input;
     let bucket = service.bucket(&input.bucket)?;
     let quiet = input.delete.quiet.unwrap_or(false);
@@ -35,7 +38,7 @@ pub async fn delete_objects(
 
     let outcomes: Vec<_> = stream::iter(keys)
         .map(|identifier| async {
-            let outcome = delete(service, &bucket, &identifier).await;
+            let outcome = delete(service, &bucket, &identifier, bypass_governance).await;
             (identifier, outcome)
         })
         .buffered(DELETES_AT_ONCE)
@@ -45,8 +48,8 @@ pub async fn delete_objects(
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
     for (ObjectIdentifier { key, version_id, .. }, outcome) in outcomes {
         match outcome {
-            Ok(()) if quiet => {}
-            Ok(()) => deleted.push(DeletedObject { key: Some(key), version_id, ..Default::default() }),
+            Ok(_) if quiet => {}
+            Ok(outcome) => deleted.push(deletion(key, version_id, &outcome)),
             Err(error) => {
                 let error = S3Error::from(error);
                 errors.push(dto::Error {
@@ -74,9 +77,14 @@ fn verify(request: &S3Request<DeleteObjectsInput>) -> Result<()> {
     declared.verify(digests.ok_or(Error::Internal("the document has no digests"))?, None)
 }
 
-async fn delete(service: &Service, bucket: &Bucket, identifier: &ObjectIdentifier) -> Result<()> {
+async fn delete(
+    service: &Service,
+    bucket: &Bucket,
+    identifier: &ObjectIdentifier,
+    bypass_governance: bool,
+) -> Result<DeleteOutcome> {
     let key = ObjectKey::parse(&identifier.key)?;
-    let version = identifier.version_id.as_deref().map(VersionId::parse).transpose()?;
+    let version = wanted_version(identifier.version_id.as_deref())?;
     let request = DeleteRequest {
         epoch: service.router.epoch(),
         bucket: bucket.id,
@@ -88,11 +96,21 @@ async fn delete(service: &Service, bucket: &Bucket, identifier: &ObjectIdentifie
             modified_s: identifier.last_modified_time.as_ref().map(dates::seconds),
             size: identifier.size.map(wanted_size).transpose()?,
         },
-        bypass_governance: false,
+        bypass_governance,
     };
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-    target.delete(request).await?;
-    Ok(())
+    Ok(target.delete(request).await?)
+}
+
+/// The version that a request names is told apart from the marker that was made, or that was that version.
+fn deletion(key: String, version_id: Option<String>, outcome: &DeleteOutcome) -> DeletedObject {
+    let marker = outcome.version.filter(|_| outcome.is_marker).map(|version| version.to_string());
+    DeletedObject {
+        key: Some(key),
+        version_id,
+        delete_marker: outcome.is_marker.then_some(true),
+        delete_marker_version_id: marker,
+    }
 }
 
 /// An ETag that no object here can have matches none.
@@ -100,5 +118,32 @@ fn condition(etag: &dto::ETag) -> Match {
     match etag.value() {
         "*" => Match::Any,
         text => Match::ETags(ETag::parse(text).into_iter().collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::{Stamp, VersionId};
+
+    #[test]
+    fn markers_are_told_apart() {
+        let id = VersionId::Id(Stamp(1), 2);
+        let outcome = |version, is_marker| DeleteOutcome { stamp: Some(Stamp(3)), version, is_marker };
+        let made = deletion("k".to_owned(), None, &outcome(Some(id), true));
+        assert_eq!((made.version_id, made.delete_marker), (None, Some(true)));
+        assert_eq!(made.delete_marker_version_id, Some(id.to_string()));
+        let ended = deletion("k".to_owned(), Some(id.to_string()), &outcome(Some(id), true));
+        assert_eq!(
+            (ended.version_id.as_ref(), ended.delete_marker_version_id),
+            (Some(&id.to_string()), ended.version_id.clone())
+        );
+        let version = deletion("k".to_owned(), Some(id.to_string()), &outcome(Some(id), false));
+        assert_eq!(
+            (version.version_id, version.delete_marker, version.delete_marker_version_id),
+            (Some(id.to_string()), None, None)
+        );
+        let plain = deletion("k".to_owned(), None, &outcome(None, false));
+        assert_eq!((plain.version_id, plain.delete_marker), (None, None));
     }
 }

@@ -1,14 +1,14 @@
-//! GetObject: conditions, one range or one part, `response-*` overrides, checksum of whole objects. The current version
-//! only, which is also the null version.
+//! GetObject: the current version or a named one, conditions, one range or one part, `response-*` overrides, checksum of whole
+//! objects.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
 
 use crate::error::{Error, Result};
-use crate::route::Target;
 use crate::s3::checksums::{self, Answered, set_checksum};
 use crate::s3::conditions::Conditions;
+use crate::s3::named::Named;
 use crate::s3::{Service, attributes, body, dates, listing};
-use common::{ByteRange, ETag, ObjectKey, VersionId};
+use common::{ByteRange, ETag};
 use http::{HeaderMap, HeaderValue, header};
 use s3s::dto::{ChecksumType, GetObjectInput, GetObjectOutput};
 use s3s::{S3Request, S3Response};
@@ -23,14 +23,9 @@ pub async fn get_object(service: &Service, request: S3Request<GetObjectInput>) -
         ));
     }
     let input = request.input;
-    let bucket = service.bucket(&input.bucket)?;
-    let key = ObjectKey::parse(&input.key)?;
-    let version = wanted_version(input.version_id.as_deref())?;
-
-    let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-    let reader = target.get(bucket.id, &key, version).await.map_err(|error| missing(error, version))?;
+    let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
+    let reader = named.open(service).await?;
     let info = reader.info().clone();
-    check_version(version, &info)?;
     Conditions::parse(&request.headers, "").check_read(&info)?;
     let view = view(&request.headers, input.part_number, &info)?;
 
@@ -44,7 +39,7 @@ pub async fn get_object(service: &Service, request: S3Request<GetObjectInput>) -
         content_range: view.content_range(&info),
         metadata: attributes::metadata(&info.attributes),
         parts_count: view.parts_count,
-        version_id: version.map(|version| version.to_string()),
+        version_id: named.answered(info.version),
         ..Default::default()
     };
     if input.checksum_mode.is_some()
@@ -136,24 +131,6 @@ impl View {
     }
 }
 
-/// The version that a request names, if it names one.
-pub fn wanted_version(version: Option<&str>) -> Result<Option<VersionId>> {
-    version.map(VersionId::parse).transpose().map_err(Error::from)
-}
-
-/// There is one version of each key, the current one.
-pub fn check_version(wanted: Option<VersionId>, info: &ObjectInfo) -> Result<()> {
-    if wanted.is_none_or(|wanted| wanted == info.version) { Ok(()) } else { Err(Error::NoSuchVersion) }
-}
-
-/// What a missing key is called when a version was named.
-pub fn missing(error: storage::Error, wanted: Option<VersionId>) -> Error {
-    match error {
-        storage::Error::NoSuchKey if wanted.is_some() => Error::NoSuchVersion,
-        other => other.into(),
-    }
-}
-
 /// The headers that `response-*` replaces. s3s writes the new values, and ours must not overwrite them.
 fn overridden(input: &GetObjectInput) -> Vec<header::HeaderName> {
     let asked = [
@@ -170,7 +147,7 @@ fn overridden(input: &GetObjectInput) -> Vec<header::HeaderName> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::Stamp;
+    use common::{Stamp, VersionId};
 
     fn info(size: u64, part_sizes: &[u64]) -> ObjectInfo {
         ObjectInfo {

@@ -3,11 +3,9 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.html>
 
 use crate::error::{Error, Result};
-use crate::route::Target;
 use crate::s3::checksums::{self, set_checksum};
-use crate::s3::get_object::{check_version, missing, wanted_version};
-use crate::s3::{Service, dates, listing};
-use common::ObjectKey;
+use crate::s3::named::Named;
+use crate::s3::{Service, attributes, dates, listing};
 use s3s::dto::{self, GetObjectAttributesInput, GetObjectAttributesOutput, GetObjectAttributesParts, ObjectPart};
 use s3s::{S3Request, S3Response};
 use storage::ObjectInfo;
@@ -17,22 +15,18 @@ pub async fn get_object_attributes(
     request: S3Request<GetObjectAttributesInput>,
 ) -> Result<S3Response<GetObjectAttributesOutput>> {
     let input = request.input;
-    let bucket = service.bucket(&input.bucket)?;
-    let key = ObjectKey::parse(&input.key)?;
-    let version = wanted_version(input.version_id.as_deref())?;
+    let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     let asked = Asked::parse(input.object_attributes.iter().flat_map(|names| names.as_str().split(',')))?;
     let limit = listing::page_size(input.max_parts, "max-parts")?;
     let marker = usize::try_from(input.part_number_marker.unwrap_or(0)).map_err(|_| {
         Error::InvalidArgument("Argument part-number-marker must be an integer between 0 and 2147483647".to_owned())
     })?;
 
-    let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-    let info = target.head(bucket.id, &key, version).await.map_err(|error| missing(error, version))?;
-    check_version(version, &info)?;
+    let info = named.head(service).await?;
 
     let mut output = GetObjectAttributesOutput {
         last_modified: Some(dates::timestamp(info.modified_ms)),
-        version_id: version.map(|version| version.to_string()),
+        version_id: named.answered(info.version),
         ..Default::default()
     };
     if asked.etag {
@@ -49,7 +43,7 @@ pub async fn get_object_attributes(
         output.object_parts = Some(parts(&info, marker, limit));
     }
     if asked.storage_class {
-        output.storage_class = Some(dto::StorageClass::from_static(dto::StorageClass::STANDARD));
+        output.storage_class = Some(dto::StorageClass::from(attributes::storage_class(&info.attributes).to_owned()));
     }
     if asked.size {
         output.object_size = Some(listing::size(info.size));

@@ -3,12 +3,11 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>
 
 use crate::error::Result;
-use crate::route::Target;
 use crate::s3::checksums::set_checksum;
 use crate::s3::conditions::Conditions;
-use crate::s3::get_object::{check_version, missing, view, wanted_version};
+use crate::s3::get_object::view;
+use crate::s3::named::Named;
 use crate::s3::{Service, attributes, listing};
-use common::ObjectKey;
 use s3s::dto::{HeadObjectInput, HeadObjectOutput};
 use s3s::{S3Request, S3Response};
 
@@ -17,13 +16,8 @@ pub async fn head_object(
     request: S3Request<HeadObjectInput>,
 ) -> Result<S3Response<HeadObjectOutput>> {
     let input = request.input;
-    let bucket = service.bucket(&input.bucket)?;
-    let key = ObjectKey::parse(&input.key)?;
-    let version = wanted_version(input.version_id.as_deref())?;
-
-    let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-    let info = target.head(bucket.id, &key, version).await.map_err(|error| missing(error, version))?;
-    check_version(version, &info)?;
+    let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
+    let info = named.head(service).await?;
     Conditions::parse(&request.headers, "").check_read(&info)?;
     let view = view(&request.headers, input.part_number, &info)?;
 
@@ -33,7 +27,7 @@ pub async fn head_object(
         content_range: view.content_range(&info),
         metadata: attributes::metadata(&info.attributes),
         parts_count: view.parts_count,
-        version_id: version.map(|version| version.to_string()),
+        version_id: named.answered(info.version),
         ..Default::default()
     };
     if input.checksum_mode.is_some()

@@ -129,7 +129,9 @@ pub fn contents(
                 size: Some(size(object.size)),
                 e_tag: Some(etag(&object.etag)),
                 last_modified: Some(dates::timestamp(object.modified_ms)),
-                storage_class: Some(dto::ObjectStorageClass::from_static(dto::ObjectStorageClass::STANDARD)),
+                storage_class: Some(
+                    object.class.unwrap_or_else(|| dto::ObjectStorageClass::STANDARD.to_owned()).into(),
+                ),
                 owner: owner.cloned(),
                 ..Default::default()
             }),

@@ -3,8 +3,9 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html>
 
+use super::named::answered_version;
 use super::post_policy::{Fields, Policy, Signed};
-use super::{attributes, checksums::Declared};
+use super::{attributes, checksums::Declared, tags};
 use crate::access::{self, Access};
 use crate::error::{Error, Result};
 use crate::guard::{Event, FormError, FormParser, check_scope};
@@ -62,13 +63,17 @@ impl Forms {
         access::check(&identity, &bucket, None)?;
 
         let Wanted { headers, metadata } = Wanted::of(&fields)?;
-        attributes::refuse_unsupported(&headers)?;
+        let now_ms = service.parts.clock.now_ms();
+        let mut attributes = attributes::of_write(&headers, Some(metadata), &bucket, now_ms)?;
+        if let Some(field) = fields.get("tagging") {
+            attributes.tags = tags::of_field(field)?;
+        }
         let declared = Declared::parse(&headers)?;
         let put = PutRequest {
             epoch: service.router.epoch(),
             bucket: bucket.id,
             key: key.clone(),
-            attributes: attributes::parse(&headers, Some(metadata))?,
+            attributes,
             precondition: Precondition::default(),
             length: None,
             algorithms: declared.algorithms(),
@@ -173,7 +178,8 @@ impl Wanted {
             }
             let name = match name {
                 "acl" => "x-amz-acl",
-                "tagging" => "x-amz-tagging",
+                // A document, which no header holds.
+                "tagging" => continue,
                 other => other,
             };
             let wrong = || Error::InvalidArgument(format!("the field {name} is no header's value"));
@@ -211,6 +217,11 @@ fn answer(fields: &Fields, bucket: &Bucket, key: &ObjectKey, outcome: &PutOutcom
         if let Ok(value) = HeaderValue::from_str(&text) {
             headers.insert(name, value);
         }
+    }
+    if let Some(version) = answered_version(bucket, None, outcome.version)
+        && let Ok(value) = HeaderValue::from_str(&version)
+    {
+        headers.insert("x-amz-version-id", value);
     }
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     if !body.is_empty() {

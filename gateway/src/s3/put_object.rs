@@ -1,12 +1,13 @@
-//! PutObject: `If-Match`, `If-None-Match`, Content-MD5 and all checksums in headers and trailers. What it does not do yet
-//! (encryption, locks, tags, ACLs) is refused by name.
+//! PutObject: `If-Match`, `If-None-Match`, Content-MD5 and all checksums in headers and trailers, tags and locks. What it
+//! does not do yet (encryption, ACLs) is refused by name.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::route::Target;
 use crate::s3::checksums::{self, Declared, set_checksum};
-use crate::s3::{Service, attributes, body, conditions, listing};
+use crate::s3::named::answered_version;
+use crate::s3::{Service, attributes, body, conditions, listing, lock};
 use common::ObjectKey;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response};
@@ -16,13 +17,19 @@ pub async fn put_object(service: &Service, request: S3Request<PutObjectInput>) -
     let S3Request { input, headers, trailing_headers, .. } = request;
     let bucket = service.bucket(&input.bucket)?;
     let key = ObjectKey::parse(&input.key)?;
-    attributes::refuse_unsupported(&headers)?;
+    let attributes = attributes::of_write(&headers, input.metadata, &bucket, service.parts.clock.now_ms())?;
     let declared = Declared::parse(&headers)?;
+    if lock::is_asked_for(&headers) && declared.is_empty() {
+        return Err(Error::InvalidRequest(
+            "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters"
+                .to_owned(),
+        ));
+    }
     let put = PutRequest {
         epoch: service.router.epoch(),
         bucket: bucket.id,
         key: key.clone(),
-        attributes: attributes::parse(&headers, input.metadata)?,
+        attributes,
         precondition: conditions::precondition(&headers),
         length: body::declared_length(&headers, input.content_length)?,
         algorithms: declared.algorithms(),
@@ -37,6 +44,7 @@ pub async fn put_object(service: &Service, request: S3Request<PutObjectInput>) -
     let mut output = PutObjectOutput {
         e_tag: Some(listing::etag(&outcome.etag)),
         checksum_type: checksums::full_object(),
+        version_id: answered_version(&bucket, None, outcome.version),
         ..Default::default()
     };
     set_checksum!(output, declared.answer(&outcome.checksums));

@@ -18,7 +18,7 @@ pub async fn upload_part(
     let S3Request { input, headers, trailing_headers, .. } = request;
     let bucket = service.bucket(&input.bucket)?;
     let key = ObjectKey::parse(&input.key)?;
-    attributes::refuse_unsupported(&headers)?;
+    attributes::refuse_of_part(&headers)?;
     let declared = Declared::parse(&headers)?;
     let put = PutPartRequest {
         epoch: service.router.epoch(),

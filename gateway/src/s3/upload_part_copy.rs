@@ -7,7 +7,6 @@ use crate::limits;
 use crate::route::Target;
 use crate::s3::checksums::set_checksum;
 use crate::s3::copy_object::Source;
-use crate::s3::get_object::missing;
 use crate::s3::{Service, attributes, checksums, dates, listing};
 use common::{ByteRange, ObjectKey, PartNumber, UploadId};
 use futures::StreamExt;
@@ -22,16 +21,12 @@ pub async fn upload_part_copy(
 ) -> Result<S3Response<UploadPartCopyOutput>> {
     let bucket = service.bucket(&request.input.bucket)?;
     let key = ObjectKey::parse(&request.input.key)?;
-    attributes::refuse_unsupported(&request.headers)?;
+    attributes::refuse_of_part(&request.headers)?;
     let source = Source::find(service, &request, &request.input.copy_source)?;
     let input = request.input;
 
-    let Target::Here(from) = service.router.owner_of(source.bucket.id, &source.key);
-    let reader = from
-        .get(source.bucket.id, &source.key, source.version)
-        .await
-        .map_err(|error| missing(error, source.version))?;
-    source.check(reader.info(), &request.headers)?;
+    let reader = source.open(service, &request.headers).await?;
+    let source_version = source.0.answered(reader.info().version);
     let range = source_range(input.copy_source_range.as_deref(), reader.info().size)?;
 
     let put = PutPartRequest {
@@ -59,7 +54,7 @@ pub async fn upload_part_copy(
     set_checksum!(result, checksums::preferred(&outcome.checksums));
     Ok(S3Response::new(UploadPartCopyOutput {
         copy_part_result: Some(result),
-        copy_source_version_id: source.version.map(|version| version.to_string()),
+        copy_source_version_id: source_version,
         ..Default::default()
     }))
 }
