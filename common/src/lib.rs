@@ -2,6 +2,7 @@
 //! time and randomness enter. Nothing here knows a runtime, a socket or a file.
 
 pub mod checksum;
+pub mod cipher;
 pub mod doors;
 pub mod etag;
 pub mod md5;
@@ -11,6 +12,7 @@ pub mod sigv2;
 pub mod sigv4;
 
 pub use checksum::{Algorithm, Checksum, Digester, Digests};
+pub use cipher::SecretKey;
 pub use doors::{Clock, Random};
 pub use etag::ETag;
 pub use names::{

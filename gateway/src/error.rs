@@ -303,7 +303,7 @@ fn storage(error: &storage::Error) -> Answer {
         E::StaleEpoch { .. } | E::Incomplete(_) | E::IndexRebuilding | E::IndexBroken(_) | E::Busy | E::Stopping => {
             ("SlowDown", S::SERVICE_UNAVAILABLE)
         }
-        E::UploadChanged | E::ObjectChanged | E::BucketInUse(_) => ("OperationAborted", S::CONFLICT),
+        E::UploadChanged | E::ObjectChanged | E::BucketInUse(_) | E::Sealed => ("OperationAborted", S::CONFLICT),
         // 507 and not 503: SDKs retry 500, 502, 503 and 504 for minutes, and a retry cannot make space. This way the person
         // sees at once what is wrong. MinIO and RustFS answer 507 too.
         E::OutOfSpace => ("InsufficientStorage", S::INSUFFICIENT_STORAGE),

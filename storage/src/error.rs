@@ -37,6 +37,9 @@ pub enum Error {
     InvalidPartOrder,
     #[error("part {} is smaller than the minimum and not the last", .0.number())]
     PartTooSmall(PartNumber),
+    /// The gateway knows its key, or has to ask for it.
+    #[error("the object is encrypted: its bytes need its key")]
+    Sealed,
     #[error("the object is larger than {limit_bytes} bytes")]
     TooLarge { limit_bytes: u64 },
     #[error("the body has {actual} bytes where {declared} were declared")]

@@ -38,6 +38,7 @@ pub fn member(data: &[u8]) {
     let Ok(mut record) = Record::decode(&with_crc(body)) else { return };
     let Operation::Put(object) = &mut record.operation else { return };
     object.size = payload.len() as u64;
+    object.more.seal = None;
     object.payload = Payload::Inline { crc32c: crc32c(payload) };
     let frame = member::frame("bucket", &record, payload);
     let (read, place) = member::unframe(&frame).expect("framed a moment ago");

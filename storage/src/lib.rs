@@ -19,6 +19,7 @@ pub mod log;
 mod object;
 pub mod replay;
 pub mod reserve;
+pub mod sealed;
 pub mod store;
 mod target;
 mod types;

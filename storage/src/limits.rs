@@ -3,8 +3,8 @@
 /// Data files and inline payloads are verified in blocks of this size; the last one of a file is short.
 pub const BLOCK_BYTES: usize = 64 * 1024;
 
-/// How much of a body is hashed and written in one step. An upload holds two such buffers at most: one that fills and one
-/// on its way to the disk.
+/// How much of a body is hashed and written in one step. An upload holds two such buffers at most, one that fills and one
+/// on its way to the disk, and with encryption a third, which holds what is written.
 pub const WRITE_STEP_BYTES: usize = 512 * 1024;
 
 /// Buffers for such steps that are kept while nobody uses them: 16 MiB.
@@ -46,6 +46,9 @@ pub const TABLE_IN_RECORD_BYTES_MAX: usize = 64 * 1024;
 /// Checksums of an object's parts that stay in its record: those of 2048 parts with SHA-256, of all with CRC32. More are not
 /// kept one by one.
 pub const PART_CHECKSUMS_BYTES_MAX: usize = 64 * 1024;
+
+/// What the gateway keeps with an encrypted object to find its key by.
+pub const ENVELOPE_BYTES_MAX: usize = 4 * 1024;
 
 /// Attributes that storage accepts for one object, names and values together. The edge allows less.
 pub const ATTRIBUTES_BYTES_MAX: usize = 32 * 1024;
@@ -122,8 +125,10 @@ const _: () =
     assert!(WRITEBACK_BYTES.is_multiple_of(WRITE_STEP_BYTES as u64) && WRITE_STEP_BYTES as u64 > INLINE_BYTES_LIMIT);
 const _: () = assert!(QUEUE_BYTES_MAX >= 2 * BATCH_BYTES_MAX as usize && QUEUE_BYTES_MAX >= QUEUE_MUTATIONS_MAX);
 const _: () = assert!(INLINE_BYTES_DEFAULT <= INLINE_BYTES_LIMIT && INLINE_BYTES_LIMIT as usize <= BLOCK_BYTES);
-const _: () =
-    assert!(TABLE_IN_RECORD_BYTES_MAX + ATTRIBUTES_BYTES_MAX + PART_CHECKSUMS_BYTES_MAX + 16 * 1024 < RECORD_BYTES_MAX);
+const _: () = assert!(
+    TABLE_IN_RECORD_BYTES_MAX + ATTRIBUTES_BYTES_MAX + PART_CHECKSUMS_BYTES_MAX + ENVELOPE_BYTES_MAX + 16 * 1024
+        < RECORD_BYTES_MAX
+);
 const _: () = assert!(SEGMENT_BYTES_MAX * COMPACTED_SEGMENTS_MAX <= u32::MAX as u64 + 1);
 // The largest mutation, framed, and its batch's commit member fit into the smallest segment with room for a footer.
 const _: () = assert!((2 * RECORD_BYTES_MAX as u64 + INLINE_BYTES_LIMIT) * 2 < SEGMENT_BYTES_MIN);

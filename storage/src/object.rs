@@ -12,9 +12,9 @@ pub use get::ObjectReader;
 pub use put::{ObjectWriter, Staged};
 
 use crate::disk::stage::StagedFile;
-use crate::format::record::{Chunk, ObjectRecord, PartChecksums, Payload};
+use crate::format::record::{Chunk, More, ObjectRecord, PartChecksums, Payload, Seal, SealScheme};
 use crate::format::table;
-use crate::limits::{ATTRIBUTES_BYTES_MAX, TABLE_IN_RECORD_BYTES_MAX};
+use crate::limits::{ATTRIBUTES_BYTES_MAX, ENVELOPE_BYTES_MAX, TABLE_IN_RECORD_BYTES_MAX};
 use crate::store::DiskStore;
 use crate::types::{Attributes, ObjectInfo};
 use crate::{Error, Result};
@@ -68,6 +68,18 @@ fn check_attributes(attributes: &Attributes) -> Result<()> {
     Ok(())
 }
 
+/// What a record says about the encryption of its bytes.
+fn seal_of(envelope: Vec<u8>) -> Seal {
+    Seal { scheme: SealScheme::Blocks, envelope }
+}
+
+fn check_envelope(envelope: Option<&[u8]>) -> Result<()> {
+    if envelope.is_some_and(|envelope| envelope.len() > ENVELOPE_BYTES_MAX) {
+        return Err(Error::TooLarge { limit_bytes: ENVELOPE_BYTES_MAX as u64 });
+    }
+    Ok(())
+}
+
 fn info_of(stamp: Stamp, object: &ObjectRecord, part_sizes: Vec<u64>) -> ObjectInfo {
     ObjectInfo {
         stamp,
@@ -85,7 +97,12 @@ fn info_of(stamp: Stamp, object: &ObjectRecord, part_sizes: Vec<u64>) -> ObjectI
         composite: composite_of(object),
         part_sizes,
         part_checksums: object.parts.as_ref().map(each_part).unwrap_or_default(),
+        envelope: envelope_of(&object.more),
     }
+}
+
+fn envelope_of(more: &More) -> Option<Vec<u8>> {
+    more.seal.as_ref().map(|seal| seal.envelope.clone())
 }
 
 /// The checksum over the parts' checksums, if that stands for the object.

@@ -100,6 +100,16 @@ class Postcard:
     def bucket_record(self):
         return {"name": self.text(), "versioning": self.number(), "lock": self.number()}
 
+    def sealed(self):
+        """Behind a put's payload: whether its bytes are encrypted."""
+        self.option(lambda: (self.number(), self.bytes(), self.option(self.bytes)))
+        self.number()
+        self.pairs()
+        self.option(lambda: (self.number(), self.number()))
+        self.number()
+        self.option(self.number)
+        return self.option(lambda: (self.number(), self.bytes())) is not None
+
     def subject(self):
         kind = self.number()
         if kind in (OBJECT, TOMBSTONE, MARKER):
@@ -118,8 +128,8 @@ def record(data):
     """A record about an object or a bucket: stamp, operation, content."""
     if len(data) < 5 or struct.unpack("<I", data[-4:])[0] != crc32c(data[:-4]):
         raise Malformed("a record does not match its checksum")
-    if data[0] not in (1, 2):  # 2 is 1, and behind it checksums that are not needed here
-        raise Malformed(f"a record of version {data[0]}, this program knows 1 and 2")
+    if data[0] not in (1, 2, 3):  # 2 is 1 and behind it checksums, 3 is 2 and behind it what `more` reads
+        raise Malformed(f"a record of version {data[0]}, this program knows 1 to 3")
     card = Postcard(data[1:-4])
     stamp, _bucket, _key, operation = card.number(), card.number(), card.text(), card.number()
     if operation == 6:
@@ -136,6 +146,7 @@ def record(data):
     content["inline"] = card.number() if kind == 0 else None
     content["chunks"] = card.list(card.chunk) if kind == 1 else None
     content["table"] = (card.chunk(), card.number()) if kind == 2 else None
+    content["sealed"] = data[0] == 3 and card.sealed()
     return stamp, content
 
 
@@ -332,7 +343,9 @@ def write_object(disks, place, stamp, path, verify):
     (found, content), start = member(frame) if is_member else (record(frame), 0)
     if found != stamp:
         raise Malformed("another record stands in its place")
-    payload = frame[start : start + content["size"]]
+    # An encrypted object comes out as it is stored: in blocks of 65,520 bytes, each with a tag of 16.
+    stored = content["size"] + (16 * max(1, -(-content["size"] // 65520)) if content["sealed"] else 0)
+    payload = frame[start : start + stored]
     parts, size = [], 0
     with path.open("wb") as out:
         for data, _, number, _ in pieces(disks, content, payload):
@@ -340,14 +353,16 @@ def write_object(disks, place, stamp, path, verify):
                 parts.append(hashlib.md5())
             parts[number].update(data)
             size += out.write(data)
-    if size != content["size"]:
-        raise Malformed(f"{size} bytes where {content['size']} were written")
+    if size != stored:
+        raise Malformed(f"{size} bytes where {stored} were written")
     digest = hashlib.md5(b"".join(part.digest() for part in parts)).digest() if content["parts"] else parts[0].digest()
     if verify and digest != content["md5"]:
         for data, blocks, _, what in pieces(disks, content, payload):
             check_blocks(data, blocks, what)
     etag = content["md5"].hex() + (f"-{content['parts']}" if content["parts"] else "")
-    return {name: content[name] for name in ("size", "version", "modified_ms", "headers", "metadata")} | {"etag": etag}
+    names = ("size", "version", "modified_ms", "headers", "metadata")
+    about = {name: content[name] for name in names} | {"etag": etag}
+    return about | {"encrypted": True} if content["sealed"] else about
 
 
 def main(arguments):

@@ -1,7 +1,9 @@
 //! What the target's operations take and give. No user, no HTTP, no XML: the gateway translates.
 
 pub use crate::format::record::{Lock, Mode, Retention, Versioning};
-use common::{Algorithm, BucketId, Checksum, ETag, Epoch, ObjectKey, PartNumber, Stamp, UploadId, VersionId};
+use common::{
+    Algorithm, BucketId, Checksum, ETag, Epoch, ObjectKey, PartNumber, SecretKey, Stamp, UploadId, VersionId,
+};
 
 /// A bucket as far as a disk must know it: engine rules A7 and A13.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +69,18 @@ pub struct PutRequest {
     pub algorithms: Vec<Algorithm>,
 }
 
+/// How the bytes of a new object or part are encrypted.
+#[derive(Debug, Clone)]
+pub struct Sealing {
+    /// Of this object alone. Of a part it is that of its upload.
+    pub key: SecretKey,
+    /// What the key is found by again: kept beside the object and given back, and nobody here looks into it. Of a part it
+    /// stands with its upload.
+    pub envelope: Vec<u8>,
+    /// Whether the ETag must not be the MD5 of the bytes.
+    pub hides_md5: bool,
+}
+
 /// The start of an UploadPart: see `Target::put_part`.
 #[derive(Debug, Clone)]
 pub struct PutPartRequest {
@@ -91,6 +105,8 @@ pub struct PutOutcome {
     /// As in `ObjectInfo`.
     pub composite: Option<Checksum>,
     pub size: u64,
+    /// As in `ObjectInfo`.
+    pub envelope: Option<Vec<u8>>,
 }
 
 /// An object without its bytes.
@@ -111,6 +127,8 @@ pub struct ObjectInfo {
     pub part_sizes: Vec<u64>,
     /// The parts' checksums under the upload's algorithm, in order; empty where none are kept.
     pub part_checksums: Vec<Checksum>,
+    /// Of an encrypted object: what it was sealed with. All lengths and checksums are of its plain bytes.
+    pub envelope: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Clone)]

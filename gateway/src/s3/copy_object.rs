@@ -223,6 +223,7 @@ mod tests {
             composite: None,
             part_sizes: Vec::new(),
             part_checksums: Vec::new(),
+            envelope: None,
         }
     }
 

@@ -161,6 +161,7 @@ mod tests {
             composite: None,
             part_sizes: part_sizes.to_vec(),
             part_checksums: Vec::new(),
+            envelope: None,
         }
     }
 

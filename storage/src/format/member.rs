@@ -92,7 +92,7 @@ pub fn unframe(frame: &[u8]) -> Result<(Record, std::ops::Range<usize>), Malform
     let start = file_header + block;
     let Operation::Put(object) = &record.operation else { return Err(Malformed::Undecodable) };
     let Payload::Inline { crc32c: expected } = object.payload else { return Err(Malformed::Undecodable) };
-    let end = start.saturating_add(object.size as usize);
+    let end = start.saturating_add(object.inline_length() as usize);
     let payload = frame.get(start..end).ok_or(Malformed::Short)?;
     if crc32c(payload) != expected {
         return Err(Malformed::Checksum);

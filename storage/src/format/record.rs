@@ -77,6 +77,22 @@ pub struct More {
     /// The stamp of the put that made this version, where a change of its metadata came later and the version's id does not
     /// say it.
     pub since: Option<Stamp>,
+    /// Of an object whose bytes are encrypted, and of the upload of such a one.
+    pub seal: Option<Seal>,
+}
+
+/// How an object's bytes are encrypted, and what the gateway finds their key by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    pub scheme: SealScheme,
+    /// The gateway's, who may have the key at hand or has to ask for it. No code of a disk looks into it.
+    pub envelope: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SealScheme {
+    /// AES-256-GCM in blocks, each file under its own key: `sealed.rs`.
+    Blocks,
 }
 
 /// What keeps a version from being ended.
@@ -278,6 +294,13 @@ impl Record {
     }
 }
 
+impl ObjectRecord {
+    /// How many bytes its payload has as it is stored, if that is in the log.
+    pub fn inline_length(&self) -> u64 {
+        if self.more.seal.is_some() { crate::sealed::stored_length(self.size) } else { self.size }
+    }
+}
+
 impl Payload {
     /// The files that this names in its record; a table's own chunks are in its file.
     pub fn chunks_in_record(&self) -> &[Chunk] {
@@ -328,6 +351,8 @@ pub mod tests {
         assert_eq!(bytes[0], 2);
         assert_eq!(Record::decode(&bytes), Ok(with_parts.clone()));
         let Operation::Put(object) = &mut with_parts.operation else { panic!("a put") };
+        let envelope = vec![1, 2, 3];
+        object.more.seal = Some(Seal { scheme: SealScheme::Blocks, envelope });
         object.more.lock.retention = Some(Retention { mode: Mode::Compliance, until_ms: 9 });
         let bytes = with_parts.encode();
         assert_eq!(bytes[0], 3);

@@ -33,6 +33,10 @@ impl Target {
             if source_stamp.is_some_and(|stamp| stamp != reader.info().stamp) {
                 return Err(Error::PreconditionFailed("x-amz-copy-source-if-match"));
             }
+            // Its files stay under their ids: who copies it reads and writes it anew.
+            if reader.info().envelope.is_some() {
+                return Err(Error::Sealed);
+            }
             prepare(&to, reader)
         });
         let Prepared { info, payload, inline, staged } = prepared.await?;
@@ -52,7 +56,7 @@ impl Target {
             synced: true,
             payload,
             parts,
-            more: More { tags: attributes.tags, lock: attributes.lock, since: None },
+            more: More { tags: attributes.tags, lock: attributes.lock, since: None, seal: None },
         };
         let mutation = Mutation::Put { object: Box::new(object), precondition: request.precondition };
         let key = request.key.into();
@@ -73,6 +77,7 @@ impl Target {
             checksums: info.checksums,
             composite: info.composite,
             size: info.size,
+            envelope: None,
         })
     }
 }

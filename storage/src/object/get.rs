@@ -1,6 +1,7 @@
 //! GetObject and HeadObject: from the key to verified bytes.
 
 mod bytes;
+mod decrypt;
 
 use super::info_of;
 use crate::disk::File;
@@ -17,7 +18,7 @@ use crate::types::ObjectInfo;
 use crate::{Error, Result};
 use ::bytes::Bytes;
 use bytes::{FileBytes, Of};
-use common::{BucketId, ObjectKey, Stamp, VersionId};
+use common::{BucketId, ObjectKey, SecretKey, Stamp, VersionId};
 use futures::stream::{self, BoxStream, StreamExt};
 use std::ops::Range;
 use std::sync::Arc;
@@ -135,6 +136,8 @@ pub struct ObjectReader {
     /// The version's identity.
     key: RowKey,
     source: Source,
+    /// Of an encrypted object, once it was given.
+    data_key: Option<SecretKey>,
 }
 
 enum Source {
@@ -164,7 +167,7 @@ impl ObjectReader {
         let key = RowKey::identity(bucket, key.as_str(), row.version());
         let info = info_of(record.stamp, object, Vec::new());
         let payload = Bytes::from(inline.frame).slice(inline.range);
-        Ok(Self { info, store, key, source: Source::Inline(payload) })
+        Ok(Self { info, store, key, source: Source::Inline(payload), data_key: None })
     }
 
     /// Opens what was found a moment ago, or what is there now.
@@ -192,10 +195,14 @@ impl ObjectReader {
             match open_files(&store, &object_key, &row, object)? {
                 Some(Attempt::Opened(chunks, first, pin)) => {
                     let parts = if object.etag.parts > 0 { chunks.count() } else { 0 };
-                    let part_sizes = (0..parts).map(|at| chunks.id_and_length(at).1).collect();
+                    let stored = (0..parts).map(|at| chunks.id_and_length(at).1);
+                    let part_sizes = match &object.more.seal {
+                        None => stored.collect(),
+                        Some(_) => stored.map(decrypt::chunk_length).collect::<Result<_>>()?,
+                    };
                     let info = info_of(record.stamp, object, part_sizes);
                     let source = Source::Files { chunks: Arc::new(chunks), first, pin };
-                    return Ok(Self { info, store, key: row_key, source });
+                    return Ok(Self { info, store, key: row_key, source, data_key: None });
                 }
                 Some(Attempt::Gone(id)) if missing == Some((row.stamp, id)) => {
                     return Err(damaged(&store, &row_key, row.stamp, &format!("data file {id} is missing")));
@@ -211,9 +218,17 @@ impl ObjectReader {
         &self.info
     }
 
+    /// The key of an encrypted object, without which it has no bytes to give.
+    pub fn with_key(self, key: SecretKey) -> Self {
+        Self { data_key: Some(key), ..self }
+    }
+
     /// Verified bytes of the range, in order. An error ends the stream: the connection must be broken, not completed.
     pub fn stream(self, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
         assert!(range.end <= self.info.size, "the range was resolved against this object");
+        if self.info.envelope.is_some() {
+            return self.decrypted(range).unwrap_or_else(|error| stream::iter([Err(error)]).boxed());
+        }
         match self.source {
             Source::Inline(payload) => {
                 let slice = payload.slice(range.start as usize..range.end as usize);
@@ -222,6 +237,27 @@ impl ObjectReader {
             Source::Files { chunks, first, pin } => {
                 let of = Of { store: self.store, key: self.key, stamp: self.info.stamp, pin };
                 FileBytes::new(of, chunks, first, range).boxed()
+            }
+        }
+    }
+
+    fn decrypted(self, range: Range<u64>) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let key = self.data_key.ok_or(Error::Sealed)?;
+        if range.is_empty() {
+            return Ok(stream::empty().boxed());
+        }
+        match self.source {
+            Source::Inline(payload) => {
+                let plain = crate::sealed::open_inline(&key, &payload).map_err(decrypt::forged)?;
+                Ok(stream::iter([Ok(plain.slice(range.start as usize..range.end as usize))]).boxed())
+            }
+            Source::Files { chunks, first, pin } => {
+                let lengths = (0..chunks.count()).map(|at| chunks.id_and_length(at).1);
+                let plan = decrypt::plan(lengths, &range)?;
+                let buffers = Arc::clone(&self.store.read_buffers);
+                let of = Of { store: self.store, key: self.key, stamp: self.info.stamp, pin };
+                let stored = FileBytes::new(of, Arc::clone(&chunks), first, plan.stored.clone());
+                Ok(decrypt::Decrypted::new(stored, chunks, key, plan, buffers).boxed())
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The multipart family: CreateMultipartUpload, ListParts, CompleteMultipartUpload, AbortMultipartUpload. Parts are files
 //! from the start; Complete names them in one record and moves no byte.
 
-use super::{check_attributes, composite_of, payload_of};
+use super::{check_attributes, check_envelope, composite_of, envelope_of, payload_of, seal_of};
 use crate::commit::Decided;
 use crate::commit::decide::{Mutation, Request};
 use crate::disk::read::ChunkList;
@@ -13,6 +13,7 @@ use crate::index::rows::{Row, RowKey, RowKind, Table};
 use crate::limits::{LOOKUPS_MAX, OBJECT_BYTES_MAX, PART_CHECKSUMS_BYTES_MAX};
 use crate::log::ReadError;
 use crate::replay::part_ids;
+use crate::sealed::stored_length;
 use crate::store::DiskStore;
 use crate::target::{Target, blocking};
 use crate::types::{
@@ -26,6 +27,16 @@ use std::sync::Arc;
 
 impl Target {
     pub async fn create_upload(&self, request: CreateUploadRequest) -> Result<UploadInfo> {
+        self.create_sealed_upload(request, None).await
+    }
+
+    /// Begins an upload whose parts have to be encrypted, each under the data key that this envelope is of.
+    pub async fn create_sealed_upload(
+        &self,
+        request: CreateUploadRequest,
+        envelope: Option<Vec<u8>>,
+    ) -> Result<UploadInfo> {
+        check_envelope(envelope.as_deref())?;
         check_attributes(&request.attributes)?;
         let CreateUploadRequest { epoch, bucket, key, attributes, algorithm, kind } = request;
         let store = Arc::clone(self.home(bucket, &key));
@@ -35,13 +46,35 @@ impl Target {
         let info = UploadInfo { upload, key: key.as_str().to_owned(), created_ms, algorithm };
         let full_object = kind == ChecksumKind::FullObject && kind != ChecksumKind::usual(algorithm);
         let Attributes { headers, user, tags, lock } = attributes;
-        let more = More { tags, lock, since: None };
+        let more = More { tags, lock, since: None, seal: envelope.map(seal_of) };
         let record = UploadRecord { upload, created_ms, algorithm, headers, user, full_object, more };
         let mutation = Mutation::CreateUpload(record);
         let request =
             Request { epoch, bucket, key: key.into(), mutation, nonce: store.random.u64(), is_housekeeping: false };
         store.mutate(request, None, Vec::new()).await?;
         Ok(info)
+    }
+
+    /// What the parts of an open upload have to be encrypted by; `None` when they are plain.
+    pub async fn upload_envelope(
+        &self,
+        bucket: BucketId,
+        key: &ObjectKey,
+        upload: UploadId,
+    ) -> Result<Option<Vec<u8>>> {
+        let (store, key) = (Arc::clone(self.home(bucket, key)), key.clone());
+        blocking(move || {
+            let row_key = RowKey::upload(bucket, key.as_str(), upload);
+            for _ in 0..LOOKUPS_MAX {
+                let row = upload_row(&store, bucket, &key, upload)?;
+                match created(&store, &row_key, &row) {
+                    Err(Error::UploadChanged) => {}
+                    record => return Ok(envelope_of(&record?.more)),
+                }
+            }
+            Err(Error::UploadChanged)
+        })
+        .await
     }
 
     pub async fn list_parts(&self, request: ListPartsRequest) -> Result<PartsPage> {
@@ -69,6 +102,7 @@ impl Target {
                 checksums: object.checksums.clone(),
                 composite: composite_of(&object),
                 size: object.size,
+                envelope: envelope_of(&object.more),
             };
             let mutation = Mutation::CompleteUpload {
                 upload: request.upload,
@@ -268,7 +302,13 @@ fn prepare(store: &DiskStore, request: &CompleteUploadRequest) -> Result<Complet
     let mut chunks = Vec::with_capacity(records.len());
     for record in &records {
         let list = ChunkList::open(store.disk.as_ref(), &record.payload);
-        chunks.extend(list.and_then(|list| list.to_chunks()).map_err(|error| Error::Damaged(error.to_string()))?);
+        let part = list.and_then(|list| list.to_chunks()).map_err(|error| Error::Damaged(error.to_string()))?;
+        let stored: u64 = part.iter().map(|chunk| chunk.length).sum();
+        // A plain part in an encrypted object, or the other way round, could not be read.
+        if stored != if created.more.seal.is_some() { stored_length(record.size) } else { record.size } {
+            return Err(Error::InvalidPart(record.part.number()));
+        }
+        chunks.extend(part);
     }
     let taken: HashSet<FileId> = chunks.iter().map(|chunk| chunk.id).collect();
     let all = rows.values().flat_map(|row| part_ids(&store.segments, row));
@@ -366,6 +406,7 @@ async fn repeated(store: &Arc<DiskStore>, request: &CompleteUploadRequest) -> Re
                 checksums: object.checksums.clone(),
                 composite: composite_of(&object),
                 size: object.size,
+                envelope: envelope_of(&object.more),
             }),
             _ => Err(Error::NoSuchUpload),
         }

@@ -4,16 +4,17 @@
 //! A step is written on one blocking thread and hashed on another, so that MD5, the slower of the two, sets the pace and not
 //! their sum; steps of several bodies are hashed side by side (`hashing.rs`).
 
-use super::{check_attributes, fits_record, payload_of, staging_failed, sync_staged};
+use super::{check_attributes, check_envelope, fits_record, payload_of, seal_of, staging_failed, sync_staged};
 use crate::commit::Decided;
 use crate::commit::decide::{Mutation, Request};
 use crate::disk::buffers::Buffer;
 use crate::disk::stage::StagedFile;
 use crate::format::record::{Chunk, More, ObjectRecord, PartRecord, Payload};
 use crate::limits::{BLOCK_BYTES, PUT_BYTES_MAX, RESERVED_AHEAD_BYTES, WRITEBACK_BYTES};
+use crate::sealed::{self, PLAIN_BLOCK_BYTES};
 use crate::store::DiskStore;
 use crate::target::{Target, blocking};
-use crate::types::{Attributes, Precondition, PutOutcome, PutPartRequest, PutRequest};
+use crate::types::{Attributes, Precondition, PutOutcome, PutPartRequest, PutRequest, Sealing};
 use crate::{Error, Result};
 use bytes::{Bytes, BytesMut};
 use common::checksum::{Sums, crc32c};
@@ -41,15 +42,27 @@ impl Target {
     /// Starts a PUT: write the body, `finish`, compare the digests, `commit`. Dropping writer or staged object at any time
     /// leaves nothing behind.
     pub async fn put(&self, request: PutRequest) -> Result<ObjectWriter> {
+        self.put_sealed(request, None).await
+    }
+
+    /// The same, encrypted if there is something to encrypt it by.
+    pub async fn put_sealed(&self, request: PutRequest, sealing: Option<Sealing>) -> Result<ObjectWriter> {
         check_attributes(&request.attributes)?;
+        check_envelope(sealing.as_ref().map(|sealing| sealing.envelope.as_slice()))?;
         let PutRequest { epoch, bucket, key, attributes, precondition, length, algorithms } = request;
         let store = Arc::clone(self.home(bucket, &key));
         let purpose = Purpose::Object { attributes, precondition };
-        ObjectWriter::new(store, Destination { epoch, bucket, key, purpose }, length, Digester::new(&algorithms), true)
+        let destination = Destination { epoch, bucket, key, purpose };
+        ObjectWriter::new(store, destination, length, Digester::new(&algorithms), true, sealing)
     }
 
     /// Starts an UploadPart, in the same way.
     pub async fn put_part(&self, request: PutPartRequest) -> Result<ObjectWriter> {
+        self.put_sealed_part(request, None).await
+    }
+
+    /// The same for an upload that is encrypted: by the key of its envelope.
+    pub async fn put_sealed_part(&self, request: PutPartRequest, sealing: Option<Sealing>) -> Result<ObjectWriter> {
         let PutPartRequest { epoch, bucket, key, upload, part, length, mut algorithms } = request;
         let store = Arc::clone(self.home(bucket, &key));
         // That it is open is a hint only: the committer decides. Its algorithm was fixed when it was created.
@@ -57,7 +70,8 @@ impl Target {
         algorithms.extend(of_upload.filter(|algorithm| !algorithms.contains(algorithm)));
         let purpose = Purpose::Part { upload, part };
         // Parts are files always, so that Complete takes them over without touching a byte.
-        ObjectWriter::new(store, Destination { epoch, bucket, key, purpose }, length, Digester::new(&algorithms), false)
+        let destination = Destination { epoch, bucket, key, purpose };
+        ObjectWriter::new(store, destination, length, Digester::new(&algorithms), false, sealing)
     }
 }
 
@@ -68,6 +82,7 @@ pub struct ObjectWriter {
     declared: Option<u64>,
     received: u64,
     may_be_inline: bool,
+    sealing: Option<Sealing>,
     held: Held,
     file: LargeFile,
     /// Before the first step and behind the last one.
@@ -113,6 +128,7 @@ impl ObjectWriter {
         declared: Option<u64>,
         digester: Digester,
         may_be_inline: bool,
+        sealing: Option<Sealing>,
     ) -> Result<Self> {
         if declared.is_some_and(|declared| declared > PUT_BYTES_MAX) {
             return Err(Error::TooLarge { limit_bytes: PUT_BYTES_MAX });
@@ -127,6 +143,7 @@ impl ObjectWriter {
             declared,
             received: 0,
             may_be_inline,
+            sealing,
             held: Held::Nothing,
             file: LargeFile::default(),
             digester: Some(digester),
@@ -142,7 +159,7 @@ impl ObjectWriter {
         if self.received > PUT_BYTES_MAX {
             return Err(Error::TooLarge { limit_bytes: PUT_BYTES_MAX });
         }
-        if self.may_be_inline && self.received <= self.store.options.inline_bytes_max {
+        if self.may_be_inline && self.stored(self.received) <= self.store.options.inline_bytes_max {
             self.hold(bytes);
             return Ok(());
         }
@@ -156,6 +173,11 @@ impl ObjectWriter {
         };
         self.fill(&before).await?;
         self.fill(&bytes).await
+    }
+
+    /// How long so much of the body is on the disk.
+    fn stored(&self, plain: u64) -> u64 {
+        if self.sealing.is_some() { sealed::stored_length(plain) } else { plain }
     }
 
     /// A body that may be short enough for the log stays in memory; one that comes in one piece without a copy.
@@ -180,19 +202,23 @@ impl ObjectWriter {
     /// Copies into the buffer of the next step. So a frame goes back to the connection, whose buffer it is a part of, at
     /// once.
     async fn fill(&mut self, mut rest: &[u8]) -> Result<()> {
+        let is_sealed = self.sealing.is_some();
         while !rest.is_empty() {
             let (mut buffer, filled) = match std::mem::replace(&mut self.held, Held::Nothing) {
                 Held::Step(buffer, filled) => (buffer, filled),
                 _ => (self.store.write_buffers.take(), 0),
             };
-            let (now, later) = rest.split_at(rest.len().min(buffer.len() - filled));
+            // Sealed, a step is as long as a plain one.
+            let length = if is_sealed { buffer.len() / BLOCK_BYTES * PLAIN_BLOCK_BYTES } else { buffer.len() };
+            let (now, later) = rest.split_at(rest.len().min(length - filled));
             let end = filled + now.len();
             buffer[filled..end].copy_from_slice(now);
             rest = later;
-            if end < buffer.len() {
+            if end < length {
                 self.held = Held::Step(buffer, end);
-            } else if later.is_empty() && self.declared == Some(self.received) {
-                // The last one: `finish` comes next and lets the sync follow at once.
+            } else if later.is_empty() && (is_sealed || self.declared == Some(self.received)) {
+                // The last one: `finish` comes next and lets the sync follow at once. The last block of a sealed body must
+                // be known as such, so there it waits for what follows.
                 self.held = Held::Step(buffer, end);
             } else {
                 self.begin_step(buffer.freeze(0..end), false).await?;
@@ -210,7 +236,9 @@ impl ObjectWriter {
         let md5 = self.store.hashing.hash(md5, bytes.clone());
         let (store, staged, declared) = (Arc::clone(&self.store), self.file.staged.clone(), self.declared);
         let offset = self.file.written;
-        self.file.written += bytes.len() as u64;
+        self.file.written += self.stored(bytes.len() as u64);
+        let declared = declared.map(|declared| self.stored(declared));
+        let key = self.sealing.as_ref().map(|sealing| sealing.key.clone());
         let writing = tokio::task::spawn_blocking(move || {
             let _until_written = place;
             let staged = match staged {
@@ -222,7 +250,13 @@ impl ObjectWriter {
             };
             let reserved = reservation(declared, offset);
             staged.file().allocate(offset, reserved).map_err(staging_failed)?;
-            write_step(&store, staged, offset, &bytes, sums, is_last)
+            let Some(key) = key else {
+                return write_step(&store, staged, offset, &bytes, (&bytes, sums), is_last);
+            };
+            let (cipher, mut buffer) = (sealed::file_cipher(&key, staged.id()), store.write_buffers.take());
+            let first_block = offset / BLOCK_BYTES as u64;
+            let length = sealed::seal_stretch(&cipher, first_block, &bytes, is_last, &mut buffer);
+            write_step(&store, staged, offset, &buffer[..length], (&bytes, sums), is_last)
         });
         self.step = Some(Step { md5, writing });
         Ok(())
@@ -256,7 +290,10 @@ impl ObjectWriter {
             let mut digester = self.digester.take().expect("no step is running");
             digester.update(&last);
             let digests = digester.finish();
-            return Ok(Staged { store: self.store, destination: self.destination, digests, body: Body::Inline(last) });
+            let sealing = self.sealing;
+            let stored = sealing.as_ref().map(|sealing| sealed::seal_inline(&sealing.key, &last)).unwrap_or(last);
+            let body = Body::Inline(stored);
+            return Ok(Staged { store: self.store, destination: self.destination, digests, body, sealing });
         }
         self.begin_step(last, true).await?;
         self.end_step().await?;
@@ -271,7 +308,8 @@ impl ObjectWriter {
             blocking(move || payload_of(&store, chunks)).await?
         };
         let body = Body::Files { payload, staged: std::iter::once(staged).chain(table).collect() };
-        Ok(Staged { store: self.store, destination: self.destination, digests, body })
+        let sealing = self.sealing;
+        Ok(Staged { store: self.store, destination: self.destination, digests, body, sealing })
     }
 }
 
@@ -288,18 +326,18 @@ fn write_step(
     store: &DiskStore,
     staged: Arc<StagedFile>,
     offset: u64,
-    bytes: &[u8],
-    mut sums: Sums,
+    stored: &[u8],
+    (plain, mut sums): (&[u8], Sums),
     is_last: bool,
 ) -> Result<Written> {
-    staged.file().write_at(&[IoSlice::new(bytes)], offset).map_err(staging_failed)?;
-    let end = offset + bytes.len() as u64;
+    staged.file().write_at(&[IoSlice::new(stored)], offset).map_err(staging_failed)?;
+    let end = offset + stored.len() as u64;
     if !is_last && end.is_multiple_of(WRITEBACK_BYTES) {
         // The disk works while the rest arrives.
         staged.file().start_writeback(end - WRITEBACK_BYTES, WRITEBACK_BYTES);
     }
-    sums.update(bytes);
-    let blocks = bytes.chunks(BLOCK_BYTES).map(crc32c).collect();
+    sums.update(plain);
+    let blocks = stored.chunks(BLOCK_BYTES).map(crc32c).collect();
     if is_last {
         sync_staged(store, &staged)?;
     }
@@ -322,6 +360,7 @@ pub struct Staged {
     destination: Destination,
     digests: Digests,
     body: Body,
+    sealing: Option<Sealing>,
 }
 
 impl Staged {
@@ -331,13 +370,14 @@ impl Staged {
 
     /// Durable and visible when this returns.
     pub async fn commit(self) -> Result<PutOutcome> {
-        let Self { store, destination: Destination { epoch, bucket, key, purpose }, digests, body } = self;
+        let Self { store, destination: Destination { epoch, bucket, key, purpose }, digests, body, sealing } = self;
         let (payload, inline, staged) = match body {
             Body::Inline(bytes) => (Payload::Inline { crc32c: crc32c(&bytes) }, Some(bytes), Vec::new()),
             Body::Files { payload, staged } => (payload, None, staged),
         };
         let modified_ms = store.clock.now_ms();
-        let etag = ETag::of_md5(digests.md5);
+        let etag = ETag::of_md5(sealed::etag_of(sealing.as_ref(), digests.md5));
+        let envelope = sealing.map(|sealing| sealing.envelope);
         let mut outcome = PutOutcome {
             stamp: Stamp::ZERO,
             version: VersionId::Null,
@@ -346,9 +386,12 @@ impl Staged {
             checksums: digests.checksums.clone(),
             composite: None,
             size: digests.length,
+            envelope: None,
         };
         let mutation = match purpose {
             Purpose::Object { attributes, precondition } => {
+                outcome.envelope.clone_from(&envelope);
+                let seal = envelope.map(seal_of);
                 let object = ObjectRecord {
                     version: VersionId::Null,
                     modified_ms,
@@ -361,7 +404,7 @@ impl Staged {
                     synced: true,
                     payload,
                     parts: None,
-                    more: More { tags: attributes.tags, lock: attributes.lock, since: None },
+                    more: More { tags: attributes.tags, lock: attributes.lock, since: None, seal },
                 };
                 Mutation::Put { object: Box::new(object), precondition }
             }
