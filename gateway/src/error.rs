@@ -299,6 +299,7 @@ fn storage(error: &storage::Error) -> Answer {
         E::PartTooSmall(_) => ("EntityTooSmall", S::BAD_REQUEST),
         E::TooLarge { .. } => ("EntityTooLarge", S::BAD_REQUEST),
         E::WrongLength { .. } => ("IncompleteBody", S::BAD_REQUEST),
+        E::CursorExpired => ("CursorExpired", S::GONE),
         // A retry finds the new map, the finished index or the next process. SDKs retry 503 with this code and back off.
         E::StaleEpoch { .. } | E::Incomplete(_) | E::IndexRebuilding | E::IndexBroken(_) | E::Busy | E::Stopping => {
             ("SlowDown", S::SERVICE_UNAVAILABLE)

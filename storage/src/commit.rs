@@ -11,6 +11,7 @@ pub mod lock;
 use crate::backlog::Place;
 use crate::disk::stage::StagedFile;
 use crate::disk::{Disk, SyncPoint, is_out_of_space};
+use crate::feed::Feed;
 use crate::files::{Done, Files, ViewChange};
 use crate::format::batch::{Framed, SEAL_BYTES_MAX};
 use crate::format::name::FileId;
@@ -83,6 +84,7 @@ pub struct Committer {
     pub writer: LogWriter,
     pub keeper: Sender<KeeperMessage>,
     pub applier: Sender<(u64, Vec<Done>)>,
+    pub feed: Arc<Feed>,
     pub epoch: Epoch,
     pub term: Term,
     pub counter: u32,
@@ -532,6 +534,7 @@ impl Committer {
             done.push(Done { record, replaced, view, frees });
         }
         self.index.overlay.insert(written.number, &shown);
+        self.feed.publish(written, done.iter().map(|done| &done.record));
         let end = Checkpoint {
             segment: written.name.first,
             offset: written.end.try_into().expect("segments are shorter than 4 GiB"),

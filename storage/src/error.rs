@@ -42,6 +42,8 @@ pub enum Error {
     Sealed,
     #[error("the object is larger than {limit_bytes} bytes")]
     TooLarge { limit_bytes: u64 },
+    #[error("the cursor is older than what the change feed still has: list the bucket, and begin anew")]
+    CursorExpired,
     #[error("the body has {actual} bytes where {declared} were declared")]
     WrongLength { declared: u64, actual: u64 },
 

@@ -7,6 +7,7 @@ pub mod commit;
 mod config;
 pub mod disk;
 mod error;
+pub mod feed;
 pub mod files;
 pub mod format;
 #[cfg(any(test, fuzzing))]

@@ -81,6 +81,12 @@ pub const STEPS_MAX: usize = 128;
 /// How long a request waits at the door of a disk that is too slow, before it is refused.
 pub const BACKLOG_WAIT_MS_MAX: u64 = 5_000;
 
+/// The latest events of the change feed that are kept in memory.
+pub const FEED_RING_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Events that the feed gives at once.
+pub const FEED_PAGE_EVENTS_MAX: usize = 512;
+
 /// What the overlay may hold before the committer waits for the index (A8).
 pub const OVERLAY_BYTES_MAX: usize = 64 * 1024 * 1024;
 

@@ -5,6 +5,7 @@ use crate::commit::{Committer, Decided, Message as CommitMessage, Ticket, decide
 use crate::disk::buffers::Buffers;
 use crate::disk::stage::StagedFile;
 use crate::disk::{Disk, SyncPoint, is_out_of_space, read_small, replace_small};
+use crate::feed::Feed;
 use crate::files::{Done, Files};
 use crate::format::footer::Footer;
 use crate::format::identity::{self, DiskIdentity};
@@ -72,6 +73,7 @@ pub struct DiskStore {
     pub index: Arc<Index>,
     pub segments: Arc<Segments>,
     pub files: Arc<Files>,
+    pub feed: Arc<Feed>,
     pub health: Arc<Health>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
@@ -120,6 +122,7 @@ impl DiskStore {
         let buckets: BTreeMap<_, _> =
             opened.store.buckets()?.into_iter().map(|(id, stamp, record)| (id, (stamp, record))).collect();
         let index = Arc::new(Index::new(Some(Arc::new(opened.store))));
+        let feed = Feed::open(Arc::clone(&disk), Arc::clone(&segments), opened.position.stamp)?;
         let spares = Spares::open(Arc::clone(&disk), Arc::clone(&reserve), options.segment_bytes, options.prewrite);
         let spares = Arc::new(spares.map_err(Error::io("log/"))?);
         reserve.started({
@@ -151,6 +154,7 @@ impl DiskStore {
             writer,
             keeper: keeper.clone(),
             applier,
+            feed: Arc::clone(&feed),
             epoch: Epoch(1),
             term: run,
             counter: 0,
@@ -186,6 +190,7 @@ impl DiskStore {
             index,
             segments,
             files,
+            feed,
             health,
             clock: Arc::clone(&doors.clock),
             random: Arc::clone(&doors.random),
@@ -290,6 +295,7 @@ impl DiskStore {
                 None => return Ok(false),
             },
         };
+        self.feed.compacted(&compacted.inputs);
         // Until the index knows, nothing may be unlinked and nothing else compacted. What it does not take now, for want of
         // space perhaps, comes again with the next call; if the index is built anew meanwhile it holds the output already,
         // and says so; and if it never does, the next start settles it.
@@ -313,8 +319,12 @@ impl DiskStore {
     fn write_compacted(&self) -> Result<Option<Compacted>> {
         let store = self.index.store()?;
         let durable = *lock(&self.durable);
-        let candidates = candidates(&self.segments, &store.segments()?, durable, &lock(&self.unfit));
+        let mut candidates = candidates(&self.segments, &store.segments()?, durable, &lock(&self.unfit));
         let need = if self.spares.is_short() { Need::Space } else { Need::Order };
+        // On a full disk room for writes goes before what a slow consumer has not read.
+        if need == Need::Order {
+            self.feed.hold_back(&mut candidates);
+        }
         let Some(names) = choose(&candidates, self.options.segment_bytes, need) else { return Ok(None) };
         let compactor = Compactor {
             unfit: &self.unfit,

@@ -4,6 +4,7 @@ use crate::commit::Message;
 use crate::config::TargetConfig;
 use crate::disk::{Disk, RealDisk};
 use crate::error::{Error, Result};
+use crate::feed::Feed;
 use crate::limits::{INDEX_RESERVE_BYTES, INLINE_BYTES_LIMIT, PART_BYTES_MIN, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN};
 use crate::store::{DiskOptions, DiskStore, Doors, accept_loss};
 use crate::types::{AfterVersion, BucketView, ListUploadsRequest, ListVersionsRequest, UploadEntry};
@@ -77,6 +78,11 @@ impl Target {
 
     pub fn disks(&self) -> &[Arc<DiskStore>] {
         &self.disks
+    }
+
+    /// What happened to the objects of this target, in order.
+    pub fn feed(&self) -> &Arc<Feed> {
+        &self.disks[0].feed
     }
 
     /// The disk that orders the writes of a key (engine rule A7).
