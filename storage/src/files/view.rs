@@ -53,7 +53,12 @@ impl View {
                         self.losers.insert((bucket.to_owned(), key.to_owned()), id);
                     }
                 }
-                result => return result,
+                linked => {
+                    // It may have lost the path in an earlier run, of which this one knows nothing.
+                    self.losers.remove(&(bucket.to_owned(), key.to_owned()));
+                    tolerate(self.disk.unlink(&format!("data/{bucket}/.weir/{id}")), &[ErrorKind::NotFound])?;
+                    return linked;
+                }
             }
         }
         self.link_at(&id, &format!("data/{bucket}/.weir/{id}"))
