@@ -15,7 +15,7 @@ use crate::feed::Feed;
 use crate::files::{Done, Files, ViewChange};
 use crate::format::batch::{Framed, SEAL_BYTES_MAX};
 use crate::format::name::FileId;
-use crate::format::record::{BucketRecord, Operation, Record, Versioning};
+use crate::format::record::{BucketRecord, Operation, Record, Versioning, Why};
 use crate::health::Health;
 use crate::index::Index;
 use crate::index::keeper::{CommittedBatch, Message as KeeperMessage};
@@ -598,7 +598,7 @@ impl Committer {
         if let Some(reason) = self.health.failure() {
             return Err(Error::DiskFailed(reason.to_owned()));
         }
-        let record = Record { stamp: self.next_stamp()?, bucket, key: String::new(), operation };
+        let record = Record { stamp: self.next_stamp()?, bucket, key: String::new(), operation, why: Why::default() };
         self.counter = record.stamp.counter();
         let framed = Framed::new("", &record, None);
         let stamp = record.stamp;

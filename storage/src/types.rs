@@ -1,6 +1,6 @@
 //! What the target's operations take and give. No user, no HTTP, no XML: the gateway translates.
 
-pub use crate::format::record::{Lock, Mode, Retention, Versioning};
+pub use crate::format::record::{Cause, Lock, Mode, Retention, Versioning};
 use common::{
     Algorithm, BucketId, Checksum, ETag, Epoch, ObjectKey, PartNumber, SecretKey, Stamp, UploadId, VersionId,
 };

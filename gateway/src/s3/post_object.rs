@@ -21,7 +21,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header
 use http_body_util::BodyExt;
 use s3s::Body;
 use s3s::dto::Metadata;
-use storage::{ObjectWriter, Precondition, PutOutcome, PutRequest};
+use storage::{Cause, ObjectWriter, Precondition, PutOutcome, PutRequest};
 
 /// The handler of forms, which the guard asks in place of s3s.
 pub struct Forms {
@@ -79,7 +79,7 @@ impl Forms {
             algorithms: declared.algorithms(),
         };
         let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-        let writer = form.file(target.put(put).await?, &policy).await?;
+        let writer = form.file(target.put(put).await?.by(Cause::Form), &policy).await?;
         let staged = writer.finish().await?;
         declared.verify(staged.digests(), None)?;
         let outcome = staged.commit().await?;

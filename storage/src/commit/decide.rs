@@ -3,7 +3,7 @@
 
 use super::lock;
 use crate::format::name::FileId;
-use crate::format::record::{Lock, ObjectRecord, Operation, PartRecord, Record, UploadRecord, Versioning};
+use crate::format::record::{Cause, Lock, ObjectRecord, Operation, PartRecord, Record, UploadRecord, Versioning, Why};
 use crate::index::rows::{Row, RowKind};
 use crate::types::{Match, Precondition};
 use crate::{Error, Result};
@@ -70,6 +70,8 @@ pub struct Request {
     pub mutation: Mutation,
     /// Random, for the id of a version that this makes.
     pub nonce: u64,
+    /// For the change feed. It decides nothing.
+    pub cause: Cause,
     /// Ours, not a client's: clears a bucket that is being deleted, and no other.
     pub is_housekeeping: bool,
 }
@@ -131,6 +133,7 @@ pub fn decide(facts: &Facts, request: &Request, first_stamp: Stamp) -> Result<De
         stamp: Stamp(first_stamp.0 + at),
         bucket: request.bucket,
         key: request.key.clone(),
+        why: Why { cause: request.cause, at_ms: matches!(operation, Operation::Delete { .. }).then_some(facts.now_ms) },
         operation,
     };
     let of = |records, version, is_marker| Ok(Decision { records, version, is_marker });
@@ -305,7 +308,15 @@ mod tests {
     }
 
     fn request(mutation: Mutation) -> Request {
-        Request { epoch: Epoch(1), bucket: BucketId(1), key: "k".into(), mutation, nonce: 7, is_housekeeping: false }
+        Request {
+            epoch: Epoch(1),
+            bucket: BucketId(1),
+            key: "k".into(),
+            mutation,
+            nonce: 7,
+            cause: Cause::Usual,
+            is_housekeeping: false,
+        }
     }
 
     fn delete(if_match: Option<Match>, if_none_match: Option<Match>) -> Request {

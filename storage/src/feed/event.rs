@@ -1,7 +1,7 @@
 //! One change of one object, as the feed tells it: made of its record alone.
 
 use crate::format::batch::Subject;
-use crate::format::record::{Operation, Record};
+use crate::format::record::{Cause, Operation, Record};
 use common::{BucketId, ETag, Stamp, VersionId};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,12 +22,23 @@ pub struct Event {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     Put,
+    /// A form upload.
+    Post,
+    Copy,
     CompleteUpload,
-    /// Something beside its bytes changed.
-    Update,
+    Tags,
+    TagsRemoved,
+    Retention,
+    LegalHold,
+    Metadata,
+    /// A lifecycle rule changed its storage class.
+    Transition,
     /// The version is gone.
     Delete,
     DeleteMarker,
+    /// A lifecycle rule did it.
+    Expired,
+    ExpiredByMarker,
 }
 
 impl Event {
@@ -45,17 +56,31 @@ impl Event {
         };
         match &record.operation {
             Operation::Put(object) => {
-                let change = match (is_update(record.stamp, object.version, object.more.since), object.upload) {
-                    (true, _) => Change::Update,
-                    (false, Some(_)) => Change::CompleteUpload,
-                    (false, None) => Change::Put,
+                let change = match record.why.cause {
+                    Cause::Usual if object.upload.is_some() => Change::CompleteUpload,
+                    Cause::Usual => Change::Put,
+                    Cause::Form => Change::Post,
+                    Cause::Copy => Change::Copy,
+                    Cause::Tags => Change::Tags,
+                    Cause::TagsRemoved => Change::TagsRemoved,
+                    Cause::Retention => Change::Retention,
+                    Cause::LegalHold => Change::LegalHold,
+                    Cause::Metadata => Change::Metadata,
+                    Cause::Lifecycle => Change::Transition,
                 };
-                let (size, etag, at_ms) = (object.size, Some(object.etag), Some(object.modified_ms));
+                let (size, etag) = (object.size, Some(object.etag));
+                let at_ms = record.why.at_ms.or(Some(object.modified_ms));
                 Some(Self { size, etag, at_ms, ..event(object.version, change) })
             }
-            Operation::Delete { version } => Some(event(*version, Change::Delete)),
+            Operation::Delete { version } => {
+                let by_rule = record.why.cause == Cause::Lifecycle;
+                let change = if by_rule { Change::Expired } else { Change::Delete };
+                Some(Self { at_ms: record.why.at_ms, ..event(*version, change) })
+            }
             Operation::PutDeleteMarker { version, modified_ms } => {
-                Some(Self { at_ms: Some(*modified_ms), ..event(*version, Change::DeleteMarker) })
+                let by_rule = record.why.cause == Cause::Lifecycle;
+                let change = if by_rule { Change::ExpiredByMarker } else { Change::DeleteMarker };
+                Some(Self { at_ms: Some(*modified_ms), ..event(*version, change) })
             }
             Operation::CreateUpload(_)
             | Operation::PutPart(_)
@@ -76,14 +101,6 @@ impl Event {
     }
 }
 
-/// A version that was put before this record: its id has another stamp, or the record says when.
-fn is_update(stamp: Stamp, version: VersionId, since: Option<Stamp>) -> bool {
-    match version {
-        VersionId::Id(made, _) => made != stamp,
-        VersionId::Null => since.is_some_and(|since| since != stamp),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,21 +111,25 @@ mod tests {
     #[test]
     fn a_record_says_what_happened() {
         let put = sample(7, "k", Payload::Inline { crc32c: 0 }, 3);
-        let with = |change: &dyn Fn(&mut crate::format::record::ObjectRecord)| {
+        let with = |cause, upload| {
             let mut record = put.clone();
+            record.why.cause = cause;
             if let Operation::Put(object) = &mut record.operation {
-                change(object);
+                object.upload = upload;
             }
             Event::of(&record).map(|event| event.change)
         };
-        assert_eq!(with(&|_| {}), Some(Change::Put));
-        assert_eq!(with(&|object| object.upload = Some(UploadId(Stamp(1), 2))), Some(Change::CompleteUpload));
-        assert_eq!(with(&|object| object.more.since = Some(Stamp(5))), Some(Change::Update));
-        assert_eq!(with(&|object| object.version = VersionId::Id(Stamp(7), 1)), Some(Change::Put));
-        assert_eq!(with(&|object| object.version = VersionId::Id(Stamp(6), 1)), Some(Change::Update));
+        let upload = Some(UploadId(Stamp(1), 2));
+        assert_eq!(with(Cause::Usual, None), Some(Change::Put));
+        assert_eq!(with(Cause::Usual, upload), Some(Change::CompleteUpload));
+        assert_eq!(with(Cause::Tags, upload), Some(Change::Tags));
+        assert_eq!(with(Cause::Form, None), Some(Change::Post));
+        assert_eq!(with(Cause::Copy, None), Some(Change::Copy));
         let event = Event::of(&put).expect("an object's");
         assert_eq!((event.stamp, event.size, event.at_ms), (Stamp(7), 3, Some(1_700_000_000_123)));
-        let gone = Record { operation: Operation::Delete { version: VersionId::Null }, ..put };
+        let mut gone = Record { operation: Operation::Delete { version: VersionId::Null }, ..put };
         assert_eq!(Event::of(&gone).map(|event| (event.change, event.etag)), Some((Change::Delete, None)));
+        gone.why.cause = Cause::Lifecycle;
+        assert_eq!(Event::of(&gone).map(|event| event.change), Some(Change::Expired));
     }
 }

@@ -295,6 +295,7 @@ mod tests {
             bucket: BucketId(1),
             key: "gone".into(),
             operation: Operation::Delete { version: VersionId::Null },
+            why: Default::default(),
         };
         let framed = vec![Framed::new("bucket", &inline, Some(b"hello")), Framed::new("bucket", &delete, None)];
         let sealed = seal(id, framed, 0);

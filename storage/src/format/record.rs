@@ -2,7 +2,7 @@
 //!
 //! Encoded as a version byte, the postcard form of `Record`, and the CRC32C of both in four little-endian bytes. Variants
 //! and fields are only ever added at the end, under a new version byte: version 2 is version 1 and behind it `Additions`,
-//! version 3 is version 2 and behind it `More`. A record is written in the lowest version that holds it.
+//! version 3 is version 2 and behind it `More` and `Why`. A record is written in the lowest version that holds it.
 
 use super::Malformed;
 use super::name::FileId;
@@ -22,6 +22,35 @@ pub struct Record {
     /// Empty for records about the bucket itself.
     pub key: String,
     pub operation: Operation,
+    /// In the encoded record it is an addition.
+    #[serde(skip)]
+    pub why: Why,
+}
+
+/// What the change feed tells and the operation does not say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    pub cause: Cause,
+    /// When it was done, in milliseconds since 1970, where nothing else in the record says so.
+    pub at_ms: Option<u64>,
+}
+
+/// What a record was made by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// What makes such records every day: a put, a completed upload, a delete.
+    #[default]
+    Usual,
+    /// A form upload.
+    Form,
+    Copy,
+    Tags,
+    TagsRemoved,
+    Retention,
+    LegalHold,
+    Metadata,
+    /// A lifecycle rule: a delete, or a change of the storage class.
+    Lifecycle,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -217,17 +246,19 @@ struct Additions {
 impl Record {
     pub fn encode(&self) -> Vec<u8> {
         let (additions, more) = (self.additions(), self.more());
-        let version = match (additions == Additions::default(), more) {
-            (_, Some(_)) => VERSION_WITH_MORE,
-            (false, None) => VERSION_WITH_ADDITIONS,
-            (true, None) => VERSION,
+        let version = match (additions == Additions::default(), more.is_some() || self.why != Why::default()) {
+            (_, true) => VERSION_WITH_MORE,
+            (false, false) => VERSION_WITH_ADDITIONS,
+            (true, false) => VERSION,
         };
         let mut bytes = postcard::to_extend(self, vec![version]).expect("a record of plain data always encodes");
         if version >= VERSION_WITH_ADDITIONS {
             bytes = postcard::to_extend(&additions, bytes).expect("plain data always encodes");
         }
-        if let Some(more) = more {
-            bytes = postcard::to_extend(more, bytes).expect("plain data always encodes");
+        if version >= VERSION_WITH_MORE {
+            let none = More::default();
+            let behind = (more.unwrap_or(&none), self.why);
+            bytes = postcard::to_extend(&behind, bytes).expect("plain data always encodes");
         }
         bytes.extend_from_slice(&crc32c(&bytes).to_le_bytes());
         assert!(bytes.len() <= RECORD_BYTES_MAX, "a record of {} bytes", bytes.len());
@@ -251,12 +282,15 @@ impl Record {
             rest = behind;
         }
         if *version >= VERSION_WITH_MORE {
-            let (more, behind) = postcard::take_from_bytes(rest).map_err(|_| Malformed::Undecodable)?;
+            let ((more, why), behind) =
+                postcard::take_from_bytes::<(More, Why)>(rest).map_err(|_| Malformed::Undecodable)?;
             match &mut record.operation {
                 Operation::Put(object) => object.more = more,
                 Operation::CreateUpload(upload) => upload.more = more,
+                _ if more == More::default() => {}
                 _ => return Err(Malformed::Undecodable),
             }
+            record.why = why;
             rest = behind;
         }
         if rest.is_empty() { Ok(record) } else { Err(Malformed::Undecodable) }
@@ -336,6 +370,7 @@ pub mod tests {
                 parts: None,
                 more: More::default(),
             })),
+            why: Why::default(),
         }
     }
 
@@ -368,8 +403,17 @@ pub mod tests {
             more: More { tags: vec![("t".into(), "v".into())], ..More::default() },
         };
         let operation = Operation::CreateUpload(upload);
-        let record = Record { stamp: Stamp(1), bucket: BucketId(1), key: "k".to_owned(), operation };
+        let record =
+            Record { stamp: Stamp(1), bucket: BucketId(1), key: "k".to_owned(), operation, why: Why::default() };
         assert_eq!(Record::decode(&record.encode()), Ok(record));
+
+        let delete = |why| {
+            let operation = Operation::Delete { version: VersionId::Null };
+            Record { stamp: Stamp(1), bucket: BucketId(1), key: "k".to_owned(), operation, why }
+        };
+        let told = delete(Why { cause: Cause::Lifecycle, at_ms: Some(1_700_000_000_000) });
+        assert_eq!((told.encode()[0], Record::decode(&told.encode())), (3, Ok(told)));
+        assert_eq!(delete(Why::default()).encode()[0], 1);
     }
 
     #[test]

@@ -120,6 +120,7 @@ mod tests {
                 bucket: BucketId(1),
                 key: format!("key-{number}"),
                 operation: Operation::Delete { version: VersionId::Null },
+                why: Default::default(),
             };
             let start = bytes.len() as u64;
             let id = BatchId { segment: NUMBER, run: Term(2), number, start, stable: Stamp::ZERO, nonce: 77 };

@@ -7,7 +7,7 @@ use crate::commit::Decided;
 use crate::commit::decide::{Mutation, Request};
 use crate::disk::read::{ChunkList, open_data};
 use crate::disk::stage::StagedFile;
-use crate::format::record::{Chunk, More, ObjectRecord, PartChecksums, Payload};
+use crate::format::record::{Cause, Chunk, More, ObjectRecord, PartChecksums, Payload};
 use crate::store::DiskStore;
 use crate::target::{Target, blocking};
 use crate::types::{Attributes, CopyRequest, Lock, ObjectInfo, PutOutcome};
@@ -66,6 +66,7 @@ impl Target {
             key,
             mutation,
             nonce: store.random.u64(),
+            cause: Cause::Copy,
             is_housekeeping: false,
         };
         let Decided { stamp, version, .. } = store.mutate(asked, inline, staged).await?;

@@ -7,7 +7,9 @@ use crate::commit::decide::{Mutation, Request};
 use crate::disk::read::ChunkList;
 use crate::disk::stage::StagedFile;
 use crate::format::name::FileId;
-use crate::format::record::{More, ObjectRecord, Operation, PartChecksums, PartRecord, Payload, Record, UploadRecord};
+use crate::format::record::{
+    Cause, More, ObjectRecord, Operation, PartChecksums, PartRecord, Payload, Record, UploadRecord,
+};
 use crate::index::list::Scan;
 use crate::index::rows::{Row, RowKey, RowKind, Table};
 use crate::limits::{LOOKUPS_MAX, OBJECT_BYTES_MAX, PART_CHECKSUMS_BYTES_MAX};
@@ -49,8 +51,15 @@ impl Target {
         let more = More { tags, lock, since: None, seal: envelope.map(seal_of) };
         let record = UploadRecord { upload, created_ms, algorithm, headers, user, full_object, more };
         let mutation = Mutation::CreateUpload(record);
-        let request =
-            Request { epoch, bucket, key: key.into(), mutation, nonce: store.random.u64(), is_housekeeping: false };
+        let request = Request {
+            epoch,
+            bucket,
+            key: key.into(),
+            mutation,
+            nonce: store.random.u64(),
+            cause: Cause::Usual,
+            is_housekeeping: false,
+        };
         store.mutate(request, None, Vec::new()).await?;
         Ok(info)
     }
@@ -118,6 +127,7 @@ impl Target {
                 key,
                 mutation,
                 nonce: store.random.u64(),
+                cause: Cause::Usual,
                 is_housekeeping: false,
             };
             match store.mutate(asked, None, staged).await {
@@ -158,7 +168,15 @@ impl Target {
             })
             .await?;
             let mutation = Mutation::AbortUpload { upload, newest_part, frees };
-            let asked = Request { epoch, bucket, key: key.as_str().to_owned(), mutation, nonce: 0, is_housekeeping };
+            let asked = Request {
+                epoch,
+                bucket,
+                key: key.as_str().to_owned(),
+                mutation,
+                nonce: 0,
+                cause: Cause::Usual,
+                is_housekeeping,
+            };
             match store.mutate(asked, None, Vec::new()).await {
                 Err(Error::UploadChanged) => {}
                 result => return result.map(|_| ()),

@@ -9,7 +9,7 @@ use crate::commit::Decided;
 use crate::commit::decide::{Mutation, Request};
 use crate::disk::buffers::Buffer;
 use crate::disk::stage::StagedFile;
-use crate::format::record::{Chunk, More, ObjectRecord, PartRecord, Payload};
+use crate::format::record::{Cause, Chunk, More, ObjectRecord, PartRecord, Payload};
 use crate::limits::{BLOCK_BYTES, PUT_BYTES_MAX, RESERVED_AHEAD_BYTES, WRITEBACK_BYTES};
 use crate::sealed::{self, PLAIN_BLOCK_BYTES};
 use crate::store::DiskStore;
@@ -36,6 +36,7 @@ struct Destination {
     bucket: BucketId,
     key: ObjectKey,
     purpose: Purpose,
+    cause: Cause,
 }
 
 impl Target {
@@ -52,7 +53,7 @@ impl Target {
         let PutRequest { epoch, bucket, key, attributes, precondition, length, algorithms } = request;
         let store = Arc::clone(self.home(bucket, &key));
         let purpose = Purpose::Object { attributes, precondition };
-        let destination = Destination { epoch, bucket, key, purpose };
+        let destination = Destination { epoch, bucket, key, purpose, cause: Cause::Usual };
         ObjectWriter::new(store, destination, length, Digester::new(&algorithms), true, sealing)
     }
 
@@ -70,7 +71,7 @@ impl Target {
         algorithms.extend(of_upload.filter(|algorithm| !algorithms.contains(algorithm)));
         let purpose = Purpose::Part { upload, part };
         // Parts are files always, so that Complete takes them over without touching a byte.
-        let destination = Destination { epoch, bucket, key, purpose };
+        let destination = Destination { epoch, bucket, key, purpose, cause: Cause::Usual };
         ObjectWriter::new(store, destination, length, Digester::new(&algorithms), false, sealing)
     }
 }
@@ -149,6 +150,13 @@ impl ObjectWriter {
             digester: Some(digester),
             step: None,
         })
+    }
+
+    /// For the change feed: what the object is put by.
+    #[must_use]
+    pub fn by(mut self, cause: Cause) -> Self {
+        self.destination.cause = cause;
+        self
     }
 
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
@@ -370,7 +378,7 @@ impl Staged {
 
     /// Durable and visible when this returns.
     pub async fn commit(self) -> Result<PutOutcome> {
-        let Self { store, destination: Destination { epoch, bucket, key, purpose }, digests, body, sealing } = self;
+        let Self { store, destination: Destination { epoch, bucket, key, purpose, cause }, digests, body, sealing } = self;
         let (payload, inline, staged) = match body {
             Body::Inline(bytes) => (Payload::Inline { crc32c: crc32c(&bytes) }, Some(bytes), Vec::new()),
             Body::Files { payload, staged } => (payload, None, staged),
@@ -418,8 +426,15 @@ impl Staged {
                 payload,
             }),
         };
-        let request =
-            Request { epoch, bucket, key: key.into(), mutation, nonce: store.random.u64(), is_housekeeping: false };
+        let request = Request {
+            epoch,
+            bucket,
+            key: key.into(),
+            mutation,
+            nonce: store.random.u64(),
+            cause,
+            is_housekeeping: false,
+        };
         let Decided { stamp, version, .. } = store.mutate(request, inline, staged).await?;
         outcome.stamp = stamp.expect("a put always has a record");
         outcome.version = version;

@@ -5,7 +5,7 @@
 use super::check_attributes;
 use super::get::find;
 use crate::commit::decide::{Mutation, Request, Updated};
-use crate::format::record::{ObjectRecord, Operation};
+use crate::format::record::{Cause, ObjectRecord, Operation};
 use crate::limits::LOOKUPS_MAX;
 use crate::target::{Target, blocking};
 use crate::types::{Attributes, Update, UpdateOutcome, UpdateRequest};
@@ -36,7 +36,15 @@ impl Target {
             let (seen, precondition) = (found.row.stamp, request.precondition.clone());
             let mutation = Mutation::Update { version, seen, object, what, precondition };
             let (epoch, key) = (request.epoch, request.key.as_str().to_owned());
-            let asked = Request { epoch, bucket, key, mutation, nonce: 0, is_housekeeping: false };
+            let asked = Request {
+                epoch,
+                bucket,
+                key,
+                mutation,
+                nonce: 0,
+                cause: cause_of(&request.update),
+                is_housekeeping: false,
+            };
             match store.mutate(asked, payload, Vec::new()).await {
                 Ok(decided) => {
                     let stamp = decided.stamp.expect("an update always has a record");
@@ -77,6 +85,17 @@ fn apply(object: &mut ObjectRecord, update: &Update, now_ms: u64) -> Updated {
             object.modified_ms = now_ms;
             Updated::Metadata
         }
+    }
+}
+
+fn cause_of(update: &Update) -> Cause {
+    match update {
+        Update::Tags(tags) if tags.is_empty() => Cause::TagsRemoved,
+        Update::Tags(_) => Cause::Tags,
+        Update::Retention { .. } => Cause::Retention,
+        Update::LegalHold(_) => Cause::LegalHold,
+        Update::Class(_) => Cause::Lifecycle,
+        Update::Metadata { .. } => Cause::Metadata,
     }
 }
 

@@ -68,7 +68,7 @@ async fn changes_are_told_in_order_and_over_a_restart() {
     let expected = [
         ("small", Change::Put),
         ("large", Change::Put),
-        ("copied", Change::Put),
+        ("copied", Change::Copy),
         ("parts", Change::CompleteUpload),
         ("small", Change::Delete),
     ]
