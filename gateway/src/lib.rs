@@ -7,6 +7,7 @@ mod access;
 pub mod admin;
 mod documents;
 mod error;
+mod events;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod guard;

@@ -58,6 +58,17 @@ pub const FORM_FIELDS_MAX: usize = 100;
 /// A form's policy is as old as its date, at most: no key of Signature Version 4 is good for longer.
 pub const FORM_AGE_SECONDS_MAX: u64 = 604_800;
 
+/// Streams of events that may be open at once (`GET /bucket?events`).
+pub const EVENT_STREAMS_MAX: usize = 256;
+/// How often such a stream says that it is alive, and how seldom a client may ask it to.
+pub const EVENT_HEARTBEAT_SECONDS: u64 = 5;
+pub const EVENT_HEARTBEAT_SECONDS_MAX: u64 = 60;
+/// What waits for a reader: so many pieces of about so many bytes.
+pub const EVENT_STREAM_CHUNKS_MAX: usize = 4;
+pub const EVENT_STREAM_CHUNK_BYTES: usize = 64 * 1024;
+/// A reader that takes none of them for so long is cut off.
+pub const EVENT_READER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What is read of a refused request's body before its answer: behind a shorter rest the connection can be used again.
 pub const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);

@@ -100,7 +100,7 @@ impl Listener {
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Waits until the shutdown has gone beyond this stage.
-async fn leaves(stage: &mut watch::Receiver<Stage>, from: Stage) {
+pub async fn leaves(stage: &mut watch::Receiver<Stage>, from: Stage) {
     let _ = stage.wait_for(|stage| *stage != from).await;
 }
 

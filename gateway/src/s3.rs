@@ -35,6 +35,7 @@ mod list_object_versions;
 mod list_objects;
 mod list_objects_v2;
 mod list_parts;
+pub mod listen_events;
 mod listing;
 mod lock;
 mod named;

@@ -10,6 +10,7 @@ use crate::lenient::Lenient;
 use crate::limits;
 use crate::listener::{Handler, Listener, Stage};
 use crate::s3::Service;
+use crate::s3::listen_events::{EventStreams, Routes};
 use crate::s3::post_object::Forms;
 use http::request::Parts as Head;
 use http::{Request, Response};
@@ -58,14 +59,14 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let health = Health::new(admin_address);
     let domains = Domains::new(&config.domains);
     let access = Access::new(parts.control.clone(), &*parts.random, &config.region)?;
-    let s3 = s3_service(&config, &parts, &access, &domains);
+    let (stage, watched) = watch::channel(Stage::Serving);
+    let s3 = s3_service(&config, &parts, &access, &domains, watched.clone());
     let service = Service::new(parts.clone(), config.region.clone());
     let forms = Forms::new(service, access.clone(), config.form_signature_v2);
     let guard = Guard::new(s3, access, forms, domains, config.region.clone(), parts.random.clone(), health.clone());
 
     let Parts { control, clock, random, .. } = parts;
     let api = AdminParts { control, clock, random, region: config.region };
-    let (stage, watched) = watch::channel(Stage::Serving);
     let connections_max = limits::connections_max(config.files_max);
     let data = tokio::spawn(data_listener.serve(Arc::new(Data(guard)), connections_max, watched.clone()));
     let admin = Arc::new(Admin { api, health: health.clone() });
@@ -90,10 +91,17 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
 }
 
 /// s3s, with itself behind the route of requests that have to be asked again.
-fn s3_service(config: &Config, parts: &Parts, access: &Access, domains: &Domains) -> S3Service {
+fn s3_service(
+    config: &Config,
+    parts: &Parts,
+    access: &Access,
+    domains: &Domains,
+    stage: watch::Receiver<Stage>,
+) -> S3Service {
     let inner = s3_builder(config, parts, access, domains).build();
     let mut outer = s3_builder(config, parts, access, domains);
-    outer.set_route(Lenient::new(inner));
+    let events = EventStreams::new(parts.clone(), domains.clone(), config.region.clone(), stage);
+    outer.set_route(Routes { lenient: Lenient::new(inner), events });
     outer.build()
 }
 

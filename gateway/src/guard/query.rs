@@ -89,6 +89,7 @@ const GET_BUCKET: &[Shape] = &[
         "versions",
         &["delimiter", "encoding-type", "key-marker", "max-keys", "prefix", "version-id-marker", "metadata"],
     ),
+    sub(EVENTS, &["prefix", "suffix", "cursor", "after", "ping"]),
     sub("accelerate", &[]),
     sub("acl", &[]),
     sub("cors", &[]),
@@ -108,6 +109,9 @@ const GET_BUCKET: &[Shape] = &[
     sub("versioning", &[]),
     sub("website", &[]),
 ];
+
+/// MinIO's: each event that is wanted is one of these.
+const EVENTS: &str = "events";
 
 const GET_OBJECT: &[Shape] = &[
     plain(READ),
@@ -194,7 +198,8 @@ pub fn is_plain(pairs: &[Pair<'_>]) -> bool {
 pub fn check(method: &Method, level: Level, pairs: &[Pair<'_>]) -> Result<()> {
     let shapes = shapes(method, level).ok_or(Error::MethodNotAllowed)?;
     let keys: Vec<&str> = pairs.iter().map(|(key, _)| key.as_ref()).filter(|key| !is_universal(key)).collect();
-    if let Some(key) = keys.iter().enumerate().find_map(|(at, key)| keys[..at].contains(key).then_some(key)) {
+    let is_repeated = |at: usize, key: &&str| *key != EVENTS && keys[..at].contains(key);
+    if let Some(key) = keys.iter().enumerate().find_map(|(at, key)| is_repeated(at, key).then_some(key)) {
         return Err(Error::InvalidArgument(format!("the query parameter {key} is there twice")));
     }
     let named = shapes.iter().find(|shape| shape.sub_resource.is_some_and(|name| keys.contains(&name)));
@@ -274,6 +279,7 @@ mod tests {
             (Method::GET, Level::Bucket, "location"),
             (Method::GET, Level::Bucket, "uploads&KeyMarker=a&UploadIdMarker=b"),
             (Method::GET, Level::Bucket, "versions&max-keys=2"),
+            (Method::GET, Level::Bucket, "events=s3:ObjectCreated:*&events=s3:ObjectRemoved:*&prefix=a&ping=5"),
             (Method::GET, Level::Object, "versionId=null&response-content-type=a&partNumber=1&x-id=GetObject"),
             (Method::GET, Level::Object, "uploadId=x&max-parts=3"),
             (Method::GET, Level::Object, "attributes&versionId=null"),

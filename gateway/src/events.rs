@@ -1,0 +1,9 @@
+//! What happened to objects, as S3 tells it: names of events, who wants which, and the records that are sent. The feed itself
+//! is storage's (`storage/src/feed.rs`). `s3/listen_events.rs` streams it to clients that ask,
+//! configured receivers.
+
+pub mod cursor;
+pub mod filter;
+pub mod record;
+
+pub use filter::{Filter, Pattern};
