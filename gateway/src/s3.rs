@@ -38,6 +38,7 @@ mod list_parts;
 pub mod listen_events;
 mod listing;
 mod lock;
+mod metadata_listing;
 mod named;
 pub mod post_object;
 mod post_policy;

@@ -8,6 +8,7 @@ use crate::guard::query_pairs;
 use crate::route::Target;
 use crate::s3::Service;
 use crate::s3::listing::{self, Encoding};
+use crate::s3::metadata_listing;
 use s3s::dto::{ListObjectsV2Input, ListObjectsV2Output};
 use s3s::{S3Request, S3Response};
 use storage::{After, ListPage, ListRequest};
@@ -32,22 +33,30 @@ pub async fn list_objects_v2(
     let next = page.entries.last().filter(|_| page.more).map(listing::after_entry);
     let owner = input.fetch_owner.unwrap_or(false).then(|| service.owner(&bucket.owner));
     let key_count = listing::count(page.entries.len());
-    let (contents, common_prefixes) = listing::contents(page.entries, encoding, owner.as_ref());
-    Ok(S3Response::new(ListObjectsV2Output {
+    let mut output = ListObjectsV2Output {
         name: Some(input.bucket),
         prefix: Some(encoding.name(&prefix)),
         max_keys: Some(listing::count(limit)),
         key_count: Some(key_count),
         is_truncated: Some(page.more),
         next_continuation_token: next.as_ref().and_then(listing::token),
-        contents: Some(contents),
-        common_prefixes: Some(common_prefixes),
         delimiter: delimiter.map(|delimiter| encoding.name(&delimiter)),
         encoding_type: encoding.answer(),
         continuation_token: input.continuation_token,
         start_after: input.start_after.map(|name| encoding.name(&name)),
-        request_charged: None,
-    }))
+        ..Default::default()
+    };
+    if query.iter().any(|(key, value)| key == "metadata" && value == "true") {
+        let kept = metadata_listing::read(service, &bucket, &page.entries).await;
+        let document = metadata_listing::write(&output, &page.entries, encoding, owner.as_ref(), &kept);
+        let mut answer = S3Response::new(output);
+        answer.extensions.insert(document);
+        return Ok(answer);
+    }
+    let (contents, common_prefixes) = listing::contents(page.entries, encoding, owner.as_ref());
+    output.contents = Some(contents);
+    output.common_prefixes = Some(common_prefixes);
+    Ok(S3Response::new(output))
 }
 
 /// One page. A page of nothing is never asked for: it would have no end to go on after.
