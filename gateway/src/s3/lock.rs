@@ -5,7 +5,7 @@
 
 use crate::documents;
 use crate::error::{Error, Result};
-use crate::s3::dates;
+use crate::s3::{dates, document};
 use cluster::Bucket;
 use http::HeaderMap;
 use s3s::dto::{self, ObjectLockConfiguration, Timestamp, TimestampFormat};
@@ -137,13 +137,9 @@ fn in_future(until: &Timestamp, now_ms: u64) -> Result<u64> {
 
 /// The retention of a new version whose write asks for none.
 fn default_retention(bucket: &Bucket, now_ms: u64) -> Result<Option<Retention>> {
-    let Some(document) = bucket.documents.get(documents::OBJECT_LOCK).filter(|document| !document.is_empty()) else {
-        return Ok(None);
-    };
-    // It was parsed strictly when it was put.
-    let configuration: ObjectLockConfiguration = super::written::parse(document)
-        .map_err(|_| Error::Internal("a bucket's object lock configuration cannot be read"))?;
-    let Some(default) = configuration.rule.and_then(|rule| rule.default_retention) else { return Ok(None) };
+    let configuration: Option<ObjectLockConfiguration> = document::read(bucket, documents::OBJECT_LOCK)?;
+    let rule = configuration.and_then(|configuration| configuration.rule);
+    let Some(default) = rule.and_then(|rule| rule.default_retention) else { return Ok(None) };
     let mode = default.mode.as_ref().and_then(|mode| parse_mode(mode.as_str()));
     let mode = mode.ok_or(Error::Internal("a bucket's default retention has no mode"))?;
     let until_ms = after(now_ms, default.days.unwrap_or(0), default.years.unwrap_or(0));
@@ -210,7 +206,9 @@ mod tests {
 
     #[test]
     fn writes_ask_for_whole_locks_only() {
-        let open = bucket(Some(""));
+        let open = bucket(Some(
+            "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>",
+        ));
         let lock = of(&[(MODE, "COMPLIANCE"), (UNTIL, LATER), (LEGAL_HOLD, "ON")], &open).expect("valid");
         let retention = Some(Retention { mode: Mode::Compliance, until_ms: LATER_MS });
         assert_eq!(lock, Lock { retention, legal_hold: true });

@@ -4,7 +4,7 @@
 
 use crate::error::Result;
 use crate::s3::named::Named;
-use crate::s3::{Service, lock};
+use crate::s3::{Service, document, lock};
 use s3s::dto::{PutObjectLegalHoldInput, PutObjectLegalHoldOutput};
 use s3s::{S3Request, S3Response};
 use storage::Update;
@@ -13,6 +13,7 @@ pub async fn put_object_legal_hold(
     service: &Service,
     request: S3Request<PutObjectLegalHoldInput>,
 ) -> Result<S3Response<PutObjectLegalHoldOutput>> {
+    document::verify(&request)?;
     let input = request.input;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     lock::expect_locks(&named.bucket)?;

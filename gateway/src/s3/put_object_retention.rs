@@ -4,7 +4,7 @@
 
 use crate::error::Result;
 use crate::s3::named::Named;
-use crate::s3::{Service, lock};
+use crate::s3::{Service, document, lock};
 use s3s::dto::{PutObjectRetentionInput, PutObjectRetentionOutput};
 use s3s::{S3Request, S3Response};
 use storage::Update;
@@ -13,6 +13,7 @@ pub async fn put_object_retention(
     service: &Service,
     request: S3Request<PutObjectRetentionInput>,
 ) -> Result<S3Response<PutObjectRetentionOutput>> {
+    document::verify(&request)?;
     let input = request.input;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     lock::expect_locks(&named.bucket)?;

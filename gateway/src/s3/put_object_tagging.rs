@@ -4,7 +4,7 @@
 
 use crate::error::Result;
 use crate::s3::named::Named;
-use crate::s3::{Service, tags};
+use crate::s3::{Service, document, tags};
 use s3s::dto::{PutObjectTaggingInput, PutObjectTaggingOutput};
 use s3s::{S3Request, S3Response};
 
@@ -12,6 +12,7 @@ pub async fn put_object_tagging(
     service: &Service,
     request: S3Request<PutObjectTaggingInput>,
 ) -> Result<S3Response<PutObjectTaggingOutput>> {
+    document::received(&request, &request.input.tagging)?;
     let input = request.input;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     let version_id = tags::replace(service, &named, tags::of_document(input.tagging.tag_set)?).await?;
