@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::route::Target;
 use crate::s3::checksums::{self, set_checksum};
-use crate::s3::named::answered_version;
+use crate::s3::named::written_version;
 use crate::s3::whole_checksum::WholeChecksum;
 use crate::s3::{Service, conditions, listing};
 use common::{Algorithm, Checksum, ETag, ObjectKey, PartNumber, UploadId};
@@ -66,7 +66,7 @@ pub async fn complete_multipart_upload(
         key: Some(input.key),
         e_tag: Some(listing::etag(&outcome.etag)),
         checksum_type,
-        version_id: answered_version(&bucket, None, outcome.version),
+        version_id: written_version(outcome.version),
         ..Default::default()
     };
     set_checksum!(output, checksum);

@@ -9,7 +9,7 @@ use crate::limits;
 use crate::route::Target;
 use crate::s3::checksums::{self, set_checksum};
 use crate::s3::conditions::{Conditions, precondition};
-use crate::s3::named::{Named, answered_version, wanted_version};
+use crate::s3::named::{Named, wanted_version, written_version};
 use crate::s3::{Service, attributes, dates, listing, lock, tags};
 use common::ObjectKey;
 use http::HeaderMap;
@@ -85,7 +85,7 @@ pub async fn copy_object(
     Ok(S3Response::new(CopyObjectOutput {
         copy_object_result: Some(result),
         copy_source_version_id: named.answered(info.version),
-        version_id: answered_version(&bucket, None, outcome.version),
+        version_id: written_version(outcome.version),
         ..Default::default()
     }))
 }

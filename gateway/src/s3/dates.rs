@@ -20,10 +20,16 @@ pub fn http_date(ms: u64) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// For XML that is written here, and for the dates of locks.
-pub fn iso_date(ms: u64) -> String {
+/// The time to the millisecond: a lock must not seem to end before it does.
+pub fn instant(ms: u64) -> Timestamp {
+    let nanoseconds = i128::from(ms) * 1_000_000;
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH).into()
+}
+
+/// For XML that is written here, and for headers that hold no HTTP date.
+pub fn iso_date(timestamp: &Timestamp) -> String {
     let mut text = Vec::with_capacity(24);
-    let written = timestamp(ms).format(TimestampFormat::DateTime, &mut text);
+    let written = timestamp.format(TimestampFormat::DateTime, &mut text);
     if written.is_err() {
         return String::new();
     }
@@ -42,7 +48,8 @@ mod tests {
     #[test]
     fn times_lose_their_milliseconds() {
         assert_eq!(http_date(784_111_777_999), "Sun, 06 Nov 1994 08:49:37 GMT");
-        assert_eq!(iso_date(784_111_777_999), "1994-11-06T08:49:37.000Z");
+        assert_eq!(iso_date(&timestamp(784_111_777_999)), "1994-11-06T08:49:37.000Z");
+        assert_eq!(iso_date(&instant(784_111_777_999)), "1994-11-06T08:49:37.999Z");
         assert_eq!(seconds(&timestamp(784_111_777_999)), 784_111_777);
         assert_eq!(seconds(&timestamp(u64::MAX)), 0);
     }

@@ -76,7 +76,7 @@ fn write(document: &mut Document, version: &ListedVersion, encoding: Encoding, o
         entry.element("Key", encoding.name(&version.key));
         entry.element("VersionId", version.version);
         entry.element("IsLatest", version.is_latest);
-        entry.element("LastModified", dates::iso_date(version.modified_ms));
+        entry.element("LastModified", dates::iso_date(&dates::timestamp(version.modified_ms)));
         if let Some(etag) = &version.etag {
             entry.element("ETag", format!("\"{etag}\""));
             entry.element("Size", version.size);

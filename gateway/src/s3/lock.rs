@@ -58,7 +58,7 @@ pub fn write_headers(lock: &Lock, headers: &mut HeaderMap) {
     };
     if let Some(Retention { mode, until_ms }) = lock.retention {
         write(MODE, mode_name(mode));
-        write(UNTIL, &dates::iso_date(until_ms));
+        write(UNTIL, &dates::iso_date(&dates::instant(until_ms)));
     }
     if lock.legal_hold {
         write(LEGAL_HOLD, dto::ObjectLockLegalHoldStatus::ON);
@@ -81,7 +81,7 @@ pub fn retention_of(document: Option<dto::ObjectLockRetention>, now_ms: u64) -> 
 pub fn to_document(retention: Retention) -> dto::ObjectLockRetention {
     dto::ObjectLockRetention {
         mode: Some(dto::ObjectLockRetentionMode::from_static(mode_name(retention.mode))),
-        retain_until_date: Some(dates::timestamp(retention.until_ms)),
+        retain_until_date: Some(dates::instant(retention.until_ms)),
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
         let asked = of(&[(MODE, "COMPLIANCE"), (UNTIL, LATER)], &rule("<Days>2</Days>")).expect("valid");
         assert_eq!(asked.retention, Some(Retention { mode: Mode::Compliance, until_ms: LATER_MS }));
         let leap_day_ms = 951_782_400_000;
-        assert_eq!(dates::iso_date(after(leap_day_ms, 0, 1)), "2001-03-01T00:00:00.000Z");
+        assert_eq!(dates::iso_date(&dates::instant(after(leap_day_ms, 0, 1))), "2001-03-01T00:00:00.000Z");
     }
 
     #[test]

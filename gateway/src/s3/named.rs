@@ -74,9 +74,15 @@ pub fn wanted_version(version: Option<&str>) -> Result<Option<VersionId>> {
     }
 }
 
-/// The version that was read, written or ended, as the answer names it: not at all in a bucket that never kept versions, unless
-/// the request named it.
-pub fn answered_version(bucket: &Bucket, asked: Option<VersionId>, version: VersionId) -> Option<String> {
+/// The version that a write made, as its answer names it. S3 does not speak of the null version here, also where versioning is
+/// suspended.
+pub fn written_version(version: VersionId) -> Option<String> {
+    (version != VersionId::Null).then(|| version.to_string())
+}
+
+/// The version that was read or changed, as the answer names it: not at all in a bucket that never kept versions, unless the
+/// request named it.
+fn answered_version(bucket: &Bucket, asked: Option<VersionId>, version: VersionId) -> Option<String> {
     let keeps = documents::versioning(bucket) != Versioning::Off;
     (keeps || asked.is_some()).then(|| version.to_string())
 }

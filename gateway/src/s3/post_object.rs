@@ -3,7 +3,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/RESTObjectPOST.html>
 
-use super::named::answered_version;
+use super::named::written_version;
 use super::post_policy::{Fields, Policy, Signed};
 use super::{attributes, checksums::Declared, tags};
 use crate::access::{self, Access};
@@ -218,7 +218,7 @@ fn answer(fields: &Fields, bucket: &Bucket, key: &ObjectKey, outcome: &PutOutcom
             headers.insert(name, value);
         }
     }
-    if let Some(version) = answered_version(bucket, None, outcome.version)
+    if let Some(version) = written_version(outcome.version)
         && let Ok(value) = HeaderValue::from_str(&version)
     {
         headers.insert("x-amz-version-id", value);

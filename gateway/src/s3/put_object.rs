@@ -6,7 +6,7 @@
 use crate::error::{Error, Result};
 use crate::route::Target;
 use crate::s3::checksums::{self, Declared, set_checksum};
-use crate::s3::named::answered_version;
+use crate::s3::named::written_version;
 use crate::s3::{Service, attributes, body, conditions, listing, lock};
 use common::ObjectKey;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
@@ -44,7 +44,7 @@ pub async fn put_object(service: &Service, request: S3Request<PutObjectInput>) -
     let mut output = PutObjectOutput {
         e_tag: Some(listing::etag(&outcome.etag)),
         checksum_type: checksums::full_object(),
-        version_id: answered_version(&bucket, None, outcome.version),
+        version_id: written_version(outcome.version),
         ..Default::default()
     };
     set_checksum!(output, declared.answer(&outcome.checksums));

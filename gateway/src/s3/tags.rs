@@ -52,7 +52,9 @@ pub fn of_field(text: &str) -> Result<Tags> {
     of_document(tagging.tag_set)
 }
 
-pub fn to_document(tags: Tags) -> Vec<dto::Tag> {
+/// In the order of their keys.
+pub fn to_document(mut tags: Tags) -> Vec<dto::Tag> {
+    tags.sort_unstable();
     tags.into_iter().map(|(key, value)| dto::Tag { key: Some(key), value: Some(value) }).collect()
 }
 

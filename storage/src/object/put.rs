@@ -378,7 +378,8 @@ impl Staged {
 
     /// Durable and visible when this returns.
     pub async fn commit(self) -> Result<PutOutcome> {
-        let Self { store, destination: Destination { epoch, bucket, key, purpose, cause }, digests, body, sealing } = self;
+        let Self { store, destination: Destination { epoch, bucket, key, purpose, cause }, digests, body, sealing } =
+            self;
         let (payload, inline, staged) = match body {
             Body::Inline(bytes) => (Payload::Inline { crc32c: crc32c(&bytes) }, Some(bytes), Vec::new()),
             Body::Files { payload, staged } => (payload, None, staged),
