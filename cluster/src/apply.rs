@@ -31,12 +31,12 @@ pub fn apply(state: &State, command: &Command) -> Result<(State, Applied)> {
         Command::BeginDeleteBucket { name } => set_bucket_state(state, name, None, BucketState::Deleting),
         Command::FinishDeleteBucket { name, id, version } => finish_delete_bucket(state, name, *id, *version),
         Command::CancelDeleteBucket { name, id } => set_bucket_state(state, name, Some(*id), BucketState::Active),
-        Command::SetBucketDocument { name, id, version, document, content } => {
+        Command::SetBucketDocuments { name, id, version, documents } => {
             let bucket = find_bucket(state, name, Some(*id))?;
             if bucket.version != *version {
                 return Err(Error::BucketChanged(name.clone()));
             }
-            set_bucket_document(state, bucket, document, content.as_deref())
+            set_bucket_documents(state, bucket, documents)
         }
         Command::PutOwner { owner } => put_owner(state, owner),
         Command::CreateKey { key } => create_key(state, key),
@@ -61,9 +61,7 @@ fn create_bucket(
     }
     owner_must_exist(state, owner)?;
     text_must_fit("a region", region)?;
-    for (document, content) in documents {
-        document_must_fit(document, content)?;
-    }
+    documents_must_fit(documents)?;
     let limit = limits::BUCKETS_PER_OWNER_MAX;
     if state.buckets.values().filter(|bucket| bucket.owner == *owner).count() >= limit {
         return Err(Error::TooManyBuckets { owner: owner.clone(), limit });
@@ -113,39 +111,48 @@ fn finish_delete_bucket(state: &State, name: &BucketName, id: BucketId, version:
     Ok((next, Applied::Nothing))
 }
 
-fn set_bucket_document(
+fn set_bucket_documents(
     state: &State,
     bucket: &Arc<Bucket>,
-    document: &str,
-    content: Option<&[u8]>,
+    changes: &BTreeMap<String, Option<Vec<u8>>>,
 ) -> Result<(State, Applied)> {
     if bucket.state == BucketState::Deleting {
         return Err(Error::BucketDeleting(bucket.name.clone()));
     }
-    document_must_fit(document, content.unwrap_or_default())?;
-    if bucket.documents.get(document).map(Vec::as_slice) == content {
+    let mut documents = bucket.documents.clone();
+    for (name, content) in changes {
+        match content {
+            Some(content) => documents.insert(name.clone(), content.clone()),
+            None => documents.remove(name),
+        };
+    }
+    if documents == bucket.documents {
         return Ok((state.clone(), Applied::Bucket(Arc::clone(bucket))));
     }
-    Ok(change_bucket(state, bucket, |bucket| {
-        match content {
-            Some(content) => bucket.documents.insert(document.to_owned(), content.to_vec()),
-            None => bucket.documents.remove(document),
-        };
-    }))
+    documents_must_fit(&documents)?;
+    Ok(change_bucket(state, bucket, |bucket| bucket.documents = documents))
 }
 
-fn document_must_fit(name: &str, content: &[u8]) -> Result<()> {
+fn documents_must_fit(documents: &BTreeMap<String, Vec<u8>>) -> Result<()> {
     let (name_limit, limit) = (limits::DOCUMENT_NAME_BYTES_MAX, limits::DOCUMENT_BYTES_MAX);
-    if !(1..=name_limit).contains(&name.len()) {
-        let length = name.len();
-        return Err(Error::Invalid(format!(
-            "a configuration document's name has 1 to {name_limit} bytes, and this has {length}"
-        )));
+    for (name, content) in documents {
+        if !(1..=name_limit).contains(&name.len()) {
+            let length = name.len();
+            return Err(Error::Invalid(format!(
+                "a configuration document's name has 1 to {name_limit} bytes, and this has {length}"
+            )));
+        }
+        if content.len() > limit {
+            let length = content.len();
+            return Err(Error::Invalid(format!(
+                "a configuration document has at most {limit} bytes, and this has {length}"
+            )));
+        }
     }
-    if content.len() > limit {
-        let length = content.len();
+    let (limit, bytes) = (limits::DOCUMENTS_BYTES_MAX, documents.values().map(Vec::len).sum::<usize>());
+    if bytes > limit {
         return Err(Error::Invalid(format!(
-            "a configuration document has at most {limit} bytes, and this has {length}"
+            "the configuration documents of a bucket have at most {limit} bytes together, and these have {bytes}"
         )));
     }
     Ok(())
@@ -271,8 +278,8 @@ mod tests {
 
     /// For bucket 1, which was looked at in this version.
     fn document(bucket: &str, version: u64, content: Option<&[u8]>) -> Command {
-        let (id, content) = (BucketId(1), content.map(<[u8]>::to_vec));
-        Command::SetBucketDocument { name: name(bucket), id, version, document: "cors".into(), content }
+        let documents = [("cors".to_owned(), content.map(<[u8]>::to_vec))].into();
+        Command::SetBucketDocuments { name: name(bucket), id: BucketId(1), version, documents }
     }
 
     fn term(above: u32) -> Command {
@@ -380,6 +387,22 @@ mod tests {
         assert!(removed.buckets[&name("one")].documents.is_empty());
         let long = vec![0; limits::DOCUMENT_BYTES_MAX + 1];
         assert!(matches!(apply(&state, &document("one", 3, Some(&long))), Err(Error::Invalid(_))));
+
+        let set = |documents: BTreeMap<String, Option<Vec<u8>>>| Command::SetBucketDocuments {
+            name: name("one"),
+            id: BucketId(1),
+            version: 3,
+            documents,
+        };
+        let both = set([("cors".to_owned(), None), ("tagging".to_owned(), Some(b"y".to_vec()))].into());
+        let (changed, _) = apply(&state, &both).unwrap();
+        let found = &changed.buckets[&name("one")];
+        assert_eq!((found.documents.len(), found.documents["tagging"].as_slice(), found.version), (1, &b"y"[..], 4));
+        let full = vec![0; limits::DOCUMENT_BYTES_MAX];
+        let most = limits::DOCUMENTS_BYTES_MAX / limits::DOCUMENT_BYTES_MAX;
+        let many = |count: usize| set((0..count).map(|n| (n.to_string(), Some(full.clone()))).collect());
+        assert!(apply(&state, &many(most - 1)).is_ok());
+        assert!(matches!(apply(&state, &many(most)), Err(Error::Invalid(_))));
     }
 
     #[test]

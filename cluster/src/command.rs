@@ -34,14 +34,13 @@ pub enum Command {
         name: BucketName,
         id: BucketId,
     },
-    /// Sets (`Some`) or removes (`None`) one configuration document. Applied answer: `Bucket`. The id and the version are those
-    /// of the bucket that was decided upon; `BucketChanged` when it is another one by now: decide again.
-    SetBucketDocument {
+    /// Sets (`Some`) or removes (`None`) configuration documents, all at once. Applied answer: `Bucket`. The id and the version
+    /// are those of the bucket that was decided upon; `BucketChanged` when it is another one by now: decide again.
+    SetBucketDocuments {
         name: BucketName,
         id: BucketId,
         version: u64,
-        document: String,
-        content: Option<Vec<u8>>,
+        documents: BTreeMap<String, Option<Vec<u8>>>,
     },
     PutOwner {
         owner: Owner,

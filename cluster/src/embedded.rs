@@ -146,7 +146,7 @@ impl<'a> Row<'a> {
             | Command::BeginDeleteBucket { name }
             | Command::FinishDeleteBucket { name, .. }
             | Command::CancelDeleteBucket { name, .. }
-            | Command::SetBucketDocument { name, .. } => Self::Bucket(name),
+            | Command::SetBucketDocuments { name, .. } => Self::Bucket(name),
             Command::PutOwner { owner } => Self::Owner(&owner.id),
             Command::CreateKey { key } => Self::Key(&key.id),
             Command::DeleteKey { id } => Self::Key(id),

@@ -6,8 +6,11 @@ pub const BUCKETS_PER_OWNER_MAX: usize = 1000;
 /// Bytes of one bucket configuration document. The longest that S3 accepts is a lifecycle of 1,000 rules.
 pub const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Bytes of the name of a configuration document.
-pub const DOCUMENT_NAME_BYTES_MAX: usize = 64;
+/// Bytes of all configuration documents of one bucket, which are written together.
+pub const DOCUMENTS_BYTES_MAX: usize = 4 * DOCUMENT_BYTES_MAX;
+
+/// Bytes of the name of a configuration document. The longest is that of one of many of a kind, with its id of 64.
+pub const DOCUMENT_NAME_BYTES_MAX: usize = 128;
 
 /// Bytes of an owner's id, display name or e-mail address, of an access key's id and secret, and of a region's name.
 pub const TEXT_BYTES_MAX: usize = 256;

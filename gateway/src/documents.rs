@@ -4,11 +4,27 @@
 use cluster::Bucket;
 use storage::Versioning;
 
-/// `versioning`: `Enabled` or `Suspended`, as the element `Status` says.
+/// `versioning`: `Enabled` or `Suspended`, as the element `Status` says. All others are XML as `s3/document.rs` keeps it.
 pub const VERSIONING: &str = "versioning";
 pub const ENABLED: &[u8] = b"Enabled";
-/// `object-lock`: the XML document as it was put. While there is one, versions of the bucket can be locked.
+/// `object-lock`: while there is one, versions of the bucket can be locked.
 pub const OBJECT_LOCK: &str = "object-lock";
+pub const TAGGING: &str = "tagging";
+pub const CORS: &str = "cors";
+pub const LIFECYCLE: &str = "lifecycle";
+/// The value of `x-amz-transition-default-minimum-object-size` that came with `lifecycle`, where one did: plain text.
+pub const LIFECYCLE_MINIMUM: &str = "lifecycle-minimum";
+pub const ENCRYPTION: &str = "encryption";
+pub const WEBSITE: &str = "website";
+pub const LOGGING: &str = "logging";
+pub const NOTIFICATION: &str = "notification";
+pub const REQUEST_PAYMENT: &str = "requestPayment";
+pub const ACCELERATE: &str = "accelerate";
+/// Kinds of which a bucket has many: the name of one is the kind's, a slash and its id.
+pub const INVENTORY: &str = "inventory";
+pub const ANALYTICS: &str = "analytics";
+pub const METRICS: &str = "metrics";
+pub const INTELLIGENT_TIERING: &str = "intelligent-tiering";
 
 pub fn versioning(bucket: &Bucket) -> Versioning {
     match bucket.documents.get(VERSIONING).map(Vec::as_slice) {

@@ -50,6 +50,18 @@ pub enum Error {
     InvalidRetentionPeriod(&'static str),
     #[error("The Versioning element must be specified")]
     IllegalVersioning,
+    #[error("{0}")]
+    InvalidTag(&'static str),
+    #[error("{0}")]
+    InvalidTargetBucket(&'static str),
+    #[error("The specified configuration id is invalid.")]
+    InvalidConfigurationId,
+    #[error("Document ID does not match the specified configuration ID.")]
+    IdMismatch,
+    #[error(
+        "You are attempting to create a new configuration but have already reached the {limit}-configuration limit."
+    )]
+    TooManyConfigurations { limit: usize },
     #[error("{0} is not implemented")]
     NotImplemented(String),
     #[error("The specified method is not allowed against this resource.")]
@@ -64,8 +76,6 @@ pub enum Error {
     Name(#[from] common::NameError),
     #[error("The storage class you specified is not valid")]
     InvalidStorageClass,
-    #[error("{0}")]
-    InvalidTag(&'static str),
     #[error("Object tags cannot be greater than {limit}")]
     TooManyTags { limit: usize },
     #[error("The specified object does not have a ObjectLock configuration")]
@@ -169,6 +179,11 @@ impl Error {
             Self::InvalidBucketState(_) => ("InvalidBucketState", S::CONFLICT),
             Self::InvalidRetentionPeriod(_) => ("InvalidRetentionPeriod", S::BAD_REQUEST),
             Self::IllegalVersioning => ("IllegalVersioningConfigurationException", S::BAD_REQUEST),
+            Self::InvalidTag(_) => ("InvalidTag", S::BAD_REQUEST),
+            Self::InvalidTargetBucket(_) => ("InvalidTargetBucketForLogging", S::BAD_REQUEST),
+            Self::InvalidConfigurationId => ("InvalidConfigurationId", S::BAD_REQUEST),
+            Self::IdMismatch => ("IdMismatch", S::BAD_REQUEST),
+            Self::TooManyConfigurations { .. } => ("TooManyConfigurations", S::BAD_REQUEST),
             Self::NotImplemented(_) => ("NotImplemented", S::NOT_IMPLEMENTED),
             Self::MethodNotAllowed => ("MethodNotAllowed", S::METHOD_NOT_ALLOWED),
             Self::InvalidArgument(_) => ("InvalidArgument", S::BAD_REQUEST),
@@ -176,7 +191,6 @@ impl Error {
             Self::InvalidUri(_) => ("InvalidURI", S::BAD_REQUEST),
             Self::Name(error) => return name(error),
             Self::InvalidStorageClass => ("InvalidStorageClass", S::BAD_REQUEST),
-            Self::InvalidTag(_) => ("InvalidTag", S::BAD_REQUEST),
             Self::TooManyTags { .. } => ("BadRequest", S::BAD_REQUEST),
             Self::NoSuchObjectLock => ("NoSuchObjectLockConfiguration", S::NOT_FOUND),
             Self::MetadataTooLarge { .. } => ("MetadataTooLarge", S::BAD_REQUEST),

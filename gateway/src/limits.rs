@@ -90,6 +90,31 @@ pub const COPY_BYTES_MAX: u64 = PUT_BYTES_MAX;
 /// User metadata, names and values together (S3 User Guide, "Working with object metadata").
 pub const USER_METADATA_BYTES_MAX: usize = 2 * 1024;
 
+/// A lifecycle document: 1000 rules with several tags each stay below this, and it is what the control store takes.
+pub const LIFECYCLE_DOCUMENT_BYTES_MAX: usize = cluster::limits::DOCUMENT_BYTES_MAX;
+/// Elements of a rule with an And of ten tags, and every action.
+pub const LIFECYCLE_RULE_NODES_MAX: usize = 80;
+
+/// Rules and entries of configuration documents (S3 User Guide and API Reference, on the page of each).
+pub const LIFECYCLE_RULES_MAX: usize = 1000;
+pub const NEWER_NONCURRENT_VERSIONS_MAX: i32 = 100;
+pub const CORS_RULES_MAX: usize = 100;
+pub const ROUTING_RULES_MAX: usize = 50;
+pub const NOTIFICATIONS_MAX: usize = 100;
+pub const RULE_ID_CHARACTERS_MAX: usize = 255;
+pub const BUCKET_TAGS_MAX: usize = 50;
+/// An ARN or alias of a key of the key management service.
+pub const KMS_KEY_ID_BYTES_MAX: usize = 2048;
+/// What is before the time in the key of an access log. The key has 1024 bytes.
+pub const LOG_PREFIX_BYTES_MAX: usize = 512;
+/// A name of the domain name system with a port.
+pub const HOST_NAME_BYTES_MAX: usize = 262;
+
+/// Configurations of which a bucket has many: of a kind, on a page, and the bytes of an id.
+pub const CONFIGURATIONS_MAX: usize = 1000;
+pub const CONFIGURATIONS_PAGE_MAX: usize = 100;
+pub const CONFIGURATION_ID_BYTES_MAX: usize = 64;
+
 /// The longest default retention of a bucket (S3 API Reference, "DefaultRetention").
 pub const RETENTION_DAYS_MAX: i32 = 36_500;
 pub const RETENTION_YEARS_MAX: i32 = 100;
@@ -106,6 +131,8 @@ pub const PARTS_MAX: usize = 10_000;
 /// "X-Amz-Expires": seven days.
 pub const PRESIGNED_SECONDS_MAX: u64 = 604_800;
 
+const _: () = assert!(LIFECYCLE_DOCUMENT_BYTES_MAX <= LIST_DOCUMENT_BYTES_MAX);
+const _: () = assert!(CONFIGURATION_ID_BYTES_MAX + 32 < cluster::limits::DOCUMENT_NAME_BYTES_MAX);
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < HEADER_BLOCK_BYTES_MAX);
 const _: () = assert!(IDLE_TIMEOUT.as_secs() >= 75 && IDLE_TIMEOUT.as_secs() > HEADER_READ_TIMEOUT.as_secs());
 

@@ -13,13 +13,35 @@ pub mod create_bucket;
 mod create_multipart_upload;
 pub mod dates;
 pub mod delete_bucket;
+mod delete_bucket_analytics_configuration;
+mod delete_bucket_cors;
+mod delete_bucket_encryption;
+mod delete_bucket_intelligent_tiering_configuration;
+mod delete_bucket_inventory_configuration;
+mod delete_bucket_lifecycle;
+mod delete_bucket_metrics_configuration;
+mod delete_bucket_tagging;
+mod delete_bucket_website;
 mod delete_object;
 mod delete_object_tagging;
 mod delete_objects;
 mod document;
+mod get_bucket_accelerate_configuration;
 mod get_bucket_acl;
+mod get_bucket_analytics_configuration;
+mod get_bucket_cors;
+mod get_bucket_encryption;
+mod get_bucket_intelligent_tiering_configuration;
+mod get_bucket_inventory_configuration;
+mod get_bucket_lifecycle_configuration;
 mod get_bucket_location;
+mod get_bucket_logging;
+mod get_bucket_metrics_configuration;
+mod get_bucket_notification_configuration;
+mod get_bucket_request_payment;
+mod get_bucket_tagging;
 mod get_bucket_versioning;
+mod get_bucket_website;
 mod get_object;
 mod get_object_acl;
 mod get_object_attributes;
@@ -29,12 +51,17 @@ mod get_object_retention;
 mod get_object_tagging;
 mod head_bucket;
 mod head_object;
+mod list_bucket_analytics_configurations;
+mod list_bucket_intelligent_tiering_configurations;
+mod list_bucket_inventory_configurations;
+mod list_bucket_metrics_configurations;
 mod list_buckets;
 mod list_multipart_uploads;
 mod list_object_versions;
 mod list_objects;
 mod list_objects_v2;
 mod list_parts;
+mod listed;
 pub mod listen_events;
 mod listing;
 mod lock;
@@ -42,8 +69,21 @@ mod metadata_listing;
 mod named;
 pub mod post_object;
 mod post_policy;
+mod put_bucket_accelerate_configuration;
 mod put_bucket_acl;
+mod put_bucket_analytics_configuration;
+mod put_bucket_cors;
+mod put_bucket_encryption;
+mod put_bucket_intelligent_tiering_configuration;
+mod put_bucket_inventory_configuration;
+mod put_bucket_lifecycle_configuration;
+mod put_bucket_logging;
+mod put_bucket_metrics_configuration;
+mod put_bucket_notification_configuration;
+mod put_bucket_request_payment;
+mod put_bucket_tagging;
 mod put_bucket_versioning;
+mod put_bucket_website;
 mod put_object;
 mod put_object_acl;
 mod put_object_legal_hold;
@@ -123,9 +163,17 @@ operations! {
     create_bucket(CreateBucketInput) -> CreateBucketOutput,
     create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput,
     delete_bucket(DeleteBucketInput) -> DeleteBucketOutput,
+    delete_bucket_analytics_configuration(DeleteBucketAnalyticsConfigurationInput)
+        -> DeleteBucketAnalyticsConfigurationOutput,
     delete_bucket_cors(DeleteBucketCorsInput) -> DeleteBucketCorsOutput,
     delete_bucket_encryption(DeleteBucketEncryptionInput) -> DeleteBucketEncryptionOutput,
+    delete_bucket_intelligent_tiering_configuration(DeleteBucketIntelligentTieringConfigurationInput)
+        -> DeleteBucketIntelligentTieringConfigurationOutput,
+    delete_bucket_inventory_configuration(DeleteBucketInventoryConfigurationInput)
+        -> DeleteBucketInventoryConfigurationOutput,
     delete_bucket_lifecycle(DeleteBucketLifecycleInput) -> DeleteBucketLifecycleOutput,
+    delete_bucket_metrics_configuration(DeleteBucketMetricsConfigurationInput)
+        -> DeleteBucketMetricsConfigurationOutput,
     delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput,
     delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput,
     delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput,
@@ -135,13 +183,19 @@ operations! {
     delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput,
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput,
     delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput,
-    get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput) -> GetBucketAccelerateConfigurationOutput,
+    get_bucket_accelerate_configuration(GetBucketAccelerateConfigurationInput)
+        -> GetBucketAccelerateConfigurationOutput,
     get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput,
+    get_bucket_analytics_configuration(GetBucketAnalyticsConfigurationInput) -> GetBucketAnalyticsConfigurationOutput,
     get_bucket_cors(GetBucketCorsInput) -> GetBucketCorsOutput,
     get_bucket_encryption(GetBucketEncryptionInput) -> GetBucketEncryptionOutput,
+    get_bucket_intelligent_tiering_configuration(GetBucketIntelligentTieringConfigurationInput)
+        -> GetBucketIntelligentTieringConfigurationOutput,
+    get_bucket_inventory_configuration(GetBucketInventoryConfigurationInput) -> GetBucketInventoryConfigurationOutput,
     get_bucket_lifecycle_configuration(GetBucketLifecycleConfigurationInput) -> GetBucketLifecycleConfigurationOutput,
     get_bucket_location(GetBucketLocationInput) -> GetBucketLocationOutput,
     get_bucket_logging(GetBucketLoggingInput) -> GetBucketLoggingOutput,
+    get_bucket_metrics_configuration(GetBucketMetricsConfigurationInput) -> GetBucketMetricsConfigurationOutput,
     get_bucket_notification_configuration(GetBucketNotificationConfigurationInput)
         -> GetBucketNotificationConfigurationOutput,
     get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput,
@@ -162,14 +216,37 @@ operations! {
     get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput,
     head_bucket(HeadBucketInput) -> HeadBucketOutput,
     head_object(HeadObjectInput) -> HeadObjectOutput,
+    list_bucket_analytics_configurations(ListBucketAnalyticsConfigurationsInput)
+        -> ListBucketAnalyticsConfigurationsOutput,
+    list_bucket_intelligent_tiering_configurations(ListBucketIntelligentTieringConfigurationsInput)
+        -> ListBucketIntelligentTieringConfigurationsOutput,
+    list_bucket_inventory_configurations(ListBucketInventoryConfigurationsInput)
+        -> ListBucketInventoryConfigurationsOutput,
+    list_bucket_metrics_configurations(ListBucketMetricsConfigurationsInput) -> ListBucketMetricsConfigurationsOutput,
     list_buckets(ListBucketsInput) -> ListBucketsOutput,
     list_multipart_uploads(ListMultipartUploadsInput) -> ListMultipartUploadsOutput,
     list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput,
     list_objects(ListObjectsInput) -> ListObjectsOutput,
     list_objects_v2(ListObjectsV2Input) -> ListObjectsV2Output,
     list_parts(ListPartsInput) -> ListPartsOutput,
+    put_bucket_accelerate_configuration(PutBucketAccelerateConfigurationInput)
+        -> PutBucketAccelerateConfigurationOutput,
     put_bucket_acl(PutBucketAclInput) -> PutBucketAclOutput,
+    put_bucket_analytics_configuration(PutBucketAnalyticsConfigurationInput) -> PutBucketAnalyticsConfigurationOutput,
+    put_bucket_cors(PutBucketCorsInput) -> PutBucketCorsOutput,
+    put_bucket_encryption(PutBucketEncryptionInput) -> PutBucketEncryptionOutput,
+    put_bucket_intelligent_tiering_configuration(PutBucketIntelligentTieringConfigurationInput)
+        -> PutBucketIntelligentTieringConfigurationOutput,
+    put_bucket_inventory_configuration(PutBucketInventoryConfigurationInput) -> PutBucketInventoryConfigurationOutput,
+    put_bucket_lifecycle_configuration(PutBucketLifecycleConfigurationInput) -> PutBucketLifecycleConfigurationOutput,
+    put_bucket_logging(PutBucketLoggingInput) -> PutBucketLoggingOutput,
+    put_bucket_metrics_configuration(PutBucketMetricsConfigurationInput) -> PutBucketMetricsConfigurationOutput,
+    put_bucket_notification_configuration(PutBucketNotificationConfigurationInput)
+        -> PutBucketNotificationConfigurationOutput,
+    put_bucket_request_payment(PutBucketRequestPaymentInput) -> PutBucketRequestPaymentOutput,
+    put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput,
     put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput,
+    put_bucket_website(PutBucketWebsiteInput) -> PutBucketWebsiteOutput,
     put_object(PutObjectInput) -> PutObjectOutput,
     put_object_acl(PutObjectAclInput) -> PutObjectAclOutput,
     put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput,

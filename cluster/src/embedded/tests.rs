@@ -47,13 +47,12 @@ fn random_command(random: &dyn Random, state: &State) -> Command {
             Command::FinishDeleteBucket { name, id, version }
         }
         4 => Command::CancelDeleteBucket { name, id },
-        5 => Command::SetBucketDocument {
-            id,
-            version: state.buckets.get(&name).map_or(0, |bucket| bucket.version),
-            name,
-            document: format!("document-{}", random.u64() % 2),
-            content: random.u64().is_multiple_of(2).then(|| random.u64().to_le_bytes().to_vec()),
-        },
+        5 => {
+            let version = state.buckets.get(&name).map_or(0, |bucket| bucket.version);
+            let content = || random.u64().is_multiple_of(2).then(|| random.u64().to_le_bytes().to_vec());
+            let documents = [("document-0".to_owned(), content()), ("document-1".to_owned(), content())].into();
+            Command::SetBucketDocuments { name, id, version, documents }
+        }
         6 => owner(&owner_id.0),
         7 => Command::CreateKey {
             key: AccessKey {

@@ -108,10 +108,22 @@ const GET_BUCKET: &[Shape] = &[
     sub("tagging", &[]),
     sub("versioning", &[]),
     sub("website", &[]),
+    sub("analytics", LISTED),
+    sub("intelligent-tiering", LISTED),
+    sub("inventory", LISTED),
+    sub("metrics", LISTED),
 ];
 
 /// MinIO's: each event that is wanted is one of these.
 const EVENTS: &str = "events";
+
+/// With an id one configuration is read, without one they are listed.
+const LISTED: &[&str] = &["id", "continuation-token"];
+
+/// One of the configurations of which a bucket has many.
+const fn one_of(name: &'static str) -> Shape {
+    Shape { sub_resource: Some(name), takes: &["id"], needs: &["id"] }
+}
 
 const GET_OBJECT: &[Shape] = &[
     plain(READ),
@@ -135,10 +147,32 @@ const DELETE_BUCKET: &[Shape] = &[
     sub("replication", &[]),
     sub("tagging", &[]),
     sub("website", &[]),
+    one_of("analytics"),
+    one_of("intelligent-tiering"),
+    one_of("inventory"),
+    one_of("metrics"),
 ];
 
 /// The configuration documents that a bucket can be given.
-const PUT_BUCKET: &[Shape] = &[plain(&[]), sub("acl", &[]), sub("object-lock", &[]), sub("versioning", &[])];
+const PUT_BUCKET: &[Shape] = &[
+    plain(&[]),
+    sub("accelerate", &[]),
+    sub("acl", &[]),
+    sub("cors", &[]),
+    sub("encryption", &[]),
+    sub("lifecycle", &[]),
+    sub("logging", &[]),
+    sub("notification", &[]),
+    sub("object-lock", &[]),
+    sub("requestPayment", &[]),
+    sub("tagging", &[]),
+    sub("versioning", &[]),
+    sub("website", &[]),
+    one_of("analytics"),
+    one_of("intelligent-tiering"),
+    one_of("inventory"),
+    one_of("metrics"),
+];
 
 const DELETE_OBJECT: &[Shape] = &[plain(&["versionId"]), sub("uploadId", &[]), sub("tagging", &["versionId"])];
 
@@ -247,7 +281,12 @@ mod tests {
             (Method::DELETE, Level::Object, "tagging&uploadId=x"),
             (Method::DELETE, Level::Object, "legal-hold"),
             (Method::DELETE, Level::Bucket, "metadataConfiguration"),
-            (Method::DELETE, Level::Bucket, "metrics&id=x"),
+            (Method::DELETE, Level::Bucket, "metrics&id=x&uploadId=y"),
+            (Method::PUT, Level::Bucket, "replication"),
+            (Method::PUT, Level::Bucket, "policy"),
+            (Method::PUT, Level::Bucket, "publicAccessBlock"),
+            (Method::PUT, Level::Bucket, "ownershipControls"),
+            (Method::PUT, Level::Bucket, "cors&tagging"),
             (Method::DELETE, Level::Bucket, "policy&cors"),
             (Method::PUT, Level::Object, "annotation"),
             (Method::PUT, Level::Object, "encryption"),
@@ -291,6 +330,10 @@ mod tests {
             (Method::PUT, Level::Object, "retention&versionId=null"),
             (Method::PUT, Level::Object, "legal-hold="),
             (Method::PUT, Level::Bucket, "acl"),
+            (Method::PUT, Level::Bucket, "lifecycle="),
+            (Method::PUT, Level::Bucket, "inventory&id=x&x-id=PutBucketInventoryConfiguration"),
+            (Method::GET, Level::Bucket, "metrics&continuation-token=a"),
+            (Method::DELETE, Level::Bucket, "intelligent-tiering&id=x"),
             (Method::POST, Level::Object, "uploads="),
             (Method::POST, Level::Object, "uploadId=x"),
             (Method::POST, Level::Bucket, "delete="),
@@ -307,6 +350,8 @@ mod tests {
     #[test]
     fn half_an_operation_is_refused() {
         assert_eq!(code(Method::PUT, Level::Object, "uploadId=x"), "InvalidArgument");
+        assert_eq!(code(Method::PUT, Level::Bucket, "inventory"), "InvalidArgument");
+        assert_eq!(code(Method::DELETE, Level::Bucket, "metrics"), "InvalidArgument");
         assert_eq!(code(Method::GET, Level::Bucket, "prefix=a&prefix=b"), "InvalidArgument");
         assert_eq!(code(Method::POST, Level::Object, ""), "MethodNotAllowed");
         assert_eq!(code(Method::POST, Level::Root, ""), "MethodNotAllowed");

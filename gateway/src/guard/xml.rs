@@ -20,6 +20,11 @@ impl Bounds {
         Self { bytes: limits::LIST_DOCUMENT_BYTES_MAX, nodes: entries * limits::LIST_ENTRY_NODES_MAX }
     }
 
+    pub const LIFECYCLE: Self = Self {
+        bytes: limits::LIFECYCLE_DOCUMENT_BYTES_MAX,
+        nodes: limits::LIFECYCLE_RULES_MAX * limits::LIFECYCLE_RULE_NODES_MAX,
+    };
+
     pub const SMALL: Self = Self { bytes: limits::DOCUMENT_BYTES_MAX, nodes: limits::DOCUMENT_NODES_MAX };
 }
 

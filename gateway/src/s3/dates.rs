@@ -41,6 +41,11 @@ pub fn seconds(timestamp: &Timestamp) -> i64 {
     OffsetDateTime::from(timestamp.clone()).unix_timestamp()
 }
 
+/// Whether a date that a client sent has no fraction of a second.
+pub fn is_whole_second(timestamp: &Timestamp) -> bool {
+    OffsetDateTime::from(timestamp.clone()).nanosecond() == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use crate::s3::{Service, strict};
 use cluster::{Applied, Bucket, Command};
 use s3s::S3Request;
 use s3s::xml::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How often a change is decided anew because the bucket was changed in between.
@@ -58,40 +59,44 @@ pub fn parse<T: for<'xml> Deserialize<'xml>>(content: &[u8]) -> Result<T> {
     })
 }
 
-/// Sets the document of this name, or takes it away, by a decision about the bucket as it is at that moment. It is answered
-/// when it is durable and, where the disks have to know of it, they do.
+/// Documents by their names: set, or taken away.
+pub type Changes = BTreeMap<String, Option<Vec<u8>>>;
+
+/// Sets the document of this name, or takes it away.
+pub async fn set(service: &Service, bucket: &str, name: &str, content: Option<Vec<u8>>) -> Result<()> {
+    let changes: Changes = [(name.to_owned(), content)].into();
+    change(service, bucket, move |_| Ok(changes.clone())).await
+}
+
+/// Changes documents of a bucket, all at once, by a decision about the bucket as it is at that moment. It is answered when it
+/// is durable and, where the disks have to know of it, they do.
 pub async fn change(
     service: &Service,
     bucket: &str,
-    name: &'static str,
-    decide: impl Fn(&Bucket) -> Result<Option<Vec<u8>>> + Send + 'static,
+    decide: impl Fn(&Bucket) -> Result<Changes> + Send + 'static,
 ) -> Result<()> {
     let bucket = service.bucket(bucket)?;
     let parts = service.parts.clone();
     // Both steps go on without the client: the disks must not stay ignorant of a change because somebody hung up.
-    let changed = tokio::spawn(async move { decide_and_apply(&parts, bucket, name, decide).await });
+    let changed = tokio::spawn(async move { decide_and_apply(&parts, bucket, decide).await });
     changed.await.unwrap_or(Err(Error::Internal("the change of a configuration document was interrupted")))
 }
 
 async fn decide_and_apply(
     parts: &Parts,
     mut bucket: Arc<Bucket>,
-    name: &str,
-    decide: impl Fn(&Bucket) -> Result<Option<Vec<u8>>>,
+    decide: impl Fn(&Bucket) -> Result<Changes>,
 ) -> Result<()> {
     let id = bucket.id;
     for _ in 0..DECISIONS_MAX {
-        let command = Command::SetBucketDocument {
-            name: bucket.name.clone(),
-            id,
-            version: bucket.version,
-            document: name.to_owned(),
-            content: decide(&bucket)?,
-        };
-        match parts.control.propose(command).await {
+        let documents = decide(&bucket)?;
+        let concerns_disks =
+            [documents::VERSIONING, documents::OBJECT_LOCK].iter().any(|name| documents.contains_key(*name));
+        let (name, version) = (bucket.name.clone(), bucket.version);
+        match parts.control.propose(Command::SetBucketDocuments { name, id, version, documents }).await {
             Ok(Applied::Bucket(bucket)) => {
                 // Where this failed the client's repetition, which changes nothing above, does it.
-                if name == documents::VERSIONING || name == documents::OBJECT_LOCK {
+                if concerns_disks {
                     parts.target.apply_bucket(view(&bucket)).await?;
                 }
                 return Ok(());

@@ -25,9 +25,9 @@ pub async fn put_bucket_versioning(
                 "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.",
             ));
         }
-        Ok(Some(status.as_bytes().to_vec()))
+        Ok([(documents::VERSIONING.to_owned(), Some(status.as_bytes().to_vec()))].into())
     };
-    document::change(service, &request.input.bucket, documents::VERSIONING, decide).await?;
+    document::change(service, &request.input.bucket, decide).await?;
     Ok(S3Response::new(PutBucketVersioningOutput::default()))
 }
 

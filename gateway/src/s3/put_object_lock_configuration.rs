@@ -26,14 +26,14 @@ pub async fn put_object_lock_configuration(
     check(configuration)?;
     let decide = move |bucket: &Bucket| {
         if documents::versioning(bucket) == Versioning::Enabled {
-            Ok(Some(content.clone()))
+            Ok([(documents::OBJECT_LOCK.to_owned(), Some(content.clone()))].into())
         } else {
             Err(Error::InvalidBucketState(
                 "Versioning must be 'Enabled' on the bucket to apply a Object Lock configuration",
             ))
         }
     };
-    document::change(service, &request.input.bucket, documents::OBJECT_LOCK, decide).await?;
+    document::change(service, &request.input.bucket, decide).await?;
     Ok(S3Response::new(PutObjectLockConfigurationOutput::default()))
 }
 

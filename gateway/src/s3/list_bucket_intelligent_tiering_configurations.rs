@@ -1,0 +1,25 @@
+//! ListBucketIntelligentTieringConfigurations, in the order of their ids.
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBucketIntelligentTieringConfigurations.html>
+
+use crate::documents;
+use crate::error::Result;
+use crate::s3::{Service, listed};
+use s3s::dto::{ListBucketIntelligentTieringConfigurationsInput, ListBucketIntelligentTieringConfigurationsOutput};
+use s3s::{S3Request, S3Response};
+
+pub async fn list_bucket_intelligent_tiering_configurations(
+    service: &Service,
+    request: S3Request<ListBucketIntelligentTieringConfigurationsInput>,
+) -> Result<S3Response<ListBucketIntelligentTieringConfigurationsOutput>> {
+    let bucket = service.bucket(&request.input.bucket)?;
+    let continuation_token = request.input.continuation_token;
+    let listed::Page { entries, next } =
+        listed::page(&bucket, documents::INTELLIGENT_TIERING, continuation_token.as_deref())?;
+    Ok(S3Response::new(ListBucketIntelligentTieringConfigurationsOutput {
+        continuation_token,
+        intelligent_tiering_configuration_list: Some(entries),
+        is_truncated: Some(next.is_some()),
+        next_continuation_token: next,
+    }))
+}

@@ -1,0 +1,24 @@
+//! ListBucketMetricsConfigurations, in the order of their ids.
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListBucketMetricsConfigurations.html>
+
+use crate::documents;
+use crate::error::Result;
+use crate::s3::{Service, listed};
+use s3s::dto::{ListBucketMetricsConfigurationsInput, ListBucketMetricsConfigurationsOutput};
+use s3s::{S3Request, S3Response};
+
+pub async fn list_bucket_metrics_configurations(
+    service: &Service,
+    request: S3Request<ListBucketMetricsConfigurationsInput>,
+) -> Result<S3Response<ListBucketMetricsConfigurationsOutput>> {
+    let bucket = service.bucket(&request.input.bucket)?;
+    let continuation_token = request.input.continuation_token;
+    let listed::Page { entries, next } = listed::page(&bucket, documents::METRICS, continuation_token.as_deref())?;
+    Ok(S3Response::new(ListBucketMetricsConfigurationsOutput {
+        continuation_token,
+        metrics_configuration_list: Some(entries),
+        is_truncated: Some(next.is_some()),
+        next_continuation_token: next,
+    }))
+}
