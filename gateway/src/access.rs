@@ -49,6 +49,11 @@ impl Access {
         self.control.current().keys.contains_key(access_key)
     }
 
+    /// A bucket by its name, for who may not know of it too: only to answer a request that names it.
+    pub fn bucket(&self, name: &str) -> Option<Arc<Bucket>> {
+        find(&*self.control, name).ok()
+    }
+
     fn decide(&self, context: &mut S3AccessContext<'_>) -> Result<()> {
         let key = match context.credentials() {
             Some(signed) => Some(signed.access_key.clone()),

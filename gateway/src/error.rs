@@ -51,6 +51,10 @@ pub enum Error {
     #[error("The Versioning element must be specified")]
     IllegalVersioning,
     #[error("{0}")]
+    CorsRequest(String),
+    #[error("CORSResponse: {0}")]
+    CorsForbidden(&'static str),
+    #[error("{0}")]
     InvalidTag(&'static str),
     #[error("{0}")]
     InvalidTargetBucket(&'static str),
@@ -179,6 +183,8 @@ impl Error {
             Self::InvalidBucketState(_) => ("InvalidBucketState", S::CONFLICT),
             Self::InvalidRetentionPeriod(_) => ("InvalidRetentionPeriod", S::BAD_REQUEST),
             Self::IllegalVersioning => ("IllegalVersioningConfigurationException", S::BAD_REQUEST),
+            Self::CorsRequest(_) => ("BadRequest", S::BAD_REQUEST),
+            Self::CorsForbidden(_) => ("AccessForbidden", S::FORBIDDEN),
             Self::InvalidTag(_) => ("InvalidTag", S::BAD_REQUEST),
             Self::InvalidTargetBucket(_) => ("InvalidTargetBucketForLogging", S::BAD_REQUEST),
             Self::InvalidConfigurationId => ("InvalidConfigurationId", S::BAD_REQUEST),

@@ -24,10 +24,12 @@ use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::host::Domains;
 use crate::limits;
+use crate::s3::cors;
 use crate::s3::post_object::Forms;
 use crate::s3::written;
 use answer::Exchange;
 use body::{GuardedBody, Treatment};
+use cluster::Bucket;
 use common::Random;
 use credentials::Mechanism;
 use framing::Framing;
@@ -75,6 +77,11 @@ impl Guard {
         }
         let (mut head, incoming) = request.into_parts();
         let mut exchange = Exchange::begin(&*self.random, &head);
+        let bucket = bucket_of(&head, &self.domains).and_then(|name| self.access.bucket(&name));
+        if head.method == Method::OPTIONS {
+            return self.preflight(&head, bucket.as_deref(), incoming, exchange).await;
+        }
+        let cors = bucket.map(|bucket| cors::ordinary(&head.headers, &head.method, &bucket));
         let (body, lent) = match prepare(&mut head, &self.domains, &self.region) {
             Ok(checked) => {
                 exchange.key_is_unknown = checked.claimed_key.is_some_and(|key| !self.access.knows(&key));
@@ -116,8 +123,42 @@ impl Guard {
             }
         }
         let operation = operation.0.get().map_or("-", String::as_str);
-        exchange.complete(control::escape(operation, answer), operation).await
+        let mut answer = exchange.complete(control::escape(operation, answer), operation).await;
+        answer.headers_mut().extend(cors.into_iter().flatten());
+        answer
     }
+
+    /// A browser's question before its request. It is never signed.
+    async fn preflight(
+        &self,
+        head: &Head,
+        bucket: Option<&Bucket>,
+        incoming: Incoming,
+        exchange: Exchange,
+    ) -> Response<Body> {
+        let (_, lent) = GuardedBody::lend(incoming, Treatment::default());
+        let granted = check_host(head).and_then(|_| cors::preflight(&head.headers, bucket));
+        let mut answer = granted.map_or_else(refusal, |headers| {
+            let mut answer = Response::new(Body::empty());
+            *answer.headers_mut() = headers;
+            answer
+        });
+        if head.headers.contains_key(header::EXPECT) || !lent.drain().await {
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        exchange.complete(answer, "PreflightObject").await
+    }
+}
+
+/// The name of the bucket that a request is for, in its host or its path. Whether the request is in order is decided later.
+fn bucket_of(head: &Head, domains: &Domains) -> Option<String> {
+    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str));
+    host.and_then(|host| domains.bucket_of(host)).or_else(|| {
+        let path = query::percent_decode(head.uri.path());
+        let bucket = path.strip_prefix('/').unwrap_or(&path).split('/').next();
+        bucket.filter(|bucket| !bucket.is_empty()).map(str::to_owned)
+    })
 }
 
 /// What is known of an accepted request.

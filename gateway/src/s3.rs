@@ -9,6 +9,7 @@ mod checksums;
 mod complete_multipart_upload;
 mod conditions;
 mod copy_object;
+pub mod cors;
 pub mod create_bucket;
 mod create_multipart_upload;
 pub mod dates;

@@ -1,4 +1,4 @@
-//! PutBucketCors. `crate::cors` acts on it.
+//! PutBucketCors. `cors.rs` acts on it.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketCors.html>
 
