@@ -7,6 +7,7 @@ mod authorize;
 mod error;
 mod generate;
 mod identity;
+pub mod kms;
 pub mod limits;
 mod secret;
 
@@ -14,4 +15,5 @@ pub use authorize::{Action, Decision, authorize};
 pub use error::{Error, Result};
 pub use generate::{access_key_id, secret_key};
 pub use identity::Identity;
+pub use kms::{KeyService, KmsError};
 pub use secret::{Secret, parse_access_key_id};

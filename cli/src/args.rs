@@ -18,6 +18,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Make, list and delete access keys of a running appliance
     Key(KeyArgs),
+    /// Make, list and rotate named encryption keys of a running appliance
+    Kms(KmsArgs),
     /// Make, list and delete buckets of a running appliance
     Bucket(BucketArgs),
     /// Look after the disk of a stopped appliance
@@ -53,6 +55,15 @@ pub struct ServeArgs {
     /// TOML file; WEIR_SECTION__KEY in the environment and flags go before it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Allow the flags below, which are for tests and weaken what is promised
+    #[arg(long)]
+    pub test_mode: bool,
+    /// Take customers' encryption keys over plain HTTP
+    #[arg(long)]
+    pub test_ssec_plain_http: bool,
+    /// Let a day of lifecycle rules last so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub test_lifecycle_day: Option<u64>,
     #[arg(long, value_name = "BYTES", hide = true)]
     pub segment_bytes: Option<u64>,
     #[arg(long, value_name = "BYTES", hide = true)]
@@ -119,6 +130,34 @@ pub struct ImportArgs {
     pub account_root: bool,
     #[arg(long, hide = true, value_name = "NAME")]
     pub policy: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct KmsArgs {
+    #[command(subcommand)]
+    pub verb: KmsVerb,
+    /// Data directory where the admin's credentials are looked for last
+    #[arg(long, value_name = "DIR", default_value = "./weir-data", global = true)]
+    pub data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KmsVerb {
+    /// Make a key, which requests with aws:kms name
+    Create {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// List the keys and how many versions each has
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a new version, which encrypts from now on; the old ones go on decrypting
+    Rotate {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

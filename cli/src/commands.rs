@@ -3,4 +3,5 @@
 pub mod bucket;
 pub mod disk;
 pub mod key;
+pub mod kms;
 pub mod serve;

@@ -14,6 +14,11 @@
 //! [storage]
 //! segment_bytes = 67108864
 //! inline_bytes_max = 65536
+//!
+//! [test]
+//! mode = false
+//! ssec_plain_http = false
+//! # lifecycle_day_seconds = 10
 //! ```
 //!
 //! Lists are comma-separated in the environment.
@@ -29,6 +34,7 @@ use toml::{Table, Value};
 pub struct Settings {
     pub server: Server,
     pub storage: Storage,
+    pub test: Test,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -57,6 +63,17 @@ pub struct Storage {
     pub segment_bytes: u64,
     /// Payloads up to this length live in the log.
     pub inline_bytes_max: u64,
+}
+
+/// What weakens a promise so that a test can be quick or simple. Nothing of it goes without `mode`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Test {
+    pub mode: bool,
+    /// Takes customers' encryption keys over plain HTTP.
+    pub ssec_plain_http: bool,
+    /// How long a day of lifecycle rules lasts.
+    pub lifecycle_day_seconds: Option<u64>,
 }
 
 impl Default for Server {
@@ -89,7 +106,7 @@ enum Kind {
 }
 
 /// Every name there is; the types above give the same ones their meaning.
-const NAMES: [(&str, &str, Kind); 10] = [
+const NAMES: [(&str, &str, Kind); 13] = [
     ("server", "data", Kind::List),
     ("server", "listen", Kind::Text),
     ("server", "admin_listen", Kind::Text),
@@ -100,6 +117,9 @@ const NAMES: [(&str, &str, Kind); 10] = [
     ("server", "drain_seconds", Kind::Number),
     ("storage", "segment_bytes", Kind::Number),
     ("storage", "inline_bytes_max", Kind::Number),
+    ("test", "mode", Kind::Switch),
+    ("test", "ssec_plain_http", Kind::Switch),
+    ("test", "lifecycle_day_seconds", Kind::Number),
 ];
 
 /// Settings from the file's text, the environment's variables and the flags, the last of them winning.
@@ -131,7 +151,7 @@ pub fn resolve(
 }
 
 fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
-    let Settings { server, storage } = &mut settings;
+    let Settings { server, storage, test } = &mut settings;
     fn set<T: Clone>(setting: &mut T, flag: Option<&T>) {
         if let Some(flag) = flag {
             *setting = flag.clone();
@@ -145,6 +165,9 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
     set(&mut server.plain_http, Some(&true).filter(|_| flags.plain_http));
     set(&mut server.form_signature_v2, Some(&true).filter(|_| flags.form_signature_v2));
     set(&mut server.drain_seconds, flags.drain_seconds.as_ref());
+    set(&mut test.mode, Some(&true).filter(|_| flags.test_mode));
+    set(&mut test.ssec_plain_http, Some(&true).filter(|_| flags.test_ssec_plain_http));
+    test.lifecycle_day_seconds = flags.test_lifecycle_day.or(test.lifecycle_day_seconds);
     set(&mut storage.segment_bytes, flags.segment_bytes.as_ref());
     set(&mut storage.inline_bytes_max, flags.inline_bytes_max.as_ref());
     settings
@@ -154,6 +177,15 @@ fn check_settings(settings: Settings) -> Result<Settings> {
     if settings.server.data.len() != 1 {
         let count = settings.server.data.len();
         return Err(Error::Usage(format!("one --data directory is possible for now, and {count} were given")));
+    }
+    let Test { mode, ssec_plain_http, lifecycle_day_seconds } = settings.test;
+    let tested =
+        [("--test-ssec-plain-http", ssec_plain_http), ("--test-lifecycle-day", lifecycle_day_seconds.is_some())];
+    if let Some((flag, _)) = tested.iter().find(|(_, given)| *given && !mode) {
+        return Err(Error::Usage(format!("{flag} weakens what the appliance promises: it needs --test-mode")));
+    }
+    if lifecycle_day_seconds == Some(0) {
+        return Err(Error::Usage("a day of --test-lifecycle-day has at least one second".into()));
     }
     let region = &settings.server.region;
     if region.is_empty() || !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
@@ -225,6 +257,21 @@ mod tests {
         assert_eq!((listen.as_str(), region.as_str(), drain_seconds, plain_http), ("c:3", "env", 5, true));
         assert_eq!(domain, ["x"]);
         assert_eq!(resolved("", &[], &ServeArgs::default()), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn tests_are_told_apart_from_the_real_thing() {
+        let refused = |flags: ServeArgs| resolved("", &[], &flags).unwrap_err();
+        let plain = ServeArgs { test_ssec_plain_http: true, ..ServeArgs::default() };
+        let day = ServeArgs { test_lifecycle_day: Some(5), ..ServeArgs::default() };
+        assert!(refused(plain).contains("--test-ssec-plain-http") && refused(day).contains("--test-lifecycle-day"));
+        let both = ServeArgs { test_mode: true, test_lifecycle_day: Some(5), ..ServeArgs::default() };
+        let file = "[test]\nssec_plain_http = true";
+        let test = resolved(file, &[], &both).unwrap().test;
+        assert_eq!(test, Test { mode: true, ssec_plain_http: true, lifecycle_day_seconds: Some(5) });
+        assert!(resolved(file, &[], &ServeArgs::default()).is_err());
+        let endless = ServeArgs { test_mode: true, test_lifecycle_day: Some(0), ..ServeArgs::default() };
+        assert!(resolved("", &[], &endless).is_err());
     }
 
     #[test]

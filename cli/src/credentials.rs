@@ -61,7 +61,7 @@ pub fn preset(environment: impl Fn(&str) -> Option<String>) -> Result<Option<Cre
 }
 
 #[expect(clippy::disallowed_methods, reason = "a secret from a file, not data")]
-fn value_or_file(environment: impl Fn(&str) -> Option<String>, name: &str) -> Result<Option<String>> {
+pub fn value_or_file(environment: impl Fn(&str) -> Option<String>, name: &str) -> Result<Option<String>> {
     let file = format!("{name}_FILE");
     match (environment(name), environment(&file)) {
         (Some(_), Some(_)) => Err(Error::Usage(format!("set {name} or {file}, not both"))),
@@ -95,8 +95,18 @@ pub fn read(path: &Path) -> Result<Option<Credentials>> {
 }
 
 /// Writes the file, mode 0600, durably and whole or not at all: temporary name, sync, rename, sync of the directory.
-#[expect(clippy::disallowed_methods, reason = "the credentials file belongs to the command line, not to a disk")]
 pub fn write(path: &Path, credentials: &Credentials) -> Result<()> {
+    let text = format!(
+        "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+        credentials.access_key.0,
+        credentials.secret.expose()
+    );
+    write_private(path, text.as_bytes())
+}
+
+/// The same of any secret.
+#[expect(clippy::disallowed_methods, reason = "secrets have files of their own, apart from every disk")]
+pub fn write_private(path: &Path, content: &[u8]) -> Result<()> {
     let write = || -> io::Result<()> {
         let temporary = path.with_extension("new");
         match fs::remove_file(&temporary) {
@@ -104,12 +114,7 @@ pub fn write(path: &Path, credentials: &Credentials) -> Result<()> {
             _ => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        write!(
-            file,
-            "[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
-            credentials.access_key.0,
-            credentials.secret.expose()
-        )?;
+        file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()

@@ -9,6 +9,7 @@ mod config;
 mod credentials;
 mod error;
 mod output;
+mod root_key;
 mod s3_client;
 mod signed;
 mod terms;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         match args.command {
             Command::Serve(args) => commands::serve::run(args).await,
             Command::Key(args) => commands::key::run(args).await,
+            Command::Kms(args) => commands::kms::run(args).await,
             Command::Bucket(args) => commands::bucket::run(args).await,
             Command::Disk(args) => commands::disk::run(args),
         }

@@ -22,12 +22,12 @@ async fn admin_port(control: EmbeddedControlPlane) -> SocketAddr {
     let (id, secret) = (common::AccessKeyId(ROOT.0.into()), ROOT.1.into());
     let key = cluster::AccessKey { id, secret, owner, admin: true, created_ms: 1 };
     control.propose(cluster::Command::CreateKey { key }).await.unwrap();
-    let parts = Arc::new(AdminParts {
-        control: Arc::new(control),
-        clock: Arc::new(SystemClock),
-        random: SeededRandom::new(1),
-        region: "eu-north-7".into(),
-    });
+    let control: Arc<dyn ControlPlane> = Arc::new(control);
+    let root = common::SecretKey::from_slice(&[1; 32]).unwrap();
+    let random = SeededRandom::new(1);
+    let named_keys = gateway::kms::NamedKeys::new(control.clone(), root, Arc::new(SystemClock), random.clone());
+    let parts =
+        Arc::new(AdminParts { control, clock: Arc::new(SystemClock), random, named_keys, region: "eu-north-7".into() });
     #[expect(clippy::disallowed_methods, reason = "the test stands in for the gateway's listener")]
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

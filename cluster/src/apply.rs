@@ -16,7 +16,7 @@
 use crate::command::{Applied, Command};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::state::{AccessKey, Bucket, BucketState, Owner, State};
+use crate::state::{AccessKey, Bucket, BucketState, KmsKey, Owner, State};
 use common::{AccessKeyId, BucketId, BucketName, OwnerId, Term};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -41,6 +41,8 @@ pub fn apply(state: &State, command: &Command) -> Result<(State, Applied)> {
         Command::PutOwner { owner } => put_owner(state, owner),
         Command::CreateKey { key } => create_key(state, key),
         Command::DeleteKey { id } => delete_key(state, id),
+        Command::CreateKmsKey { name, created_ms, sealed } => create_kms_key(state, name, *created_ms, sealed),
+        Command::RotateKmsKey { name, version, sealed } => rotate_kms_key(state, name, *version, sealed),
         Command::NextTerm { above } => next_term(state, *above),
     }
 }
@@ -195,6 +197,47 @@ fn delete_key(state: &State, id: &AccessKeyId) -> Result<(State, Applied)> {
     Ok((next, Applied::Nothing))
 }
 
+fn create_kms_key(state: &State, name: &str, created_ms: u64, sealed: &[u8]) -> Result<(State, Applied)> {
+    text_must_fit("a key's name", name)?;
+    if state.kms.contains_key(name) {
+        return Err(Error::KmsKeyExists(name.to_owned()));
+    }
+    if state.kms.len() >= limits::KMS_KEYS_MAX {
+        return Err(Error::Invalid(format!("there are {} named keys, and more are not allowed", limits::KMS_KEYS_MAX)));
+    }
+    let key = KmsKey { name: name.to_owned(), created_ms, versions: vec![sealed_must_fit(sealed)?] };
+    Ok((with_kms_key(state, key), Applied::Nothing))
+}
+
+fn rotate_kms_key(state: &State, name: &str, version: u32, sealed: &[u8]) -> Result<(State, Applied)> {
+    let key = state.kms.get(name).ok_or_else(|| Error::NoSuchKmsKey(name.to_owned()))?;
+    // It is sealed for its number: two who rotate at a time must not both come in.
+    if key.versions.len() + 1 != version as usize {
+        return Err(Error::KmsKeyExists(format!("{name} in version {version}")));
+    }
+    if key.versions.len() >= limits::KMS_KEY_VERSIONS_MAX {
+        let limit = limits::KMS_KEY_VERSIONS_MAX;
+        return Err(Error::Invalid(format!("the key {name} has {limit} versions, and more are not allowed")));
+    }
+    let mut key = KmsKey::clone(key);
+    key.versions.push(sealed_must_fit(sealed)?);
+    Ok((with_kms_key(state, key), Applied::Nothing))
+}
+
+fn sealed_must_fit(sealed: &[u8]) -> Result<Vec<u8>> {
+    let limit = limits::KMS_SEALED_BYTES_MAX;
+    if (1..=limit).contains(&sealed.len()) {
+        return Ok(sealed.to_vec());
+    }
+    Err(Error::Invalid(format!("a sealed key has 1 to {limit} bytes")))
+}
+
+fn with_kms_key(state: &State, key: KmsKey) -> State {
+    let mut next = following(state);
+    Arc::make_mut(&mut next.kms).insert(key.name.clone(), Arc::new(key));
+    next
+}
+
 fn next_term(state: &State, above: Term) -> Result<(State, Applied)> {
     let term = Term(above.max(state.last_term).0.checked_add(1).ok_or(Error::TermsExhausted)?);
     let mut next = following(state);
@@ -282,6 +325,14 @@ mod tests {
         Command::SetBucketDocuments { name: name(bucket), id: BucketId(1), version, documents }
     }
 
+    fn kms(name: &str) -> Command {
+        Command::CreateKmsKey { name: name.into(), created_ms: 4, sealed: vec![1] }
+    }
+
+    fn rotate(name: &str, version: u32) -> Command {
+        Command::RotateKmsKey { name: name.into(), version, sealed: vec![2] }
+    }
+
     fn term(above: u32) -> Command {
         Command::NextTerm { above: Term(above) }
     }
@@ -341,6 +392,9 @@ mod tests {
                 Command::DeleteKey { id: AccessKeyId("root".into()) },
                 Error::LastAdminKey(AccessKeyId("root".into())),
             ),
+            (vec![kms("k")], kms("k"), Error::KmsKeyExists("k".into())),
+            (vec![], rotate("k", 2), Error::NoSuchKmsKey("k".into())),
+            (vec![kms("k"), rotate("k", 2)], rotate("k", 2), Error::KmsKeyExists("k in version 2".into())),
             (vec![], term(u32::MAX), Error::TermsExhausted),
             (vec![term(u32::MAX - 1)], term(0), Error::TermsExhausted),
         ];
@@ -353,6 +407,13 @@ mod tests {
     fn an_unknown_owner_makes_no_bucket() {
         let error = apply(&State::default(), &create("one")).unwrap_err();
         assert_eq!(error, Error::Invalid("owner ann does not exist".into()));
+    }
+
+    #[test]
+    fn versions_of_a_key_are_added() {
+        let state = after(&[kms("k"), rotate("k", 2)]);
+        let key = KmsKey { name: "k".into(), created_ms: 4, versions: vec![vec![1], vec![2]] };
+        assert_eq!(*state.kms["k"], key);
     }
 
     #[test]

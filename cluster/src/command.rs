@@ -52,6 +52,18 @@ pub enum Command {
     DeleteKey {
         id: AccessKeyId,
     },
+    /// A named key with its first version, sealed. `KmsKeyExists` when the name is taken.
+    CreateKmsKey {
+        name: String,
+        created_ms: u64,
+        sealed: Vec<u8>,
+    },
+    /// One more version of a named key, which is to be number `version`: `KmsKeyExists` when there is one.
+    RotateKmsKey {
+        name: String,
+        version: u32,
+        sealed: Vec<u8>,
+    },
     /// Applied answer: `Term`, greater than `above` and than every one given before.
     NextTerm {
         above: Term,

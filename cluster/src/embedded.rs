@@ -13,6 +13,7 @@
 //! | `meta`    | a counter's name   | u64: `format`, `version`, `epoch`, `next_bucket`, `last_term`        |
 //! | `buckets` | the bucket's name  | `Bucket` as in `row.rs`                                              |
 //! | `owners`  | the owner's id     | `Owner` as in `row.rs`                                               |
+//! | `kms`     | a named key's name | `KmsKey` as in `row.rs`, sealed                                      |
 //! | `keys`    | the access key's id | `AccessKey` as in `row.rs`, secret included: hence the file mode 0600 |
 
 use crate::ControlPlane;
@@ -20,7 +21,7 @@ use crate::apply::apply;
 use crate::command::{Applied, Command};
 use crate::error::{Error, Result};
 use crate::row;
-use crate::state::{AccessKey, Bucket, Owner, State};
+use crate::state::{AccessKey, Bucket, KmsKey, Owner, State};
 use common::{BucketId, Epoch, Term};
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError};
@@ -40,6 +41,7 @@ const FORMAT: u32 = 1;
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const BUCKETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("buckets");
 const OWNERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("owners");
+const KMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("kms");
 const KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("keys");
 
 /// A control plane in one file. Cheap to clone; the file is closed with the last clone.
@@ -137,6 +139,7 @@ enum Row<'a> {
     Bucket(&'a common::BucketName),
     Owner(&'a common::OwnerId),
     Key(&'a common::AccessKeyId),
+    Kms(&'a str),
 }
 
 impl<'a> Row<'a> {
@@ -150,6 +153,7 @@ impl<'a> Row<'a> {
             Command::PutOwner { owner } => Self::Owner(&owner.id),
             Command::CreateKey { key } => Self::Key(&key.id),
             Command::DeleteKey { id } => Self::Key(id),
+            Command::CreateKmsKey { name, .. } | Command::RotateKmsKey { name, .. } => Self::Kms(name),
             Command::NextTerm { .. } => Self::None,
         }
     }
@@ -170,6 +174,7 @@ fn write(database: &Database, state: &State, row: &Row<'_>) -> Result<()> {
         Row::None => {}
         Row::Bucket(name) => put_row(&transaction, BUCKETS, name.as_str(), state.buckets.get(name))?,
         Row::Owner(id) => put_row(&transaction, OWNERS, &id.0, state.owners.get(id))?,
+        Row::Kms(name) => put_row(&transaction, KMS, name, state.kms.get(*name))?,
         Row::Key(id) => put_row(&transaction, KEYS, &id.0, state.keys.get(id.0.as_str()))?,
     }
     transaction.commit().map_err(store)
@@ -230,6 +235,7 @@ fn load(database: &Database) -> Result<Option<State>> {
             (bucket.name.clone(), bucket.name.as_str().to_owned())
         })?),
         owners: Arc::new(load_rows(&transaction, OWNERS, |owner: &Owner| (owner.id.clone(), owner.id.0.clone()))?),
+        kms: Arc::new(load_rows(&transaction, KMS, |key: &KmsKey| (key.name.clone(), key.name.clone()))?),
         keys: Arc::new(load_rows(&transaction, KEYS, |key: &AccessKey| (key.id.clone(), key.id.0.clone()))?),
     };
     // An id given a second time would show a new bucket the objects of a deleted one.

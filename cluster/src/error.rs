@@ -23,6 +23,10 @@ pub enum Error {
     NoSuchKey(AccessKeyId),
     #[error("access key {} is the last of an administrator: make another first", .0.0)]
     LastAdminKey(AccessKeyId),
+    #[error("the key {0} exists")]
+    KmsKeyExists(String),
+    #[error("the key {0} does not exist")]
+    NoSuchKmsKey(String),
     #[error("{0}")]
     Invalid(String),
 

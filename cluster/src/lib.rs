@@ -15,7 +15,7 @@ pub use apply::apply;
 pub use command::{Applied, Command};
 pub use embedded::EmbeddedControlPlane;
 pub use error::{Error, Result};
-pub use state::{AccessKey, Bucket, BucketState, Owner, State};
+pub use state::{AccessKey, Bucket, BucketState, KmsKey, Owner, State};
 
 use std::sync::Arc;
 

@@ -14,3 +14,8 @@ pub const DOCUMENT_NAME_BYTES_MAX: usize = 128;
 
 /// Bytes of an owner's id, display name or e-mail address, of an access key's id and secret, and of a region's name.
 pub const TEXT_BYTES_MAX: usize = 256;
+
+/// Named keys of the key service, and versions of one of them: a new one each month for eighty years.
+pub const KMS_KEYS_MAX: usize = 1000;
+pub const KMS_KEY_VERSIONS_MAX: usize = 1000;
+pub const KMS_SEALED_BYTES_MAX: usize = 256;

@@ -17,6 +17,8 @@ pub struct State {
     pub buckets: Arc<BTreeMap<BucketName, Arc<Bucket>>>,
     pub owners: Arc<BTreeMap<OwnerId, Arc<Owner>>>,
     pub keys: Arc<BTreeMap<AccessKeyId, Arc<AccessKey>>>,
+    /// Named keys that wrap data keys, by name.
+    pub kms: Arc<BTreeMap<String, Arc<KmsKey>>>,
 }
 
 impl Default for State {
@@ -30,6 +32,7 @@ impl Default for State {
             buckets: Arc::default(),
             owners: Arc::default(),
             keys: Arc::default(),
+            kms: Arc::default(),
         }
     }
 }
@@ -60,6 +63,15 @@ pub struct Owner {
     pub id: OwnerId,
     pub display_name: String,
     pub email: Option<String>,
+}
+
+/// A named key of the key service. What is here is sealed: the control plane cannot open it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KmsKey {
+    pub name: String,
+    pub created_ms: u64,
+    /// From the first, which is number 1, to the newest. None is ever taken away: it may have wrapped what is still there.
+    pub versions: Vec<Vec<u8>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

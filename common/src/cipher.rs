@@ -92,6 +92,14 @@ impl SecretKey {
         Ok(plain)
     }
 
+    /// `unwrap` of another key.
+    pub fn unwrap_key(&self, context: &[u8], wrapped: &[u8]) -> Result<Self, Forged> {
+        let mut plain = self.unwrap(context, wrapped)?;
+        let key = Self::from_slice(&plain).ok_or(Forged);
+        plain.zeroize();
+        key
+    }
+
     /// Each wrapping has a key of its own, used once.
     fn wrapping(&self, salt: &[u8]) -> LessSafeKey {
         cipher(&self.derive(&[b"weir wrap 1", salt]))

@@ -5,15 +5,20 @@
 //! | `GET /api/v1/keys`         | 200 `{"keys": [...]}`, without secrets              |
 //! | `POST /api/v1/keys`        | 201 the key, with its secret if Weir made it        |
 //! | `DELETE /api/v1/keys/{id}` | 204                                                 |
+//! | `GET /api/v1/kms`          | 200 `{"keys": [...]}`: names and numbers of versions |
+//! | `POST /api/v1/kms`         | 201 the named key, `{"name": ...}`                  |
+//! | `POST /api/v1/kms/{name}/versions` | 201 the key with its new version            |
 //!
 //! Every other answer is an `application/problem+json` (RFC 9457) of `problem.rs`. The signature is verified before
 //! the first byte of the body is read, and the body against the signed hash before it is parsed.
 
 mod keys;
+mod named_keys;
 mod problem;
 mod verify;
 
 use crate::admin::problem::Problem;
+use crate::kms::NamedKeys;
 use bytes::Bytes;
 use cluster::ControlPlane;
 use common::{Clock, Random, sigv4};
@@ -29,6 +34,7 @@ pub struct AdminParts {
     pub control: Arc<dyn ControlPlane>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    pub named_keys: Arc<NamedKeys>,
     /// The region that requests must be signed for.
     pub region: String,
 }
@@ -67,6 +73,9 @@ where
     let body = read_body(body, payload_hash).await?;
 
     let path = head.uri.path();
+    if let Some(rest) = path.strip_prefix("/api/v1/kms") {
+        return named_keys::answer(parts, &head.method, (path, rest), &body).await;
+    }
     let keys = path.strip_prefix("/api/v1/keys").ok_or_else(|| Problem::no_such_path(path))?;
     match (&head.method, keys.strip_prefix('/')) {
         (&Method::GET, None) if keys.is_empty() => Ok(keys::list(&state)),

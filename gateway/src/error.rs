@@ -78,6 +78,10 @@ pub enum Error {
     InvalidUri(&'static str),
     #[error(transparent)]
     Name(#[from] common::NameError),
+    #[error("The encryption request that you specified is not valid. The valid value is AES256.")]
+    InvalidEncryptionAlgorithm,
+    #[error(transparent)]
+    Kms(authn::KmsError),
     #[error("The storage class you specified is not valid")]
     InvalidStorageClass,
     #[error("Object tags cannot be greater than {limit}")]
@@ -196,6 +200,10 @@ impl Error {
             Self::InvalidRequest(_) => ("InvalidRequest", S::BAD_REQUEST),
             Self::InvalidUri(_) => ("InvalidURI", S::BAD_REQUEST),
             Self::Name(error) => return name(error),
+            Self::InvalidEncryptionAlgorithm => ("InvalidEncryptionAlgorithmError", S::BAD_REQUEST),
+            Self::Kms(authn::KmsError::NotFound(_)) => ("KMS.NotFoundException", S::BAD_REQUEST),
+            Self::Kms(authn::KmsError::Name) => ("InvalidArgument", S::BAD_REQUEST),
+            Self::Kms(_) => ("InternalError", S::INTERNAL_SERVER_ERROR),
             Self::InvalidStorageClass => ("InvalidStorageClass", S::BAD_REQUEST),
             Self::TooManyTags { .. } => ("BadRequest", S::BAD_REQUEST),
             Self::NoSuchObjectLock => ("NoSuchObjectLockConfiguration", S::NOT_FOUND),
@@ -343,6 +351,8 @@ fn cluster(error: &cluster::Error) -> Answer {
         E::NoSuchBucket(_) => ("NoSuchBucket", S::NOT_FOUND),
         E::BucketDeleting(_) | E::BucketChanged(_) => ("OperationAborted", S::CONFLICT),
         E::TooManyBuckets { .. } => ("TooManyBuckets", S::BAD_REQUEST),
+        E::KmsKeyExists(_) => ("OperationAborted", S::CONFLICT),
+        E::NoSuchKmsKey(_) => ("KMS.NotFoundException", S::BAD_REQUEST),
         E::KeyExists(_) | E::NoSuchKey(_) | E::LastAdminKey(_) | E::Invalid(_) => ("InvalidRequest", S::BAD_REQUEST),
         E::TermsExhausted | E::Store(_) | E::NewerFormat { .. } | E::Locked => {
             ("InternalError", S::INTERNAL_SERVER_ERROR)

@@ -6,6 +6,7 @@
 mod access;
 pub mod admin;
 mod documents;
+mod encryption;
 mod error;
 mod events;
 #[cfg(any(test, fuzzing))]
@@ -13,6 +14,7 @@ pub mod fuzzing;
 mod guard;
 mod health;
 mod host;
+pub mod kms;
 mod lenient;
 mod limits;
 mod listener;

@@ -67,7 +67,7 @@ pub mod listen_events;
 mod listing;
 mod lock;
 mod metadata_listing;
-mod named;
+pub mod named;
 pub mod post_object;
 mod post_policy;
 mod put_bucket_accelerate_configuration;
@@ -103,7 +103,7 @@ use crate::Parts;
 use crate::access;
 use crate::error::{Error, Result};
 use crate::route::Router;
-use authn::Identity;
+use authn::{Identity, KeyService};
 use cluster::Bucket;
 use common::OwnerId;
 use s3s::dto;
@@ -115,12 +115,26 @@ pub struct Service {
     pub parts: Parts,
     pub region: String,
     pub router: Router,
+    pub keys: Arc<dyn KeyService>,
+    /// Whether customers' keys may come with requests: over a connection that nobody else can read, or in a test.
+    customer_keys: bool,
 }
 
 impl Service {
-    pub fn new(parts: Parts, region: String) -> Self {
+    pub fn new(parts: Parts, region: String, customer_keys: bool) -> Self {
         let router = Router::new(parts.target.clone());
-        Self { parts, region, router }
+        let keys = parts.named_keys.clone();
+        Self { parts, region, router, keys, customer_keys }
+    }
+
+    pub fn check_customer_keys_allowed(&self) -> Result<()> {
+        if self.customer_keys {
+            return Ok(());
+        }
+        Err(Error::InvalidRequest(
+            "Requests specifying Server Side Encryption with Customer provided keys must be made over a secure connection."
+                .to_owned(),
+        ))
     }
 
     /// The bucket of a request; that the caller may use it was decided before (`access.rs`).

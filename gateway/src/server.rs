@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::guard::Guard;
 use crate::health::Health;
 use crate::host::Domains;
+use crate::kms::NamedKeys;
 use crate::lenient::Lenient;
 use crate::limits;
 use crate::listener::{Handler, Listener, Stage};
@@ -33,6 +34,8 @@ pub struct Config {
     pub domains: Vec<String>,
     /// Takes form uploads whose policy is signed with Signature Version 2.
     pub form_signature_v2: bool,
+    /// Takes customers' encryption keys over plain HTTP: in tests only.
+    pub plain_customer_keys: bool,
     /// How many files the process may have open: each connection is one.
     pub files_max: u64,
     /// How long open requests may take after the shutdown began.
@@ -48,6 +51,7 @@ pub struct Parts {
     pub target: Arc<storage::Target>,
     pub clock: Arc<dyn common::Clock>,
     pub random: Arc<dyn common::Random>,
+    pub named_keys: Arc<NamedKeys>,
 }
 
 /// Serves until `shutdown` is done and open requests have ended or run out of time.
@@ -61,12 +65,12 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let access = Access::new(parts.control.clone(), &*parts.random, &config.region)?;
     let (stage, watched) = watch::channel(Stage::Serving);
     let s3 = s3_service(&config, &parts, &access, &domains, watched.clone());
-    let service = Service::new(parts.clone(), config.region.clone());
+    let service = Service::new(parts.clone(), config.region.clone(), config.plain_customer_keys);
     let forms = Forms::new(service, access.clone(), config.form_signature_v2);
     let guard = Guard::new(s3, access, forms, domains, config.region.clone(), parts.random.clone(), health.clone());
 
-    let Parts { control, clock, random, .. } = parts;
-    let api = AdminParts { control, clock, random, region: config.region };
+    let Parts { control, clock, random, named_keys, .. } = parts;
+    let api = AdminParts { control, clock, random, named_keys, region: config.region };
     let connections_max = limits::connections_max(config.files_max);
     let data = tokio::spawn(data_listener.serve(Arc::new(Data(guard)), connections_max, watched.clone()));
     let admin = Arc::new(Admin { api, health: health.clone() });
@@ -106,7 +110,8 @@ fn s3_service(
 }
 
 fn s3_builder(config: &Config, parts: &Parts, access: &Access, domains: &Domains) -> S3ServiceBuilder {
-    let mut builder = S3ServiceBuilder::new(Service::new(parts.clone(), config.region.clone()));
+    let mut builder =
+        S3ServiceBuilder::new(Service::new(parts.clone(), config.region.clone(), config.plain_customer_keys));
     builder.set_auth(access.clone());
     builder.set_access(access.clone());
     builder.set_host(domains.clone());

@@ -5,11 +5,13 @@ use crate::config::{self, Settings};
 use crate::credentials::{self, Credentials};
 use crate::error::{Error, Result};
 use crate::output;
+use crate::root_key;
 use crate::terms::Terms;
 use cluster::{AccessKey, Command, ControlPlane, EmbeddedControlPlane, Owner};
 use common::doors::{SystemClock, SystemRandom};
 use common::{Clock, OwnerId, Random};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use gateway::kms::NamedKeys;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,15 +30,22 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let admin_listen = address("--admin-listen", &settings.server.admin_listen, settings.server.plain_http)?;
     let preset = credentials::preset(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
     let shutdown = on_signal()?;
+    if settings.test.mode {
+        warn_of_test_mode(&settings.test);
+    }
+    forbid_core_dumps();
     let files_max = raise_open_files();
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock), Arc::new(SystemRandom));
 
     let data = settings.server.data[0].clone();
     let control = open_control(&data).await?;
     let key = ensure_admin(&control, &data, preset, &*clock, &*random)?;
+    let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let (root, _is_here) = root_key::find_or_make(&data, environment, &control.current(), &*random)?;
     let control: Arc<dyn ControlPlane> = Arc::new(control);
     let target = open_target(&settings, &control, &clock, &random).await?;
-    let parts = gateway::Parts { control, target: Arc::clone(&target), clock, random };
+    let named_keys = NamedKeys::new(Arc::clone(&control), root, Arc::clone(&clock), Arc::clone(&random));
+    let parts = gateway::Parts { control, target: Arc::clone(&target), clock, random, named_keys };
     gateway::resume_bucket_deletions(&parts).await?;
 
     let (ready, bound) = oneshot::channel();
@@ -53,6 +62,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         region: settings.server.region,
         domains: settings.server.domain,
         form_signature_v2: settings.server.form_signature_v2,
+        plain_customer_keys: settings.test.ssec_plain_http,
         files_max,
         drain: Duration::from_secs(settings.server.drain_seconds),
         ready: Some(ready),
@@ -63,6 +73,24 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let stopped = target.shutdown().await;
     served?;
     Ok(stopped?)
+}
+
+fn warn_of_test_mode(test: &config::Test) {
+    let config::Test { mode: _, ssec_plain_http, lifecycle_day_seconds } = test;
+    tracing::warn!(
+        ssec_plain_http,
+        lifecycle_day_seconds,
+        "TEST MODE: this appliance breaks promises so that tests can run"
+    );
+    eprintln!("weir: TEST MODE. Promises are broken so that tests can run. Never keep data here.");
+}
+
+/// A core dump would have keys in it.
+fn forbid_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: getrlimit(Resource::Core).maximum };
+    if let Err(error) = setrlimit(Resource::Core, none) {
+        tracing::warn!(%error, "core dumps could not be forbidden");
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the configuration file is no data")]

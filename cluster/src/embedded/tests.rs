@@ -34,7 +34,7 @@ fn random_command(random: &dyn Random, state: &State) -> Command {
     let owner_id = OwnerId(format!("owner-{}", random.u64() % 3));
     let id = state.buckets.get(&name).map_or(BucketId(random.u64() % 9), |bucket| bucket.id);
     let key = AccessKeyId(format!("key-{pick}"));
-    match random.u64() % 10 {
+    match random.u64() % 12 {
         0 | 1 => {
             let (region, created_ms) = ("here".into(), random.u64());
             let documents =
@@ -64,6 +64,8 @@ fn random_command(random: &dyn Random, state: &State) -> Command {
             },
         },
         8 => Command::DeleteKey { id: key },
+        9 => Command::CreateKmsKey { name: format!("kms-{pick}"), created_ms: 1, sealed: vec![1, 2] },
+        10 => Command::RotateKmsKey { name: format!("kms-{pick}"), version: 2, sealed: vec![3] },
         _ => Command::NextTerm { above: Term((random.u64() % 2000) as u32) },
     }
 }

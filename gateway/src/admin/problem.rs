@@ -61,6 +61,8 @@ impl From<Error> for Problem {
             Error::NoSuchKey(_) => (StatusCode::NOT_FOUND, "NoSuchKey"),
             Error::NoSuchBucket(_) => (StatusCode::NOT_FOUND, "NoSuchBucket"),
             Error::KeyExists(_) => (StatusCode::CONFLICT, "KeyExists"),
+            Error::NoSuchKmsKey(_) => (StatusCode::NOT_FOUND, "NoSuchKey"),
+            Error::KmsKeyExists(_) => (StatusCode::CONFLICT, "KeyExists"),
             Error::LastAdminKey(_) => (StatusCode::CONFLICT, "LastAdminKey"),
             Error::BucketExists { .. } => (StatusCode::CONFLICT, "BucketExists"),
             Error::BucketDeleting(_) => (StatusCode::CONFLICT, "BucketDeleting"),

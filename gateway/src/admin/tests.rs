@@ -4,7 +4,7 @@ use super::*;
 use cluster::{AccessKey, Command, EmbeddedControlPlane, Owner};
 use common::doors::{SeededRandom, SimulatedClock};
 use common::sigv4::{Authorization, Scope};
-use common::{AccessKeyId, OwnerId};
+use common::{AccessKeyId, OwnerId, SecretKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -27,10 +27,14 @@ fn bench() -> Bench {
             .propose_blocking(&Command::CreateKey { key: AccessKey { id, secret, owner, admin, created_ms: 1 } })
             .unwrap();
     }
+    let control: Arc<dyn ControlPlane> = Arc::new(control);
+    let (clock, random) = (SimulatedClock::starting_at(NOW_MS), SeededRandom::new(3));
+    let root = SecretKey::from_slice(&[1; 32]).unwrap();
     let parts = AdminParts {
-        control: Arc::new(control),
-        clock: SimulatedClock::starting_at(NOW_MS),
-        random: SeededRandom::new(3),
+        named_keys: NamedKeys::new(control.clone(), root, clock.clone(), random.clone()),
+        control,
+        clock,
+        random,
         region: "us-east-1".into(),
     };
     Bench { parts, _directory: directory }
@@ -205,3 +209,23 @@ async fn other_paths_and_methods_are_named() {
 }
 
 const SKEW_MS: u64 = 15 * 60 * 1000;
+
+#[tokio::test]
+async fn named_keys_are_made_and_rotated_and_show_nothing() {
+    let bench = bench();
+    let ask = async |method, path, body: &str| ask(&bench, request(&ROOT, method, path, body)).await;
+    let (status, made) = ask("POST", "/api/v1/kms", r#"{"name":"team/key-1"}"#).await;
+    assert_eq!((status, &made["name"], &made["versions"]), (201, &json!("team/key-1"), &json!(1)));
+    assert_eq!(ask("POST", "/api/v1/kms", r#"{"name":"team/key-1"}"#).await.0, 409);
+    let (status, rotated) = ask("POST", "/api/v1/kms/team/key-1/versions", "").await;
+    assert_eq!((status, &rotated["versions"]), (201, &json!(2)));
+    assert_eq!(ask("POST", "/api/v1/kms/other/versions", "").await.0, 404);
+    for name in ["weir/sse-s3", "aws/s3", "a b", "", "arn:aws:kms:r:1:key/x"] {
+        assert_eq!(ask("POST", "/api/v1/kms", &json!({ "name": name }).to_string()).await.0, 400, "{name}");
+    }
+    assert_eq!(ask("DELETE", "/api/v1/kms", "").await.0, 405);
+    assert_eq!(ask("GET", "/api/v1/kmsx", "").await.0, 404);
+    let (_, listed) = ask("GET", "/api/v1/kms", "").await;
+    let shown: Vec<_> = listed["keys"][0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!((listed["keys"].as_array().unwrap().len(), shown), (1, vec!["created_ms", "name", "versions"]));
+}

@@ -37,10 +37,9 @@ const STORAGE_CLASSES: [&[u8]; 8] = [
 ];
 
 /// Headers that ask for something that is not there yet. They are refused by name: an object that its owner believes
-/// encrypted or shared must be so.
+/// shared must be so.
 const UNSUPPORTED: [&str; 2] = ["x-amz-write-offset-bytes", "x-amz-bucket-object-lock-enabled"];
-const UNSUPPORTED_FAMILIES: [&str; 3] =
-    ["x-amz-server-side-encryption", "x-amz-copy-source-server-side-encryption", "x-amz-grant-"];
+const UNSUPPORTED_FAMILIES: [&str; 1] = ["x-amz-grant-"];
 
 /// Everything that a write gives a new object to keep: its metadata, its tags, its lock.
 pub fn of_write(headers: &HeaderMap, metadata: Option<Metadata>, bucket: &Bucket, now_ms: u64) -> Result<Attributes> {
@@ -204,13 +203,9 @@ mod tests {
 
     #[test]
     fn promises_that_cannot_be_kept_are_refused() {
-        for (name, value) in [
-            ("x-amz-server-side-encryption", "AES256"),
-            ("x-amz-server-side-encryption-customer-key", "k"),
-            ("x-amz-bucket-object-lock-enabled", "true"),
-            ("x-amz-acl", "public-read"),
-            ("x-amz-grant-read", "id=1"),
-        ] {
+        for (name, value) in
+            [("x-amz-bucket-object-lock-enabled", "true"), ("x-amz-acl", "public-read"), ("x-amz-grant-read", "id=1")]
+        {
             let refused = refuse_unsupported(&headers(&[(name, value)]));
             assert!(matches!(refused, Err(Error::NotImplemented(text)) if text.contains(name)), "{name}");
         }

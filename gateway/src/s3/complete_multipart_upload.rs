@@ -3,6 +3,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>
 
+use crate::encryption::described;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::route::Target;
@@ -70,7 +71,7 @@ pub async fn complete_multipart_upload(
         ..Default::default()
     };
     set_checksum!(output, checksum);
-    Ok(S3Response::new(output))
+    Ok(S3Response::with_headers(output, described(outcome.envelope.as_deref())?))
 }
 
 /// A part as the client listed it.

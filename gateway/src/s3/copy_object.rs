@@ -4,6 +4,7 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
 
 use crate::access::{self, expected_owner};
+use crate::encryption::{Seal, Wanted, Whose};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::route::Target;
@@ -11,11 +12,12 @@ use crate::s3::checksums::{self, set_checksum};
 use crate::s3::conditions::{Conditions, precondition};
 use crate::s3::named::{Named, wanted_version, written_version};
 use crate::s3::{Service, attributes, dates, listing, lock, tags};
-use common::ObjectKey;
+use common::{Algorithm, ObjectKey, SecretKey};
+use futures::StreamExt;
 use http::HeaderMap;
 use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, Metadata};
 use s3s::{S3Request, S3Response};
-use storage::{Attributes, CopyRequest, Lock, ObjectInfo, ObjectReader};
+use storage::{Attributes, Cause, CopyRequest, Lock, ObjectInfo, ObjectReader, PutOutcome, PutRequest, Sealing};
 
 const CONDITIONS: &str = "x-amz-copy-source-";
 
@@ -48,9 +50,12 @@ pub async fn copy_object(
     }
     let attributes = new_attributes(directives, &headers, input.metadata, lock, &info)?;
     let named = &source.0;
+    let (source_key, _) = Wanted::of(named, &info).open(service, &headers, Whose::CopySource).await?;
+    let (sealing, answer) = Seal::split(Seal::begin(service, &headers, &bucket, &key).await?);
     // Copying an older version onto its key makes it the current one.
     let to_itself = named.bucket.id == bucket.id && named.key == key && named.version.is_none();
-    if to_itself && !directives.change(&headers) {
+    let encrypts = headers.keys().any(|name| name.as_str().starts_with("x-amz-server-side-encryption"));
+    if to_itself && !directives.change(&headers) && !encrypts {
         return Err(Error::InvalidRequest(
             "This copy request is illegal because it is trying to copy an object to itself without changing the object's \
              metadata, storage class, website redirect location or encryption attributes."
@@ -71,7 +76,10 @@ pub async fn copy_object(
         precondition: precondition(&headers),
     };
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-    let outcome = target.copy(copy).await.map_err(|error| source.missing(error))?;
+    let outcome = match (&source_key, &sealing) {
+        (None, None) => target.copy(copy).await.map_err(|error| source.missing(error))?,
+        _ => copy_anew(service, &source, copy, &info, (source_key, sealing)).await?,
+    };
 
     let (checksum, checksum_type) =
         checksums::of_object(&outcome.checksums, outcome.composite.as_ref(), usize::from(outcome.etag.parts));
@@ -82,12 +90,50 @@ pub async fn copy_object(
         ..Default::default()
     };
     set_checksum!(result, checksum);
-    Ok(S3Response::new(CopyObjectOutput {
+    let output = CopyObjectOutput {
         copy_object_result: Some(result),
         copy_source_version_id: named.answered(info.version),
         version_id: written_version(outcome.version),
         ..Default::default()
-    }))
+    };
+    Ok(S3Response::with_headers(output, answer))
+}
+
+/// A copy of which either side is encrypted: the bytes are read and written anew, under a key of the copy's own.
+async fn copy_anew(
+    service: &Service,
+    source: &Source,
+    copy: CopyRequest,
+    info: &ObjectInfo,
+    (source_key, sealing): (Option<SecretKey>, Option<Sealing>),
+) -> Result<PutOutcome> {
+    let reader = source.0.open(service).await?;
+    // The key, the conditions and the size were those of this state of the source.
+    if reader.info().stamp != info.stamp {
+        return Err(storage::Error::Sealed.into());
+    }
+    let Attributes { headers, user, tags, .. } = info.attributes.clone();
+    let kept = Attributes { headers, user, tags, ..Attributes::default() };
+    let checksums = info.checksums.iter().chain(&info.composite);
+    let put = PutRequest {
+        epoch: copy.epoch,
+        bucket: copy.bucket,
+        key: copy.key.clone(),
+        attributes: copy.attributes.unwrap_or(kept),
+        precondition: copy.precondition,
+        length: Some(info.size),
+        algorithms: checksums.map(|checksum| checksum.algorithm).filter(|&of| of != Algorithm::Crc64Nvme).collect(),
+    };
+    let Target::Here(to) = service.router.owner_of(copy.bucket, &copy.key);
+    let mut writer = to.put_sealed(put, sealing).await?.by(Cause::Copy);
+    let mut bytes = match source_key {
+        Some(key) => reader.with_key(key).stream(0..info.size),
+        None => reader.stream(0..info.size),
+    };
+    while let Some(bytes) = bytes.next().await {
+        writer.write(bytes?).await?;
+    }
+    Ok(writer.finish().await?.commit().await?)
 }
 
 /// The source of a copy, which the caller may read.

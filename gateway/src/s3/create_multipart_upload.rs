@@ -2,6 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateMultipartUpload.html>
 
+use crate::encryption::Seal;
 use crate::error::{Error, Result};
 use crate::route::Target;
 use crate::s3::{Service, attributes};
@@ -33,15 +34,17 @@ pub async fn create_multipart_upload(
     };
 
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-    let upload = target.create_upload(create).await?;
-    Ok(S3Response::new(CreateMultipartUploadOutput {
+    let (sealing, answer) = Seal::split(Seal::begin(service, &headers, &bucket, &key).await?);
+    let upload = target.create_sealed_upload(create, sealing.map(|sealing| sealing.envelope)).await?;
+    let output = CreateMultipartUploadOutput {
         bucket: Some(input.bucket),
         key: Some(input.key),
         upload_id: Some(upload.upload.to_string()),
         checksum_algorithm: algorithm.map(|algorithm| ChecksumAlgorithm::from_static(algorithm.name())),
         checksum_type: checksum_type.map(ChecksumType::from_static),
         ..Default::default()
-    }))
+    };
+    Ok(S3Response::with_headers(output, answer))
 }
 
 fn algorithm(name: &str) -> Result<Algorithm> {

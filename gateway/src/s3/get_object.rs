@@ -3,6 +3,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
 
+use crate::encryption::{Wanted, Whose, refuse_on_read};
 use crate::error::{Error, Result};
 use crate::s3::checksums::{self, Answered, set_checksum};
 use crate::s3::conditions::Conditions;
@@ -22,14 +23,21 @@ pub async fn get_object(service: &Service, request: S3Request<GetObjectInput>) -
             "Request specific response headers cannot be used for anonymous GET requests.".to_owned(),
         ));
     }
+    refuse_on_read(&request.headers)?;
     let input = request.input;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     let reader = named.open(service).await?;
     let info = reader.info().clone();
+    let (data_key, encryption) = Wanted::of(&named, &info).open(service, &request.headers, Whose::Target).await?;
+    let reader = match data_key {
+        Some(key) => reader.with_key(key),
+        None => reader,
+    };
     Conditions::parse(&request.headers, "").check_read(&info)?;
     let view = view(&request.headers, input.part_number, &info)?;
 
     let mut headers = view.headers(&info)?;
+    headers.extend(encryption);
     for name in overrides {
         headers.remove(name);
     }

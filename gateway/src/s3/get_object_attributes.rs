@@ -2,6 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAttributes.html>
 
+use crate::encryption::Wanted;
 use crate::error::{Error, Result};
 use crate::s3::checksums::{self, set_checksum};
 use crate::s3::named::Named;
@@ -23,6 +24,7 @@ pub async fn get_object_attributes(
     })?;
 
     let info = named.head(service).await?;
+    let encryption = Wanted::of(&named, &info).look(service, &request.headers).await?;
 
     let mut output = GetObjectAttributesOutput {
         last_modified: Some(dates::timestamp(info.modified_ms)),
@@ -48,7 +50,7 @@ pub async fn get_object_attributes(
     if asked.size {
         output.object_size = Some(listing::size(info.size));
     }
-    Ok(S3Response::new(output))
+    Ok(S3Response::with_headers(output, encryption))
 }
 
 /// What the client wants to know.

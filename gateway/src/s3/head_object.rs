@@ -2,6 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>
 
+use crate::encryption::{Wanted, refuse_on_read};
 use crate::error::Result;
 use crate::s3::checksums::set_checksum;
 use crate::s3::conditions::Conditions;
@@ -15,9 +16,11 @@ pub async fn head_object(
     service: &Service,
     request: S3Request<HeadObjectInput>,
 ) -> Result<S3Response<HeadObjectOutput>> {
+    refuse_on_read(&request.headers)?;
     let input = request.input;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     let info = named.head(service).await?;
+    let encryption = Wanted::of(&named, &info).look(service, &request.headers).await?;
     Conditions::parse(&request.headers, "").check_read(&info)?;
     let view = view(&request.headers, input.part_number, &info)?;
 
@@ -36,5 +39,7 @@ pub async fn head_object(
         output.checksum_type = kind;
         set_checksum!(output, checksum);
     }
-    Ok(S3Response::with_headers(output, view.headers(&info)?))
+    let mut headers = view.headers(&info)?;
+    headers.extend(encryption);
+    Ok(S3Response::with_headers(output, headers))
 }

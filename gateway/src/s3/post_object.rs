@@ -7,6 +7,7 @@ use super::named::written_version;
 use super::post_policy::{Fields, Policy, Signed};
 use super::{attributes, checksums::Declared, tags};
 use crate::access::{self, Access};
+use crate::encryption::Seal;
 use crate::error::{Error, Result};
 use crate::guard::{Event, FormError, FormParser, check_scope};
 use crate::limits;
@@ -78,12 +79,15 @@ impl Forms {
             length: None,
             algorithms: declared.algorithms(),
         };
+        let (sealing, encryption) = Seal::split(Seal::begin(service, &headers, &bucket, &key).await?);
         let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-        let writer = form.file(target.put(put).await?.by(Cause::Form), &policy).await?;
+        let writer = form.file(target.put_sealed(put, sealing).await?.by(Cause::Form), &policy).await?;
         let staged = writer.finish().await?;
         declared.verify(staged.digests(), None)?;
         let outcome = staged.commit().await?;
-        Ok(answer(&fields, &bucket, &key, &outcome, &location(head, &bucket, &key)))
+        let mut answer = answer(&fields, &bucket, &key, &outcome, &location(head, &bucket, &key));
+        answer.headers_mut().extend(encryption);
+        Ok(answer)
     }
 }
 

@@ -1,8 +1,9 @@
 //! PutObject: `If-Match`, `If-None-Match`, Content-MD5 and all checksums in headers and trailers, tags and locks. What it
-//! does not do yet (encryption, ACLs) is refused by name.
+//! does not do yet (ACLs) is refused by name.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
 
+use crate::encryption::Seal;
 use crate::error::{Error, Result};
 use crate::route::Target;
 use crate::s3::checksums::{self, Declared, set_checksum};
@@ -35,8 +36,9 @@ pub async fn put_object(service: &Service, request: S3Request<PutObjectInput>) -
         algorithms: declared.algorithms(),
     };
 
+    let (sealing, answer) = Seal::split(Seal::begin(service, &headers, &bucket, &key).await?);
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-    let staged = body::receive(input.body, target.put(put).await?).await?;
+    let staged = body::receive(input.body, target.put_sealed(put, sealing).await?).await?;
     let trailers = trailing_headers.and_then(|trailers| trailers.take());
     declared.verify(staged.digests(), trailers.as_ref())?;
     let outcome = staged.commit().await?;
@@ -48,5 +50,5 @@ pub async fn put_object(service: &Service, request: S3Request<PutObjectInput>) -
         ..Default::default()
     };
     set_checksum!(output, declared.answer(&outcome.checksums));
-    Ok(S3Response::new(output))
+    Ok(S3Response::with_headers(output, answer))
 }

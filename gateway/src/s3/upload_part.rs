@@ -2,6 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPart.html>
 
+use crate::encryption::seal_part;
 use crate::error::Result;
 use crate::route::Target;
 use crate::s3::checksums::{self, Declared, set_checksum};
@@ -31,7 +32,9 @@ pub async fn upload_part(
     };
 
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-    let staged = body::receive(input.body, target.put_part(put).await?).await?;
+    let envelope = target.upload_envelope(bucket.id, &key, put.upload).await?;
+    let (sealing, answer) = seal_part(service, &headers, &bucket, &key, envelope).await?;
+    let staged = body::receive(input.body, target.put_sealed_part(put, sealing).await?).await?;
     let trailers = trailing_headers.and_then(|trailers| trailers.take());
     declared.verify(staged.digests(), trailers.as_ref())?;
     let outcome = staged.commit().await?;
@@ -43,5 +46,5 @@ pub async fn upload_part(
         None => checksums::preferred(&outcome.checksums),
     };
     set_checksum!(output, checksum);
-    Ok(S3Response::new(output))
+    Ok(S3Response::with_headers(output, answer))
 }

@@ -2,6 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html>
 
+use crate::encryption::{Wanted, Whose, seal_part};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::route::Target;
@@ -27,6 +28,8 @@ pub async fn upload_part_copy(
 
     let reader = source.open(service, &request.headers).await?;
     let source_version = source.0.answered(reader.info().version);
+    let wanted = Wanted::of(&source.0, reader.info());
+    let (source_key, _) = wanted.open(service, &request.headers, Whose::CopySource).await?;
     let range = source_range(input.copy_source_range.as_deref(), reader.info().size)?;
 
     let put = PutPartRequest {
@@ -39,8 +42,13 @@ pub async fn upload_part_copy(
         algorithms: Vec::new(),
     };
     let Target::Here(to) = service.router.owner_of(bucket.id, &key);
-    let mut writer = to.put_part(put).await?;
-    let mut bytes = reader.stream(range);
+    let envelope = to.upload_envelope(bucket.id, &key, put.upload).await?;
+    let (sealing, answer) = seal_part(service, &request.headers, &bucket, &key, envelope).await?;
+    let mut writer = to.put_sealed_part(put, sealing).await?;
+    let mut bytes = match source_key {
+        Some(key) => reader.with_key(key).stream(range),
+        None => reader.stream(range),
+    };
     while let Some(bytes) = bytes.next().await {
         writer.write(bytes?).await?;
     }
@@ -52,11 +60,12 @@ pub async fn upload_part_copy(
         ..Default::default()
     };
     set_checksum!(result, checksums::preferred(&outcome.checksums));
-    Ok(S3Response::new(UploadPartCopyOutput {
+    let output = UploadPartCopyOutput {
         copy_part_result: Some(result),
         copy_source_version_id: source_version,
         ..Default::default()
-    }))
+    };
+    Ok(S3Response::with_headers(output, answer))
 }
 
 /// `bytes=first-last` with both ends inside of the source, else everything.

@@ -1,0 +1,65 @@
+//! Named encryption keys, for administrators. Their bits never leave the key service.
+
+use crate::admin::problem::Problem;
+use crate::admin::{AdminParts, Answer};
+use cluster::{KmsKey, State};
+use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The body of `POST /api/v1/kms`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CreateNamedKey {
+    name: String,
+}
+
+/// `rest` is what stands behind `/api/v1/kms` in the path.
+pub(super) async fn answer(
+    parts: &AdminParts,
+    method: &Method,
+    (path, rest): (&str, &str),
+    body: &[u8],
+) -> Result<Answer, Problem> {
+    let rotated = rest.strip_prefix('/').and_then(|rest| rest.strip_suffix("/versions"));
+    match (method, rest, rotated) {
+        (&Method::GET, "", _) => Ok(list(&*parts.control.read().await?)),
+        (&Method::POST, "", _) => create(parts, body).await,
+        (&Method::POST, _, Some(name)) => rotate(parts, name).await,
+        (_, "", _) | (_, _, Some(_)) => Err(Problem::wrong_method(method)),
+        (_, _, None) => Err(Problem::no_such_path(path)),
+    }
+}
+
+fn list(state: &State) -> Answer {
+    let keys: Vec<Value> = state.kms.values().map(|key| describe(key)).collect();
+    Answer::json(StatusCode::OK, json!({ "keys": keys }))
+}
+
+async fn create(parts: &AdminParts, body: &[u8]) -> Result<Answer, Problem> {
+    let asked: CreateNamedKey = serde_json::from_slice(body)
+        .map_err(|error| Problem::invalid(format!("the body is not the JSON of a named key: {error}")))?;
+    if authn::kms::parse_name(&asked.name) != Ok(asked.name.as_str()) || asked.name.starts_with('/') {
+        return Err(Problem::invalid(authn::KmsError::Name.to_string()));
+    }
+    if authn::kms::is_reserved(&asked.name) {
+        return Err(Problem::invalid("names that begin with weir/ or aws/ are not given by hand"));
+    }
+    parts.named_keys.create(&asked.name).await?;
+    described(parts, &asked.name).await
+}
+
+async fn rotate(parts: &AdminParts, name: &str) -> Result<Answer, Problem> {
+    parts.named_keys.rotate(name).await?;
+    described(parts, name).await
+}
+
+async fn described(parts: &AdminParts, name: &str) -> Result<Answer, Problem> {
+    let state = parts.control.read().await?;
+    let key = state.kms.get(name).ok_or_else(|| cluster::Error::NoSuchKmsKey(name.to_owned()))?;
+    Ok(Answer::json(StatusCode::CREATED, describe(key)))
+}
+
+fn describe(key: &KmsKey) -> Value {
+    json!({ "name": key.name, "versions": key.versions.len(), "created_ms": key.created_ms })
+}
