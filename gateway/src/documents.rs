@@ -26,8 +26,6 @@ pub const ANALYTICS: &str = "analytics";
 pub const METRICS: &str = "metrics";
 pub const INTELLIGENT_TIERING: &str = "intelligent-tiering";
 
-/// `encryption`: the XML document as it was put, which says how new objects are encrypted that do not say it themselves.
-pub const ENCRYPTION: &str = "encryption";
 
 pub fn versioning(bucket: &Bucket) -> Versioning {
     match bucket.documents.get(VERSIONING).map(Vec::as_slice) {
