@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(find(None, &state(&made)).unwrap(), (made.clone(), true));
         let other = "ab".repeat(32);
         assert!(matches!(find(Some(&other), &state(&made)), Err(Error::Refused(_))));
-        assert_eq!(find(Some(&other), &State::default()).unwrap().1, false);
+        assert!(!find(Some(&other), &State::default()).unwrap().1);
         std::fs::remove_file(path(directory.path())).unwrap();
         assert!(matches!(find(None, &state(&made)), Err(Error::Refused(_))));
         assert!(!path(directory.path()).exists());

@@ -246,7 +246,7 @@ impl TwinDisk {
     /// kill -9: whoever holds this handle or a file of it can do nothing more; the page cache stays. The new handle is the
     /// next process's.
     pub fn kill(&self) -> Self {
-        let _state = self.lock();
+        self.lock().kill_before = None;
         self.alive.store(false, Ordering::Release);
         Self { state: Arc::clone(&self.state), alive: Arc::new(AtomicBool::new(true)), cached_reads: Arc::default() }
     }

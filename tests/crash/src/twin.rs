@@ -6,6 +6,8 @@
 //! that were on their way. A second cut hits the recovery itself. Last, each sync that the rules ask for is left out once:
 //! the same check must then find a loss, or it proves nothing.
 
+mod versions;
+
 use crate::{Finished, Tally};
 use anyhow::{Context, Result, bail, ensure};
 use common::doors::SeededRandom;
@@ -38,6 +40,12 @@ struct Step {
     acknowledged: Option<usize>,
 }
 
+/// The keys of one task.
+struct Keys {
+    plain: Vec<Key>,
+    versioned: Vec<versions::Key>,
+}
+
 struct Key {
     name: String,
     /// In order: a task does one thing after the other.
@@ -63,6 +71,7 @@ struct Run {
     disk: TwinDisk,
     doors: Doors,
     keys: Vec<Key>,
+    versioned: Vec<versions::Key>,
     /// Moments after which little time is left to lose what a restart or a compaction did.
     delicate: Vec<usize>,
     end: usize,
@@ -141,19 +150,29 @@ async fn drive(seed: u64, steps_per_life: u64) -> Result<Run> {
     let mut disk = TwinDisk::default();
     let doors = doors(seed, &Arc::new(Terms::default()));
     let random = SeededRandom::new(seed ^ 0xc0ffee);
-    let mut keys: Vec<Key> = (0..TASKS * KEYS_PER_TASK)
-        .map(|number| Key { name: format!("task-{}/key-{number}", number / KEYS_PER_TASK), steps: Vec::new() })
+    let plain = |task, number| Key { name: format!("task-{task}/key-{number}"), steps: Vec::new() };
+    let mut keys: Vec<Keys> = (0..TASKS)
+        .map(|task| Keys {
+            plain: (0..KEYS_PER_TASK).map(|number| plain(task, number)).collect(),
+            versioned: (0..versions::KEYS_PER_TASK).map(|number| versions::Key::new(task, number)).collect(),
+        })
         .collect();
     let delicate = Arc::new(Mutex::new(Vec::new()));
     for life in 0..LIVES {
         let target = open(&disk, &doors, OPTIONS, &[BUCKET]).await.context("open")?;
-        observe(&disk, &target, &mut keys).await?;
+        versions::tell(&target).await.context("a bucket with versions")?;
+        for keys in &mut keys {
+            observe(&disk, &target, &mut keys.plain).await?;
+            for key in &mut keys.versioned {
+                key.observe(&target, &disk).await?;
+            }
+        }
         lock(&delicate).push(disk.moment());
         // All but the last life end by a kill in the middle of the work.
         let kill_after = (life + 1 < LIVES).then(|| steps_per_life * TASKS as u64 * (50 + random.u64() % 50) / 100);
         let done = Arc::new(AtomicU64::new(0));
         let mut tasks = Vec::new();
-        for (number, own) in split(keys).into_iter().enumerate() {
+        for (number, own) in keys.into_iter().enumerate() {
             let worker = Worker {
                 random: SeededRandom::new(seed ^ ((life * TASKS + number) as u64) << 32),
                 disk: disk.clone(),
@@ -179,7 +198,7 @@ async fn drive(seed: u64, steps_per_life: u64) -> Result<Run> {
         }
         keys = Vec::new();
         for task in tasks {
-            keys.extend(task.await.context("a task panicked")??);
+            keys.push(task.await.context("a task panicked")??);
         }
         if kill_after.is_none() {
             target.shutdown().await.context("a clean stop")?;
@@ -187,15 +206,12 @@ async fn drive(seed: u64, steps_per_life: u64) -> Result<Run> {
     }
     let end = disk.moment();
     let delicate = lock(&delicate).clone();
-    Ok(Run { disk, doors, keys, delicate, end })
-}
-
-fn split(keys: Vec<Key>) -> Vec<Vec<Key>> {
-    let mut groups: Vec<Vec<Key>> = (0..TASKS).map(|_| Vec::new()).collect();
-    for (number, key) in keys.into_iter().enumerate() {
-        groups[number / KEYS_PER_TASK].push(key);
+    let (mut plain, mut versioned) = (Vec::new(), Vec::new());
+    for keys in keys {
+        plain.extend(keys.plain);
+        versioned.extend(keys.versioned);
     }
-    groups
+    Ok(Run { disk, doors, keys: plain, versioned, delicate, end })
 }
 
 /// What a restart shows is a promise too: nobody may see it and lose it afterwards.
@@ -229,14 +245,14 @@ struct Worker {
     random: Arc<SeededRandom>,
     disk: TwinDisk,
     target: Arc<Target>,
-    keys: Vec<Key>,
+    keys: Keys,
     done: Arc<AtomicU64>,
     /// One of them compacts as well, and notes when.
     delicate: Option<Arc<Mutex<Vec<usize>>>>,
 }
 
 impl Worker {
-    async fn work(mut self, steps: u64) -> Result<Vec<Key>> {
+    async fn work(mut self, steps: u64) -> Result<Keys> {
         for number in 0..steps {
             if let Some(delicate) = self.delicate.as_ref().filter(|_| number % 40 == 39) {
                 // A kill may hit it: then it is one more thing to recover from.
@@ -273,8 +289,11 @@ impl Worker {
     }
 
     async fn step(&mut self) -> storage::Result<()> {
-        let at = (self.random.u64() % self.keys.len() as u64) as usize;
-        let name = self.keys[at].name.clone();
+        let at = (self.random.u64() % (KEYS_PER_TASK + versions::KEYS_PER_TASK) as u64) as usize;
+        if let Some(versioned) = at.checked_sub(KEYS_PER_TASK) {
+            return self.keys.versioned[versioned].step(&self.target, &self.disk, self.random.as_ref()).await;
+        }
+        let name = self.keys.plain[at].name.clone();
         let seed = self.random.u64();
         match self.random.u64() % 20 {
             0..10 => {
@@ -292,9 +311,9 @@ impl Worker {
                 delete(&self.target, BUCKET, &name).await?;
             }
             17..19 => {
-                let from = (self.random.u64() % self.keys.len() as u64) as usize;
-                let Some(state) = self.keys[from].current() else { return Ok(()) };
-                let source = self.keys[from].name.clone();
+                let from = (self.random.u64() % KEYS_PER_TASK as u64) as usize;
+                let Some(state) = self.keys.plain[from].current() else { return Ok(()) };
+                let source = self.keys.plain[from].name.clone();
                 self.begin(at, Some(state));
                 copy(&self.target, (BUCKET, &source), (BUCKET, &name)).await?;
             }
@@ -311,13 +330,13 @@ impl Worker {
             }
         }
         let acknowledged = self.disk.moment();
-        self.keys[at].steps.last_mut().expect("begun above").acknowledged = Some(acknowledged);
+        self.keys.plain[at].steps.last_mut().expect("begun above").acknowledged = Some(acknowledged);
         Ok(())
     }
 
     fn begin(&mut self, at: usize, state: Seen) {
         let began = self.disk.moment();
-        self.keys[at].steps.push(Step { state, began, acknowledged: None });
+        self.keys.plain[at].steps.push(Step { state, began, acknowledged: None });
     }
 }
 
@@ -335,7 +354,8 @@ async fn cut_run(run: &Run, seed: u64, cuts: u64, without: Option<SyncPoint>) ->
     moments.pop();
     moments.push(run.end);
     let acknowledged = run.keys.iter().flat_map(|key| &key.steps).filter(|step| step.acknowledged.is_some()).count();
-    let mut tally = Tally { acknowledged: acknowledged as u64, ..Tally::default() };
+    let of_versions: usize = run.versioned.iter().map(versions::Key::acknowledged).sum();
+    let mut tally = Tally { acknowledged: (acknowledged + of_versions) as u64, ..Tally::default() };
     let mut cutter = run.disk.cutter(without);
     for moment in moments {
         let image = cutter.cut(moment, random.as_ref());
@@ -359,8 +379,13 @@ async fn check_image(run: &Run, image: &TwinDisk, moment: usize, without: Option
         }
     };
     let options = DiskOptions { background_work: false, ..OPTIONS };
-    let expects_something = run.keys.iter().any(|key| key.allowed(moment).iter().all(Option::is_some));
-    let target = match open(image, &run.doors, options, &[BUCKET]).await {
+    let expects_something = run.keys.iter().any(|key| key.allowed(moment).iter().all(Option::is_some))
+        || run.versioned.iter().any(|key| key.expects_something(moment));
+    let opened = match open(image, &run.doors, options, &[BUCKET]).await {
+        Ok(target) => versions::tell(&target).await.map(|()| target),
+        Err(error) => Err(error),
+    };
+    let target = match opened {
         Ok(target) => target,
         Err(error) => {
             if expects_something {
@@ -387,6 +412,9 @@ async fn check_image(run: &Run, image: &TwinDisk, moment: usize, without: Option
                 tally.wrong += 1;
             }
         }
+    }
+    for key in &run.versioned {
+        tally += key.check(&target, moment, without.is_some()).await;
     }
     target.disks()[0].health.set_stopping_hard();
     tally

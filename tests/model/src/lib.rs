@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use common::doors::{SeededRandom, SimulatedClock};
-use common::{Algorithm, BucketId, BucketName, ETag, ObjectKey, PartNumber, Random, Term, UploadId};
+use common::{Algorithm, BucketId, BucketName, ETag, ObjectKey, PartNumber, Random, Term, UploadId, VersionId};
 use futures::TryStreamExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,8 +11,8 @@ use storage::disk::twin::TwinDisk;
 use storage::store::{DiskOptions, Doors};
 use storage::{
     Attributes, BucketState, BucketView, ChecksumKind, CompleteUploadRequest, CompletedPart, CopyRequest,
-    CreateUploadRequest, DeleteRequest, Error, Precondition, PutOutcome, PutPartRequest, PutRequest, Result, Staged,
-    Target, TermSource,
+    CreateUploadRequest, DeleteRequest, Error, ObjectInfo, Precondition, PutOutcome, PutPartRequest, PutRequest,
+    Result, Staged, Target, TermSource,
 };
 
 /// Small enough that a short history fills several segments and both kinds of payload occur.
@@ -203,4 +203,17 @@ pub async fn read(target: &Target, bucket: BucketId, name: &str) -> Result<Optio
     let seed = info.attributes.user.first().and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
     let frames: Vec<Bytes> = reader.stream(0..info.size).try_collect().await?;
     Ok(Some((frames.concat(), seed)))
+}
+
+/// One version, `None` for the current one, with its bytes.
+pub async fn read_version(
+    target: &Target,
+    bucket: BucketId,
+    name: &str,
+    version: Option<VersionId>,
+) -> Result<(ObjectInfo, Vec<u8>)> {
+    let reader = target.get(bucket, &key(name), version).await?;
+    let info = reader.info().clone();
+    let frames: Vec<Bytes> = reader.stream(0..info.size).try_collect().await?;
+    Ok((info, frames.concat()))
 }

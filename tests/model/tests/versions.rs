@@ -4,7 +4,6 @@
 
 use common::doors::{SeededRandom, SimulatedClock};
 use common::{BucketId, BucketName, ETag, Random, Stamp, VersionId};
-use futures::TryStreamExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use storage::disk::Disk;
@@ -409,16 +408,14 @@ impl History {
     }
 
     async fn read(&self, place: Place, version: Option<VersionId>) -> storage::Result<(VersionId, Content, Vec<u8>)> {
-        let reader = self.target.get(place.0, &weir_model::key(place.1), version).await?;
-        let info = reader.info().clone();
-        let bytes: Vec<bytes::Bytes> = reader.stream(0..info.size).try_collect().await?;
+        let (info, bytes) = weir_model::read_version(&self.target, place.0, place.1, version).await?;
         let content = Content {
             pieces: Vec::new(),
             etag: info.etag,
             is_multipart: info.etag.parts > 0,
             attributes: info.attributes,
         };
-        Ok((info.version, content, bytes.concat()))
+        Ok((info.version, content, bytes))
     }
 
     async fn check_version(&self, place: Place, asked: Option<VersionId>, expected: Option<&Version>) {
