@@ -26,7 +26,6 @@ pub const ANALYTICS: &str = "analytics";
 pub const METRICS: &str = "metrics";
 pub const INTELLIGENT_TIERING: &str = "intelligent-tiering";
 
-
 pub fn versioning(bucket: &Bucket) -> Versioning {
     match bucket.documents.get(VERSIONING).map(Vec::as_slice) {
         Some(ENABLED) => Versioning::Enabled,

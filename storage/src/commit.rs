@@ -67,8 +67,9 @@ pub enum Message {
     /// Answers when every earlier mutation is durable and every later one is decided by this view (A13).
     ApplyBucket(BucketView, oneshot::Sender<Result<()>>),
     RemoveBucket(BucketId, oneshot::Sender<Result<()>>),
-    /// Answers with the number of the last batch: everything that was read before it is in batches up to it.
-    Barrier(std::sync::mpsc::Sender<u64>),
+    /// The store knows where compaction put these records. Answers with the number of the last batch: everything that was
+    /// read before is in batches up to it, and nothing that is read later says an old place.
+    Relocated(HashMap<Location, Location>, std::sync::mpsc::Sender<u64>),
     /// Closes the active segment, so that everything before is in sealed ones.
     Rotate(std::sync::mpsc::Sender<Result<()>>),
     Stop,
@@ -226,7 +227,10 @@ impl Committer {
                             Message::RemoveBucket(id, reply) => {
                                 reply.send(self.remove_bucket(id)).ok();
                             }
-                            Message::Barrier(reply) => {
+                            Message::Relocated(moves, reply) => {
+                                // No batch is on its way here: rows that were copied before are in the overlay by now,
+                                // and later ones find the new places there or in the store.
+                                self.index.overlay.relocate(&moves);
                                 reply.send(self.writer.last_batch()).ok();
                             }
                             Message::Rotate(reply) => {

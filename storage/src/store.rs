@@ -350,6 +350,7 @@ impl DiskStore {
     /// Lets the index learn where the output's records are, and waits until nothing looks for them in the inputs.
     fn settle(&self, Compacted { output, footer, inputs }: &Compacted) -> Result<()> {
         let mut attempts = 0;
+        let moves = relocation(inputs, *output, footer).moves.into_iter().map(|(_, from, to)| (from, to)).collect();
         loop {
             let (reply, answer) = channel();
             let message = KeeperMessage::Relocate(relocation(inputs, *output, footer), reply);
@@ -365,9 +366,10 @@ impl DiskStore {
             attempts += 1;
             std::thread::sleep(RETRY_INTERVAL);
         }
-        // A batch that was decided before may name an old address as what it replaces: its files are freed first.
+        // A batch that was decided before may name an old address as what it replaces: its files are freed first. It may
+        // also have moved a row within the overlay, an older version that is current again: that one learns the new address.
         let (reply, answer) = channel();
-        self.committer.blocking_send(CommitMessage::Barrier(reply)).map_err(|_| Error::Stopping)?;
+        self.committer.blocking_send(CommitMessage::Relocated(moves, reply)).map_err(|_| Error::Stopping)?;
         let last_batch = answer.recv().map_err(|_| Error::Stopping)?;
         let hopeless = || self.health.is_stopping_hard() || self.health.failure().is_some();
         if self.files.wait_applied(last_batch, hopeless) { Ok(()) } else { Err(Error::Stopping) }

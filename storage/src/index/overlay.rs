@@ -1,7 +1,7 @@
 //! What is committed but not yet in the ordered store.
 
-use super::rows::{Row, RowKey, Table};
-use std::collections::BTreeMap;
+use super::rows::{Location, Row, RowKey, Table};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A row as a batch left it.
@@ -77,6 +77,15 @@ impl Overlay {
     pub fn update(&self, key: &RowKey, change: impl FnOnce(&mut Row)) {
         if let Some((row, _)) = self.lock().rows.get_mut(key) {
             change(row);
+        }
+    }
+
+    /// Lets rows name the places where compaction put their records.
+    pub fn relocate(&self, moves: &HashMap<Location, Location>) {
+        for (row, _) in self.lock().rows.values_mut() {
+            if let Some(to) = moves.get(&row.location) {
+                row.location = *to;
+            }
         }
     }
 

@@ -27,7 +27,7 @@ const KEYS_PER_TASK: usize = 5;
 const LIVES: usize = 3;
 
 /// Runs in which a missing sync may go unnoticed before the check counts as blind for it.
-const ATTEMPTS: u64 = 20;
+const ATTEMPTS: u64 = 100;
 
 /// What a key shows: pieces of (seed, size), or nothing.
 type Seen = Option<Vec<(u64, usize)>>;
@@ -164,7 +164,7 @@ async fn drive(seed: u64, steps_per_life: u64) -> Result<Run> {
         for keys in &mut keys {
             observe(&disk, &target, &mut keys.plain).await?;
             for key in &mut keys.versioned {
-                key.observe(&target, &disk).await?;
+                key.observe(&target, &disk).await.context("what a restart shows")?;
             }
         }
         lock(&delicate).push(disk.moment());
@@ -270,7 +270,7 @@ impl Worker {
                     | Error::IndexBroken(_)
                     | Error::Io { .. },
                 ) => break,
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(anyhow::Error::from(error).context("a step")),
             }
             self.done.fetch_add(1, Ordering::Relaxed);
         }
