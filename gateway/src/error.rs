@@ -84,6 +84,8 @@ pub enum Error {
     Kms(authn::KmsError),
     #[error("The storage class you specified is not valid")]
     InvalidStorageClass,
+    #[error("Parameters on this idempotent request are inconsistent with parameters used in previous request(s).")]
+    IdempotencyParameterMismatch,
     #[error("Object tags cannot be greater than {limit}")]
     TooManyTags { limit: usize },
     #[error("The specified object does not have a ObjectLock configuration")]
@@ -205,6 +207,7 @@ impl Error {
             Self::Kms(authn::KmsError::Name) => ("InvalidArgument", S::BAD_REQUEST),
             Self::Kms(_) => ("InternalError", S::INTERNAL_SERVER_ERROR),
             Self::InvalidStorageClass => ("InvalidStorageClass", S::BAD_REQUEST),
+            Self::IdempotencyParameterMismatch => ("IdempotencyParameterMismatch", S::BAD_REQUEST),
             Self::TooManyTags { .. } => ("BadRequest", S::BAD_REQUEST),
             Self::NoSuchObjectLock => ("NoSuchObjectLockConfiguration", S::NOT_FOUND),
             Self::MetadataTooLarge { .. } => ("MetadataTooLarge", S::BAD_REQUEST),
@@ -332,6 +335,8 @@ fn storage(error: &storage::Error) -> Answer {
         E::StaleEpoch { .. } | E::Incomplete(_) | E::IndexRebuilding | E::IndexBroken(_) | E::Busy | E::Stopping => {
             ("SlowDown", S::SERVICE_UNAVAILABLE)
         }
+        E::WrongOffset => ("InvalidWriteOffset", S::BAD_REQUEST),
+        E::TooManyChunks => ("TooManyParts", S::BAD_REQUEST),
         E::UploadChanged | E::ObjectChanged | E::BucketInUse(_) | E::Sealed => ("OperationAborted", S::CONFLICT),
         // 507 and not 503: SDKs retry 500, 502, 503 and 504 for minutes, and a retry cannot make space. This way the person
         // sees at once what is wrong. MinIO and RustFS answer 507 too.
@@ -371,6 +376,14 @@ impl From<Error> for S3Error {
             }
             Error::Storage(storage::Error::IsDeleteMarker { was_named: true, .. }) => {
                 Error::MethodNotAllowed.to_string()
+            }
+            Error::Storage(storage::Error::WrongOffset) => {
+                "The write offset value that you specified does not match the current object size.".to_owned()
+            }
+            Error::Storage(storage::Error::TooManyChunks) => {
+                "You have attempted to add more parts than the maximum of 10000 that are allowed for this object. You can \
+                 upload a copy of it with fewer parts, and then add more data to that."
+                    .to_owned()
             }
             Error::Storage(storage::Error::NoSuchVersion) => Error::NoSuchVersion.to_string(),
             Error::Storage(storage::Error::Locked(_)) => {

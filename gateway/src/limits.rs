@@ -123,6 +123,10 @@ pub const TAGS_MAX: usize = 10;
 pub const TAG_KEY_CHARACTERS_MAX: usize = 128;
 pub const TAG_VALUE_CHARACTERS_MAX: usize = 256;
 
+/// Renames with a client token that are remembered, and the longest token ("RenameObject", S3 API Reference).
+pub const RENAME_TOKENS_MAX: usize = 1024;
+pub const RENAME_TOKEN_BYTES_MAX: usize = 64;
+
 pub const PAGE_ENTRIES_MAX: usize = 1000;
 pub const BUCKETS_PAGE_MAX: usize = 10_000;
 pub const DELETE_KEYS_MAX: usize = 1000;

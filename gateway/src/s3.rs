@@ -3,6 +3,7 @@
 
 mod abort_multipart_upload;
 mod absent_documents;
+mod append;
 mod attributes;
 mod body;
 mod checksums;
@@ -91,6 +92,7 @@ mod put_object_legal_hold;
 mod put_object_lock_configuration;
 mod put_object_retention;
 mod put_object_tagging;
+mod rename_object;
 mod strict;
 mod tags;
 mod upload_part;
@@ -99,6 +101,7 @@ mod whole_checksum;
 pub mod written;
 
 use self::absent_documents::*;
+use self::rename_object::RenameTokens;
 use crate::Parts;
 use crate::access;
 use crate::error::{Error, Result};
@@ -118,13 +121,14 @@ pub struct Service {
     pub keys: Arc<dyn KeyService>,
     /// Whether customers' keys may come with requests: over a connection that nobody else can read, or in a test.
     customer_keys: bool,
+    pub renames: RenameTokens,
 }
 
 impl Service {
     pub fn new(parts: Parts, region: String, customer_keys: bool) -> Self {
         let router = Router::new(parts.target.clone());
         let keys = parts.named_keys.clone();
-        Self { parts, region, router, keys, customer_keys }
+        Self { parts, region, router, keys, customer_keys, renames: RenameTokens::default() }
     }
 
     pub fn check_customer_keys_allowed(&self) -> Result<()> {

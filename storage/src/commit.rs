@@ -311,6 +311,12 @@ impl Committer {
             now_ms: self.clock.now_ms(),
             current,
             decisive,
+            source: match &request.mutation {
+                Mutation::Rename { source, .. } => {
+                    self.row(batch, &RowKey::object(request.bucket, source))?.filter(Row::is_live)
+                }
+                _ => None,
+            },
             upload: match upload_of(&request.mutation) {
                 Some(upload) => {
                     self.row(batch, &RowKey::upload(request.bucket, &request.key, upload))?.filter(Row::is_live)
@@ -628,7 +634,11 @@ fn upload_of(mutation: &Mutation) -> Option<common::UploadId> {
     match mutation {
         Mutation::PutPart(part) => Some(part.upload),
         Mutation::CompleteUpload { upload, .. } | Mutation::AbortUpload { upload, .. } => Some(*upload),
-        Mutation::Put { .. } | Mutation::Update { .. } | Mutation::Delete { .. } | Mutation::CreateUpload(_) => None,
+        Mutation::Put { .. }
+        | Mutation::Update { .. }
+        | Mutation::Rename { .. }
+        | Mutation::Delete { .. }
+        | Mutation::CreateUpload(_) => None,
     }
 }
 

@@ -15,6 +15,10 @@ pub enum Error {
     /// The current version, or the one asked for, says "deleted".
     #[error("the version is a delete marker")]
     IsDeleteMarker { version: common::VersionId, modified_ms: u64, was_named: bool },
+    #[error("the offset of the write is not the size of the object")]
+    WrongOffset,
+    #[error("the object has as many chunks as it can have")]
+    TooManyChunks,
     #[error("the object changed meanwhile: do it again")]
     ObjectChanged,
     #[error("the version is locked: {0}")]

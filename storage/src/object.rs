@@ -1,11 +1,13 @@
 //! The operations on objects, one file each.
 
+mod append;
 mod copy;
 mod delete;
 mod get;
 mod list;
 mod multipart;
 mod put;
+mod rename;
 mod update;
 
 pub use get::ObjectReader;

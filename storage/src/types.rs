@@ -209,6 +209,19 @@ pub struct CopyRequest {
     pub precondition: Precondition,
 }
 
+/// See `Target::rename`.
+#[derive(Debug, Clone)]
+pub struct RenameRequest {
+    pub epoch: Epoch,
+    pub bucket: BucketId,
+    pub source: ObjectKey,
+    /// As in `CopyRequest`.
+    pub source_stamp: Option<Stamp>,
+    pub key: ObjectKey,
+    /// On the object that the new key has.
+    pub precondition: Precondition,
+}
+
 /// Where a listing goes on. Both are exclusive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum After {

@@ -181,6 +181,7 @@ const PUT_OBJECT: &[Shape] = &[
     Shape { sub_resource: Some("uploadId"), takes: &["partNumber"], needs: &["partNumber"] },
     sub("acl", &["versionId"]),
     sub("legal-hold", &["versionId"]),
+    sub("renameObject", &[]),
     sub("retention", &["versionId"]),
     sub("tagging", &["versionId"]),
 ];
@@ -290,7 +291,8 @@ mod tests {
             (Method::DELETE, Level::Bucket, "policy&cors"),
             (Method::PUT, Level::Object, "annotation"),
             (Method::PUT, Level::Object, "encryption"),
-            (Method::PUT, Level::Object, "renameObject"),
+            (Method::PUT, Level::Object, "renameObject&versionId=null"),
+            (Method::PUT, Level::Bucket, "renameObject"),
             (Method::PUT, Level::Object, "partNumber=1"),
             (Method::PUT, Level::Bucket, "abac"),
             (Method::GET, Level::Object, "annotation"),

@@ -8,17 +8,24 @@ use crate::error::{Error, Result};
 use crate::route::Target;
 use crate::s3::checksums::{self, Declared, set_checksum};
 use crate::s3::named::written_version;
-use crate::s3::{Service, attributes, body, conditions, listing, lock};
+use crate::s3::{Service, append, attributes, body, conditions, listing, lock, rename_object};
 use common::ObjectKey;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response};
 use storage::PutRequest;
 
 pub async fn put_object(service: &Service, request: S3Request<PutObjectInput>) -> Result<S3Response<PutObjectOutput>> {
-    let S3Request { input, headers, trailing_headers, .. } = request;
+    if rename_object::is_asked_for(&request.uri) {
+        return rename_object::rename_object(service, request).await;
+    }
+    let S3Request { input, mut headers, trailing_headers, .. } = request;
     let bucket = service.bucket(&input.bucket)?;
     let key = ObjectKey::parse(&input.key)?;
+    let offset = append::take_offset(&mut headers)?;
     let attributes = attributes::of_write(&headers, input.metadata, &bucket, service.parts.clock.now_ms())?;
+    if let Some(offset) = offset {
+        append::check(offset, &bucket, &attributes)?;
+    }
     let declared = Declared::parse(&headers)?;
     if lock::is_asked_for(&headers) && declared.is_empty() {
         return Err(Error::InvalidRequest(
@@ -41,7 +48,10 @@ pub async fn put_object(service: &Service, request: S3Request<PutObjectInput>) -
     let staged = body::receive(input.body, target.put_sealed(put, sealing).await?).await?;
     let trailers = trailing_headers.and_then(|trailers| trailers.take());
     declared.verify(staged.digests(), trailers.as_ref())?;
-    let outcome = staged.commit().await?;
+    let outcome = match offset {
+        None => staged.commit().await?,
+        Some(offset) => staged.append(offset).await.map_err(append::failed)?,
+    };
 
     let mut output = PutObjectOutput {
         e_tag: Some(listing::etag(&outcome.etag)),
@@ -49,6 +59,12 @@ pub async fn put_object(service: &Service, request: S3Request<PutObjectInput>) -
         version_id: written_version(outcome.version),
         ..Default::default()
     };
-    set_checksum!(output, declared.answer(&outcome.checksums));
+    if offset.is_some() {
+        // The checksum that the client knows is that of its body, and not the object's.
+        output.size = Some(listing::size(outcome.size));
+        output.checksum_type = None;
+    } else {
+        set_checksum!(output, declared.answer(&outcome.checksums));
+    }
     Ok(S3Response::with_headers(output, answer))
 }

@@ -30,6 +30,13 @@ pub enum Mutation {
         what: Updated,
         precondition: Precondition,
     },
+    /// The object under this key, and the end of `source`, of whose record, with the stamp `seen`, it was made.
+    Rename {
+        object: Box<ObjectRecord>,
+        source: String,
+        seen: Stamp,
+        precondition: Precondition,
+    },
     CreateUpload(UploadRecord),
     PutPart(PartRecord),
     /// `object` names the files of the listed parts; `newest_part` is what the upload's row said when they were read.
@@ -84,7 +91,10 @@ impl Request {
             Mutation::Delete { version: Some(version), .. } | Mutation::Update { version: Some(version), .. } => {
                 Some(*version)
             }
-            Mutation::Put { .. } | Mutation::CompleteUpload { .. } | Mutation::Delete { version: None, .. }
+            Mutation::Put { .. }
+            | Mutation::Rename { .. }
+            | Mutation::CompleteUpload { .. }
+            | Mutation::Delete { version: None, .. }
                 if versioning != Versioning::Enabled =>
             {
                 Some(VersionId::Null)
@@ -106,6 +116,8 @@ pub struct Facts {
     pub current: Option<Row>,
     /// That of `Request::decisive_version`.
     pub decisive: Option<Row>,
+    /// The object that a rename takes its bytes from.
+    pub source: Option<Row>,
     /// The open upload that the request names.
     pub upload: Option<Row>,
 }
@@ -151,6 +163,18 @@ pub fn decide(facts: &Facts, request: &Request, first_stamp: Stamp) -> Result<De
     };
     match &request.mutation {
         Mutation::Put { object, precondition } => of(vec![record(0, put(object, precondition)?)], new_version, false),
+        Mutation::Rename { object, source, seen, precondition } => {
+            let from = facts.source.as_ref().ok_or(Error::NoSuchKey)?;
+            // Where versions are kept a key does not end, so it cannot go elsewhere.
+            if from.stamp != *seen || facts.versioning != Versioning::Off {
+                return Err(Error::ObjectChanged);
+            }
+            let renamed = record(0, put(object, precondition)?);
+            let mut end = record(1, Operation::Delete { version: VersionId::Null });
+            end.key.clone_from(source);
+            end.why.cause = Cause::Usual;
+            of(vec![renamed, end], new_version, false)
+        }
         Mutation::Delete { version: Some(version), precondition, bypass_governance } => {
             check(precondition, facts.decisive.as_ref())?;
             may_end(facts, facts.decisive.as_ref(), *bypass_governance)?;
@@ -280,6 +304,7 @@ fn check(precondition: &Precondition, current: Option<&Row>) -> Result<()> {
 mod tests {
     use super::*;
     use crate::format::name::SegmentNumber;
+    use crate::format::record::Payload;
     use crate::index::rows::{Listed, Location};
 
     const ETAG: ETag = ETag { md5: [1; 16], parts: 0 };
@@ -303,6 +328,7 @@ mod tests {
             now_ms: 5,
             current: object.then(|| row(RowKind::Inline(listed(VersionId::Null)))),
             decisive: object.then(|| row(RowKind::Inline(listed(VersionId::Null)))),
+            source: None,
             upload: Some(row(RowKind::Upload { created_ms: 0, algorithm: None, newest_part: Stamp(5) })),
         }
     }
@@ -335,6 +361,30 @@ mod tests {
         assert_eq!(outcome(false, Some(7), Some(7)).ok(), Some(0));
         assert!(matches!(outcome(true, Some(1), None), Err(Error::PreconditionFailed(_))));
         assert!(matches!(outcome(true, None, Some(0)), Err(Error::PreconditionFailed(_))));
+    }
+
+    #[test]
+    fn a_rename_ends_one_key_and_makes_another() {
+        let sample = crate::format::record::tests::sample(1, "k", Payload::Inline { crc32c: 0 }, 1);
+        let Operation::Put(object) = sample.operation else { panic!("a put") };
+        let outcome = |source: Option<Row>, versioning, precondition| {
+            let facts = Facts { source, versioning, ..facts(true) };
+            let (object, source) = (object.clone(), "old".to_owned());
+            let rename = Mutation::Rename { object, source, seen: Stamp(1), precondition };
+            decide(&facts, &request(rename), Stamp(9)).map(|decision| decision.records)
+        };
+        let source = row(RowKind::Inline(listed(VersionId::Null)));
+        let records = outcome(Some(source.clone()), Versioning::Off, Precondition::default()).expect("renamed");
+        let told: Vec<_> = records.iter().map(|record| (record.key.as_str(), record.stamp)).collect();
+        assert_eq!(told, [("k", Stamp(9)), ("old", Stamp(10))]);
+        assert_eq!(records[1].operation, Operation::Delete { version: VersionId::Null });
+        assert!(matches!(outcome(None, Versioning::Off, Precondition::default()), Err(Error::NoSuchKey)));
+        let other = Row { stamp: Stamp(2), ..source.clone() };
+        assert!(matches!(outcome(Some(other), Versioning::Off, Precondition::default()), Err(Error::ObjectChanged)));
+        let kept = outcome(Some(source.clone()), Versioning::Enabled, Precondition::default());
+        assert!(matches!(kept, Err(Error::ObjectChanged)));
+        let absent = Precondition { if_none_match: Some(Match::Any), ..Precondition::default() };
+        assert!(matches!(outcome(Some(source), Versioning::Off, absent), Err(Error::PreconditionFailed(_))));
     }
 
     #[test]

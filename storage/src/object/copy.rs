@@ -84,20 +84,20 @@ impl Target {
 }
 
 /// The copy has its source's chunks, and so its parts.
-fn part_checksums_of(info: &ObjectInfo) -> Option<PartChecksums> {
+pub(super) fn part_checksums_of(info: &ObjectInfo) -> Option<PartChecksums> {
     let algorithm = info.composite.as_ref().or(info.part_checksums.first())?.algorithm;
     let values = info.part_checksums.iter().flat_map(|checksum| checksum.value.clone()).collect();
     Some(PartChecksums { algorithm, values, composite: info.composite.clone().map(|checksum| checksum.value) })
 }
 
-struct Prepared {
-    info: ObjectInfo,
-    payload: Payload,
-    inline: Option<Bytes>,
-    staged: Vec<StagedFile>,
+pub(super) struct Prepared {
+    pub info: ObjectInfo,
+    pub payload: Payload,
+    pub inline: Option<Bytes>,
+    pub staged: Vec<StagedFile>,
 }
 
-fn prepare(store: &DiskStore, reader: ObjectReader) -> Result<Prepared> {
+pub(super) fn prepare(store: &DiskStore, reader: ObjectReader) -> Result<Prepared> {
     let (info, source) = reader.into_parts();
     match source {
         Err(bytes) => {
@@ -114,7 +114,7 @@ fn prepare(store: &DiskStore, reader: ObjectReader) -> Result<Prepared> {
     }
 }
 
-fn share(store: &DiskStore, chunks: &ChunkList) -> Result<(Vec<Chunk>, Vec<StagedFile>)> {
+pub(super) fn share(store: &DiskStore, chunks: &ChunkList) -> Result<(Vec<Chunk>, Vec<StagedFile>)> {
     let listed = chunks.to_chunks().map_err(|error| Error::Damaged(error.to_string()))?;
     let mut shared = Vec::with_capacity(listed.len());
     let mut staged = Vec::with_capacity(listed.len());

@@ -26,17 +26,17 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// What the body becomes when it is whole.
-enum Purpose {
+pub(super) enum Purpose {
     Object { attributes: Attributes, precondition: Precondition },
     Part { upload: UploadId, part: PartNumber },
 }
 
-struct Destination {
-    epoch: Epoch,
-    bucket: BucketId,
-    key: ObjectKey,
-    purpose: Purpose,
-    cause: Cause,
+pub(super) struct Destination {
+    pub epoch: Epoch,
+    pub bucket: BucketId,
+    pub key: ObjectKey,
+    pub purpose: Purpose,
+    pub cause: Cause,
 }
 
 impl Target {
@@ -357,18 +357,18 @@ fn refuse_when_full(store: &DiskStore) -> Result<()> {
     if store.has_space() { Ok(()) } else { Err(Error::OutOfSpace) }
 }
 
-enum Body {
+pub(super) enum Body {
     Inline(Bytes),
     Files { payload: Payload, staged: Vec<StagedFile> },
 }
 
 /// A whole body, hashed, waiting for the commit.
 pub struct Staged {
-    store: Arc<DiskStore>,
-    destination: Destination,
-    digests: Digests,
-    body: Body,
-    sealing: Option<Sealing>,
+    pub(super) store: Arc<DiskStore>,
+    pub(super) destination: Destination,
+    pub(super) digests: Digests,
+    pub(super) body: Body,
+    pub(super) sealing: Option<Sealing>,
 }
 
 impl Staged {
