@@ -229,3 +229,26 @@ def test_metadata_alone_is_changed(s3, bucket):
     assert changed["CopyObjectResult"]["ETag"] == etag
     got = s3.get_object(Bucket=bucket, Key="k")
     assert (got["Metadata"], got["ContentType"], got["TagCount"], got["Body"].read()) == ({"n": "2"}, "a/b", 1, LARGE)
+    assert refused(s3.copy_object, **change, IfNoneMatch="*") == (412, "PreconditionFailed")
+    assert s3.copy_object(**change, IfMatch=etag)["CopyObjectResult"]["ETag"] == etag
+
+
+def test_changes_of_metadata_leave_the_files_alone(own_server):
+    s3 = weir.boto3_client(own_server)
+    s3.create_bucket(Bucket="files")
+    s3.put_object(Bucket="files", Key="k", Body=LARGE)
+    files = lambda: {path for path in (own_server.data / "objects").rglob("*") if path.is_file()}  # noqa: E731
+    before = files()
+    change = {"Bucket": "files", "Key": "k", "CopySource": "files/k", "MetadataDirective": "REPLACE"}
+
+    def attempt(index):
+        s3.copy_object(**change, Metadata={"index": str(index)})
+
+    # Unconditional, so that all of them happen.
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(attempt, range(16)))
+    assert len(before) == 1 and files() == before
+    own_server.restart_killed()
+    s3 = weir.boto3_client(own_server)
+    assert body(s3, "files", "k") == LARGE and s3.head_object(Bucket="files", Key="k")["Metadata"]["index"]
+    s3.delete_object(Bucket="files", Key="k")

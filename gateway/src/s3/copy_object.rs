@@ -4,12 +4,13 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
 
 use crate::access::{self, expected_owner};
+use crate::documents;
 use crate::encryption::{Seal, Wanted, Whose};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::route::Target;
 use crate::s3::checksums::{self, set_checksum};
-use crate::s3::conditions::{Conditions, precondition};
+use crate::s3::conditions::{Conditions, Verdict, precondition};
 use crate::s3::named::{Named, wanted_version, written_version};
 use crate::s3::{Service, attributes, dates, listing, lock, tags};
 use common::{Algorithm, ObjectKey, SecretKey};
@@ -17,7 +18,10 @@ use futures::StreamExt;
 use http::HeaderMap;
 use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, Metadata};
 use s3s::{S3Request, S3Response};
-use storage::{Attributes, Cause, CopyRequest, Lock, ObjectInfo, ObjectReader, PutOutcome, PutRequest, Sealing};
+use storage::{
+    Attributes, Cause, CopyRequest, Lock, Match, ObjectInfo, ObjectReader, Precondition, PutOutcome, PutRequest,
+    Sealing, Update, UpdateOutcome, UpdateRequest, Versioning,
+};
 
 const CONDITIONS: &str = "x-amz-copy-source-";
 
@@ -76,7 +80,14 @@ pub async fn copy_object(
         precondition: precondition(&headers),
     };
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
+    let only_metadata = to_itself
+        && directives == (Directives { metadata: Directive::Replace, tagging: Directive::Copy })
+        && documents::versioning(&bucket) == Versioning::Off;
     let outcome = match (&source_key, &sealing) {
+        (None, None) if only_metadata => {
+            let is_bound = source.is_conditional(&headers);
+            change_metadata(service, &source, copy, &info, is_bound).await?
+        }
         (None, None) => target.copy(copy).await.map_err(|error| source.missing(error))?,
         _ => copy_anew(service, &source, copy, &info, (source_key, sealing)).await?,
     };
@@ -97,6 +108,66 @@ pub async fn copy_object(
         ..Default::default()
     };
     Ok(S3Response::with_headers(output, answer))
+}
+
+/// A copy of an object onto itself, which changes nothing but its metadata: its record is written anew, and its bytes stay
+/// where they are.
+async fn change_metadata(
+    service: &Service,
+    source: &Source,
+    copy: CopyRequest,
+    info: &ObjectInfo,
+    is_bound: bool,
+) -> Result<PutOutcome> {
+    let Attributes { headers, user, .. } = copy.attributes.unwrap_or_else(|| info.attributes.clone());
+    let request = UpdateRequest {
+        epoch: copy.epoch,
+        bucket: copy.bucket,
+        key: copy.key,
+        version: None,
+        update: Update::Metadata { headers, user },
+        precondition: one_object(&copy.precondition, is_bound, info)?,
+    };
+    let Target::Here(target) = service.router.owner_of(request.bucket, &request.key);
+    let outcome = target.update(request).await.map_err(|error| source.missing(error))?;
+    let UpdateOutcome { stamp, version, etag, modified_ms } = outcome;
+    let mut changed = PutOutcome {
+        stamp,
+        version,
+        etag,
+        modified_ms,
+        checksums: Vec::new(),
+        composite: None,
+        size: info.size,
+        envelope: None,
+    };
+    // Unconditionally it may have happened to an object that came in between.
+    if etag == info.etag {
+        changed.checksums.clone_from(&info.checksums);
+        changed.composite.clone_from(&info.composite);
+    }
+    Ok(changed)
+}
+
+/// Source and destination are one object, and so are the conditions on them: those of the client hold of what was seen, and it
+/// has to be this still when it is changed.
+fn one_object(wanted: &Precondition, is_bound: bool, info: &ObjectInfo) -> Result<Precondition> {
+    let Precondition { if_match, if_none_match, .. } = wanted.clone();
+    let conditions = Conditions { if_match, if_none_match, ..Conditions::default() };
+    match conditions.decide(&info.etag, info.modified_ms) {
+        Verdict::Go => {}
+        Verdict::NotModified => return Err(Error::PreconditionFailed("If-None-Match")),
+        Verdict::Failed(condition) => return Err(Error::PreconditionFailed(condition)),
+    }
+    if !is_bound && conditions == Conditions::default() {
+        return Ok(Precondition::default());
+    }
+    Ok(Precondition {
+        if_match: Some(Match::ETags(vec![info.etag])),
+        if_none_match: None,
+        modified_s: i64::try_from(info.modified_ms / 1000).ok(),
+        size: Some(info.size),
+    })
 }
 
 /// A copy of which either side is encrypted: the bytes are read and written anew, under a key of the copy's own.
@@ -198,7 +269,7 @@ fn directive(name: &str, text: Option<&str>) -> Result<Directive> {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Directives {
     metadata: Directive,
     tagging: Directive,
@@ -298,6 +369,19 @@ mod tests {
         let classed = attributes("COPY", "COPY", &[("x-amz-storage-class", "GLACIER")]).expect("changed");
         assert_eq!(attributes::storage_class(&classed), "GLACIER");
         assert!(directive("metadata", Some("MERGE")).is_err());
+    }
+
+    #[test]
+    fn one_object_has_one_set_of_conditions() {
+        let info = info();
+        let wanted = |if_match, if_none_match| Precondition { if_match, if_none_match, ..Precondition::default() };
+        let bound = |wanted, is_bound| one_object(&wanted, is_bound, &info).map_err(|error| error.answer().code);
+        let this = Match::ETags(vec![info.etag]);
+        assert_eq!(bound(wanted(None, None), false), Ok(Precondition::default()));
+        assert_eq!(bound(wanted(None, None), true).expect("holds").if_match, Some(this.clone()));
+        assert_eq!(bound(wanted(Some(Match::Any), None), false).expect("holds").size, Some(1));
+        assert_eq!(bound(wanted(Some(Match::ETags(vec![])), None), false), Err("PreconditionFailed"));
+        assert_eq!(bound(wanted(None, Some(this)), false), Err("PreconditionFailed"));
     }
 
     #[test]
