@@ -49,6 +49,9 @@ pub struct ServeArgs {
     /// Take form uploads whose policy is signed with Signature Version 2
     #[arg(long)]
     pub form_signature_v2: bool,
+    /// Seconds that lines of access logs wait before they are an object [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub access_log_seconds: Option<u64>,
     /// Seconds that running requests are given at the end [default: 30]
     #[arg(long, value_name = "SECONDS")]
     pub drain_seconds: Option<u64>,

@@ -9,6 +9,7 @@
 //! domain = []
 //! plain_http = false
 //! form_signature_v2 = false
+//! access_log_seconds = 60
 //! drain_seconds = 30
 //!
 //! [storage]
@@ -53,6 +54,8 @@ pub struct Server {
     pub plain_http: bool,
     /// Takes form uploads whose policy is signed with Signature Version 2.
     pub form_signature_v2: bool,
+    /// Seconds that lines of access logs wait before they are an object.
+    pub access_log_seconds: u64,
     pub drain_seconds: u64,
 }
 
@@ -86,6 +89,7 @@ impl Default for Server {
             domain: Vec::new(),
             plain_http: false,
             form_signature_v2: false,
+            access_log_seconds: 60,
             drain_seconds: 30,
         }
     }
@@ -106,7 +110,7 @@ enum Kind {
 }
 
 /// Every name there is; the types above give the same ones their meaning.
-const NAMES: [(&str, &str, Kind); 13] = [
+const NAMES: [(&str, &str, Kind); 14] = [
     ("server", "data", Kind::List),
     ("server", "listen", Kind::Text),
     ("server", "admin_listen", Kind::Text),
@@ -114,6 +118,7 @@ const NAMES: [(&str, &str, Kind); 13] = [
     ("server", "domain", Kind::List),
     ("server", "plain_http", Kind::Switch),
     ("server", "form_signature_v2", Kind::Switch),
+    ("server", "access_log_seconds", Kind::Number),
     ("server", "drain_seconds", Kind::Number),
     ("storage", "segment_bytes", Kind::Number),
     ("storage", "inline_bytes_max", Kind::Number),
@@ -164,6 +169,7 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
     set(&mut server.domain, Some(&flags.domain).filter(|domain| !domain.is_empty()));
     set(&mut server.plain_http, Some(&true).filter(|_| flags.plain_http));
     set(&mut server.form_signature_v2, Some(&true).filter(|_| flags.form_signature_v2));
+    set(&mut server.access_log_seconds, flags.access_log_seconds.as_ref());
     set(&mut server.drain_seconds, flags.drain_seconds.as_ref());
     set(&mut test.mode, Some(&true).filter(|_| flags.test_mode));
     set(&mut test.ssec_plain_http, Some(&true).filter(|_| flags.test_ssec_plain_http));

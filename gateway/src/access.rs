@@ -20,6 +20,10 @@ pub fn allowed(identity: &Identity, owner: &OwnerId) -> bool {
 #[derive(Clone, Default)]
 pub struct OperationName(pub Arc<OnceLock<String>>);
 
+/// The owner id of the key that signed a request, for the access log.
+#[derive(Clone, Default)]
+pub struct Requester(pub Arc<OnceLock<String>>);
+
 #[derive(Clone)]
 pub struct Access {
     control: Arc<dyn ControlPlane>,
@@ -63,6 +67,9 @@ impl Access {
         let creates = context.s3_op().name() == "CreateBucket";
         let bucket = context.s3_path().get_bucket_name().map(str::to_owned);
         let expected_owner = expected_owner(context.headers(), "x-amz-expected-bucket-owner");
+        if let (Some(requester), Some(owner)) = (context.extensions_mut().get::<Requester>(), identity.owner()) {
+            let _ = requester.0.set(owner.0.clone());
+        }
         context.extensions_mut().insert(identity.clone());
         let bucket = match bucket {
             Some(bucket) if !creates => bucket,

@@ -10,6 +10,7 @@ pub(crate) mod credentials;
 pub(crate) mod form;
 pub(crate) mod framing;
 pub(crate) mod query;
+mod witness;
 pub(crate) mod xml;
 
 pub use answer::{escape, escape_text};
@@ -18,8 +19,10 @@ pub use credentials::check_scope;
 pub use form::{Event, FormError, FormParser};
 pub use framing::CHUNKING_ERROR;
 pub use query::{Pair, pairs as query_pairs};
+pub use witness::Peer;
 
-use crate::access::{Access, OperationName};
+use crate::access::{Access, OperationName, Requester};
+use crate::access_log::AccessLog;
 use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::host::Domains;
@@ -40,31 +43,21 @@ use query::Level;
 use s3s::service::S3Service;
 use s3s::{Body, S3Error};
 use std::sync::Arc;
+use witness::Witness;
 use xml::Bounds;
 
 pub struct Guard {
-    s3: S3Service,
-    access: Access,
-    forms: Forms,
-    domains: Domains,
-    region: String,
-    random: Arc<dyn Random>,
-    health: Health,
+    pub s3: S3Service,
+    pub access: Access,
+    pub forms: Forms,
+    pub domains: Domains,
+    pub region: String,
+    pub random: Arc<dyn Random>,
+    pub health: Health,
+    pub log: Arc<AccessLog>,
 }
 
 impl Guard {
-    pub fn new(
-        s3: S3Service,
-        access: Access,
-        forms: Forms,
-        domains: Domains,
-        region: String,
-        random: Arc<dyn Random>,
-        health: Health,
-    ) -> Self {
-        Self { s3, access, forms, domains, region, random, health }
-    }
-
     /// The answer to a request that the listener refused before it was one.
     pub async fn refuse(&self, head: &Head, error: Error) -> Response<Body> {
         Exchange::begin(&*self.random, head).complete(refusal(error), "-").await
@@ -76,12 +69,39 @@ impl Guard {
             return answer;
         }
         let (mut head, incoming) = request.into_parts();
-        let mut exchange = Exchange::begin(&*self.random, &head);
-        let bucket = bucket_of(&head, &self.domains).and_then(|name| self.access.bucket(&name));
-        if head.method == Method::OPTIONS {
-            return self.preflight(&head, bucket.as_deref(), incoming, exchange).await;
+        let exchange = Exchange::begin(&*self.random, &head);
+        let (operation, requester) = (OperationName::default(), Requester::default());
+        let (name, is_host_style) = bucket_of(&head, &self.domains);
+        let bucket = name.and_then(|name| self.access.bucket(&name));
+        let cors = bucket.as_deref().map(|bucket| cors::ordinary(&head.headers, &head.method, bucket));
+        let witness = bucket.as_ref().and_then(|bucket| {
+            let find = |name: &str| self.access.bucket(name);
+            Witness::of(&self.log, bucket, &head, requester.clone(), is_host_style, find)
+        });
+        let mut answer = if head.method == Method::OPTIONS {
+            let _ = operation.0.set("PreflightObject".to_owned());
+            self.preflight(&head, bucket.as_deref(), incoming, exchange).await
+        } else {
+            head.extensions.insert(operation.clone());
+            head.extensions.insert(requester);
+            let mut answer = self.ask(head, incoming, exchange, &operation).await;
+            answer.headers_mut().extend(cors.into_iter().flatten());
+            answer
+        };
+        if let Some(witness) = witness {
+            answer = witness.sees(answer, operation.0.get().map_or("-", String::as_str));
         }
-        let cors = bucket.map(|bucket| cors::ordinary(&head.headers, &head.method, &bucket));
+        answer
+    }
+
+    /// Everything that is no preflight.
+    async fn ask(
+        &self,
+        mut head: Head,
+        incoming: Incoming,
+        mut exchange: Exchange,
+        operation: &OperationName,
+    ) -> Response<Body> {
         let (body, lent) = match prepare(&mut head, &self.domains, &self.region) {
             Ok(checked) => {
                 exchange.key_is_unknown = checked.claimed_key.is_some_and(|key| !self.access.knows(&key));
@@ -94,8 +114,6 @@ impl Guard {
             }
         };
         let expects = head.headers.contains_key(header::EXPECT);
-        let operation = OperationName::default();
-        head.extensions.insert(operation.clone());
         let mut answer = match body {
             Ok((body, Some(bucket))) => {
                 let _ = operation.0.set("PostObject".to_owned());
@@ -123,9 +141,7 @@ impl Guard {
             }
         }
         let operation = operation.0.get().map_or("-", String::as_str);
-        let mut answer = exchange.complete(control::escape(operation, answer), operation).await;
-        answer.headers_mut().extend(cors.into_iter().flatten());
-        answer
+        exchange.complete(control::escape(operation, answer), operation).await
     }
 
     /// A browser's question before its request. It is never signed.
@@ -150,15 +166,17 @@ impl Guard {
     }
 }
 
-/// The name of the bucket that a request is for, in its host or its path. Whether the request is in order is decided later.
-fn bucket_of(head: &Head, domains: &Domains) -> Option<String> {
+/// The name of the bucket that a request is for, in its path or its host, and whether it is there. Whether the request is in
+/// order is decided later.
+fn bucket_of(head: &Head, domains: &Domains) -> (Option<String>, bool) {
     let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str));
-    host.and_then(|host| domains.bucket_of(host)).or_else(|| {
-        let path = query::percent_decode(head.uri.path());
-        let bucket = path.strip_prefix('/').unwrap_or(&path).split('/').next();
-        bucket.filter(|bucket| !bucket.is_empty()).map(str::to_owned)
-    })
+    if let Some(bucket) = host.and_then(|host| domains.bucket_of(host)) {
+        return (Some(bucket), true);
+    }
+    let path = query::percent_decode(head.uri.path());
+    let bucket = path.strip_prefix('/').unwrap_or(&path).split('/').next();
+    (bucket.filter(|bucket| !bucket.is_empty()).map(str::to_owned), false)
 }
 
 /// What is known of an accepted request.

@@ -4,6 +4,7 @@
 //! A request's way: `listener` → `guard` → s3s (signature) → `access` (identity, policy) → `s3/<operation>` → `route` → storage.
 
 mod access;
+mod access_log;
 pub mod admin;
 mod documents;
 mod encryption;

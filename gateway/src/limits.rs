@@ -110,6 +110,11 @@ pub const LOG_PREFIX_BYTES_MAX: usize = 512;
 /// A name of the domain name system with a port.
 pub const HOST_NAME_BYTES_MAX: usize = 262;
 
+/// Lines of access logs that wait in memory, and how large an object of them becomes. A clean end waits this long for them.
+pub const ACCESS_LOG_BYTES_MAX: usize = 16 * 1024 * 1024;
+pub const ACCESS_LOG_OBJECT_BYTES: usize = 1024 * 1024;
+pub const ACCESS_LOG_END_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Configurations of which a bucket has many: of a kind, on a page, and the bytes of an id.
 pub const CONFIGURATIONS_MAX: usize = 1000;
 pub const CONFIGURATIONS_PAGE_MAX: usize = 100;
@@ -135,6 +140,7 @@ pub const PARTS_MAX: usize = 10_000;
 /// "X-Amz-Expires": seven days.
 pub const PRESIGNED_SECONDS_MAX: u64 = 604_800;
 
+const _: () = assert!(ACCESS_LOG_OBJECT_BYTES < ACCESS_LOG_BYTES_MAX);
 const _: () = assert!(LIFECYCLE_DOCUMENT_BYTES_MAX <= LIST_DOCUMENT_BYTES_MAX);
 const _: () = assert!(CONFIGURATION_ID_BYTES_MAX + 32 < cluster::limits::DOCUMENT_NAME_BYTES_MAX);
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < HEADER_BLOCK_BYTES_MAX);

@@ -7,6 +7,7 @@ pub(crate) mod wire;
 pub use connection::body_fault;
 
 use crate::error::{Error, Result};
+use crate::guard::Peer;
 use crate::limits;
 use connection::{Answer, Connection, Phase};
 use http::request::Parts as Head;
@@ -81,7 +82,7 @@ impl Listener {
                     };
                     let (handler, stage) = (handler.clone(), stage.clone());
                     tokio::spawn(async move {
-                        serve_connection(stream, handler, stage).await;
+                        serve_connection(stream, peer.ip(), handler, stage).await;
                         drop((permit, place));
                     });
                 }
@@ -146,12 +147,18 @@ impl Drop for Place {
     }
 }
 
-async fn serve_connection(stream: TcpStream, handler: Arc<dyn Handler>, mut stage: watch::Receiver<Stage>) {
+async fn serve_connection(
+    stream: TcpStream,
+    peer: IpAddr,
+    handler: Arc<dyn Handler>,
+    mut stage: watch::Receiver<Stage>,
+) {
     // Answers are written whole; waiting for more to send only delays them.
     let _ = stream.set_nodelay(true);
     let phase = Phase::default();
     let leaving = phase.clone();
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Peer(peer));
         let (handler, phase) = (handler.clone(), phase.clone());
         async move {
             let answer = match phase.refusal() {

@@ -1,6 +1,7 @@
 //! The gateway's wiring: listeners, guard, s3s, drain. Start-up in the order it happens.
 
 use crate::access::Access;
+use crate::access_log::AccessLog;
 use crate::admin::{self, AdminParts};
 use crate::error::{Error, Result};
 use crate::guard::Guard;
@@ -38,6 +39,8 @@ pub struct Config {
     pub plain_customer_keys: bool,
     /// How many files the process may have open: each connection is one.
     pub files_max: u64,
+    /// How long lines of access logs wait before they are an object.
+    pub access_log: Duration,
     /// How long open requests may take after the shutdown began.
     pub drain: Duration,
     /// Told the two addresses once both ports accept.
@@ -65,9 +68,13 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let access = Access::new(parts.control.clone(), &*parts.random, &config.region)?;
     let (stage, watched) = watch::channel(Stage::Serving);
     let s3 = s3_service(&config, &parts, &access, &domains, watched.clone());
-    let service = Service::new(parts.clone(), config.region.clone(), config.plain_customer_keys);
-    let forms = Forms::new(service, access.clone(), config.form_signature_v2);
-    let guard = Guard::new(s3, access, forms, domains, config.region.clone(), parts.random.clone(), health.clone());
+    let service = || Service::new(parts.clone(), config.region.clone(), config.plain_customer_keys);
+    let forms = Forms::new(service(), access.clone(), config.form_signature_v2);
+    let log = Arc::new(AccessLog::new(service(), config.access_log));
+    let (region, random) = (config.region.clone(), parts.random.clone());
+    let guard = Guard { s3, access, forms, domains, region, random, health: health.clone(), log: log.clone() };
+    let (stop_log, stopped) = oneshot::channel();
+    let delivery = tokio::spawn(async move { log.run(stopped).await });
 
     let Parts { control, clock, random, named_keys, .. } = parts;
     let api = AdminParts { control, clock, random, named_keys, region: config.region };
@@ -91,6 +98,8 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
         stage.send_replace(Stage::Closing);
         let _ = listeners.await;
     }
+    let _ = stop_log.send(());
+    let _ = delivery.await;
     Ok(())
 }
 

@@ -64,6 +64,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         form_signature_v2: settings.server.form_signature_v2,
         plain_customer_keys: settings.test.ssec_plain_http,
         files_max,
+        access_log: Duration::from_secs(settings.server.access_log_seconds),
         drain: Duration::from_secs(settings.server.drain_seconds),
         ready: Some(ready),
     };

@@ -1,6 +1,7 @@
 //! The answer's last steps: ids on every answer and inside of every error document, no body where HTTP has none, and one
 //! line in the log for each failure.
 
+use super::witness::ErrorCode;
 use crate::error::{Answer, Fault};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -66,6 +67,7 @@ impl Exchange {
                 document = UNKNOWN_KEY.to_owned();
             }
             self.log(head.status, operation, &document);
+            head.extensions.insert(ErrorCode(element(&document, "Code").to_owned()));
             let document = self.document(&document, head.headers.get("x-amz-bucket-region"));
             head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(document.len()));
             body = Body::from(document);

@@ -6,7 +6,7 @@
 use super::named::written_version;
 use super::post_policy::{Fields, Policy, Signed};
 use super::{attributes, checksums::Declared, tags};
-use crate::access::{self, Access};
+use crate::access::{self, Access, Requester};
 use crate::encryption::Seal;
 use crate::error::{Error, Result};
 use crate::guard::{Event, FormError, FormParser, check_scope};
@@ -61,6 +61,9 @@ impl Forms {
         let key = key_of(&fields, &filename)?;
         fields.set("key", key.as_str().to_owned());
         policy.check(&fields, bucket.name.as_str(), &*service.parts.clock)?;
+        if let (Some(requester), Some(owner)) = (head.extensions.get::<Requester>(), identity.owner()) {
+            let _ = requester.0.set(owner.0.clone());
+        }
         access::check(&identity, &bucket, None)?;
 
         let Wanted { headers, metadata } = Wanted::of(&fields)?;

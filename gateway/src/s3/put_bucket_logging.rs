@@ -4,13 +4,15 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketLogging.html>
 
 use crate::access;
+use crate::access_log::{Destination, KeyFormat};
 use crate::documents;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::s3::{Service, document};
 use cluster::{Bucket, ControlPlane};
 use s3s::dto::{
-    LoggingEnabled, ObjectLockConfiguration, PartitionDateSource, PutBucketLoggingInput, PutBucketLoggingOutput,
+    BucketLoggingStatus, LoggingEnabled, ObjectLockConfiguration, PartitionDateSource, PutBucketLoggingInput,
+    PutBucketLoggingOutput,
 };
 use s3s::{S3Request, S3Response};
 
@@ -29,6 +31,19 @@ pub async fn put_bucket_logging(
     check_target(&*service.parts.control, &bucket, &logging.target_bucket)?;
     document::set(service, &request.input.bucket, documents::LOGGING, Some(content)).await?;
     Ok(S3Response::new(PutBucketLoggingOutput::default()))
+}
+
+/// Where a document that was kept sends the lines.
+pub fn destination(content: &[u8]) -> Result<Destination> {
+    let status: BucketLoggingStatus = document::parse(content)?;
+    let logging = status.logging_enabled.ok_or(Error::Internal("a bucket without a log is logged"))?;
+    let partitioned = logging.target_object_key_format.and_then(|format| format.partitioned_prefix);
+    let format = match partitioned.map(|partitioned| partitioned.partition_date_source) {
+        None => KeyFormat::Simple,
+        Some(Some(source)) if source.as_str() == PartitionDateSource::EVENT_TIME => KeyFormat::ByEvent,
+        Some(_) => KeyFormat::ByDelivery,
+    };
+    Ok(Destination { bucket: logging.target_bucket, prefix: logging.target_prefix, format })
 }
 
 fn check(logging: &LoggingEnabled) -> Result<()> {
@@ -70,7 +85,6 @@ fn check_target(control: &dyn ControlPlane, bucket: &Bucket, target: &str) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use s3s::dto::BucketLoggingStatus;
 
     fn code(inside: &str) -> &'static str {
         let document = format!(

@@ -9,7 +9,10 @@ use crate::route::Target;
 use crate::s3::checksums::{self, Declared, set_checksum};
 use crate::s3::named::written_version;
 use crate::s3::{Service, append, attributes, body, conditions, listing, lock, rename_object};
+use bytes::Bytes;
+use cluster::Bucket;
 use common::ObjectKey;
+use http::HeaderMap;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response};
 use storage::PutRequest;
@@ -67,4 +70,30 @@ pub async fn put_object(service: &Service, request: S3Request<PutObjectInput>) -
         set_checksum!(output, declared.answer(&outcome.checksums));
     }
     Ok(S3Response::with_headers(output, answer))
+}
+
+/// Puts bytes of this program's own as a client's PutObject with these headers would: locked and encrypted as the bucket does
+/// it by itself.
+pub async fn put_bytes(
+    service: &Service,
+    bucket: &Bucket,
+    key: ObjectKey,
+    headers: &HeaderMap,
+    bytes: Bytes,
+) -> Result<()> {
+    let put = PutRequest {
+        epoch: service.router.epoch(),
+        bucket: bucket.id,
+        key: key.clone(),
+        attributes: attributes::of_write(headers, None, bucket, service.parts.clock.now_ms())?,
+        precondition: conditions::precondition(headers),
+        length: Some(bytes.len() as u64),
+        algorithms: Vec::new(),
+    };
+    let (sealing, _) = Seal::split(Seal::begin(service, headers, bucket, &key).await?);
+    let Target::Here(target) = service.router.owner_of(bucket.id, &key);
+    let mut writer = target.put_sealed(put, sealing).await?;
+    writer.write(bytes).await?;
+    writer.finish().await?.commit().await?;
+    Ok(())
 }
