@@ -18,6 +18,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Make, list and delete access keys of a running appliance
     Key(KeyArgs),
+    /// Write buckets, owners and keys to a file, or restore them
+    Backup(BackupArgs),
     /// Make, list and rotate named encryption keys of a running appliance
     Kms(KmsArgs),
     /// Make, list and delete buckets of a running appliance
@@ -133,6 +135,32 @@ pub struct ImportArgs {
     pub account_root: bool,
     #[arg(long, hide = true, value_name = "NAME")]
     pub policy: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct BackupArgs {
+    #[command(subcommand)]
+    pub verb: BackupVerb,
+    /// Data directory of the appliance [default: ./weir-data, or with --from-disk that disk]
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BackupVerb {
+    /// Write the control store of a running appliance to a new file
+    Create {
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Put the control store of a stopped appliance back, where there is none
+    Restore {
+        #[arg(value_name = "FILE", conflicts_with = "from_disk")]
+        file: Option<PathBuf>,
+        /// Take the copy that the disk in this directory keeps
+        #[arg(long, value_name = "DIR")]
+        from_disk: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

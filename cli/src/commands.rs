@@ -1,5 +1,6 @@
 //! One file per verb.
 
+pub mod backup;
 pub mod bucket;
 pub mod disk;
 pub mod key;

@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         match args.command {
             Command::Serve(args) => commands::serve::run(args).await,
             Command::Key(args) => commands::key::run(args).await,
+            Command::Backup(args) => commands::backup::run(args).await,
             Command::Kms(args) => commands::kms::run(args).await,
             Command::Bucket(args) => commands::bucket::run(args).await,
             Command::Disk(args) => commands::disk::run(args),

@@ -58,7 +58,6 @@ pub fn given(environment: impl Fn(&str) -> Option<String>) -> Result<Option<Secr
     text.map(|text| parse(VARIABLE, &text)).transpose()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the root key belongs to the control store, not to a disk")]
 pub fn read(path: &Path) -> Result<Option<SecretKey>> {
     let name = path.display().to_string();
     match std::fs::read_to_string(path).map(Zeroizing::new) {

@@ -21,6 +21,7 @@ use crate::apply::apply;
 use crate::command::{Applied, Command};
 use crate::error::{Error, Result};
 use crate::row;
+use crate::snapshot::Snapshot;
 use crate::state::{AccessKey, Bucket, KmsKey, Owner, State};
 use common::{BucketId, Epoch, Term};
 use redb::backends::FileBackend;
@@ -36,7 +37,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
 
 /// The format of the file as a whole. A file with a greater number is refused.
-const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const BUCKETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("buckets");
@@ -67,6 +68,33 @@ impl EmbeddedControlPlane {
         let file = open_file(path).map_err(|error| Error::Store(format!("{}: {error}", path.display())))?;
         let backend = FileBackend::new(file).map_err(from_database)?;
         Self::start(Database::builder().create_with_backend(backend).map_err(from_database)?)
+    }
+
+    /// Makes a store at `path`, where there must be none, out of a snapshot. Ids and versions begin behind what may have been
+    /// given out since; a term is given above the greatest that the disks know. Blocking.
+    pub fn restore(path: &Path, snapshot: &[u8]) -> Result<()> {
+        let snapshot = Snapshot::decode(snapshot)?;
+        let named = |error: io::Error| Error::Store(format!("{}: {error}", path.display()));
+        if path.try_exists().map_err(named)? {
+            return Err(Error::Store(format!("{} exists: move it away first", path.display())));
+        }
+        // Under another name until it is whole: a start in between finds no store, and not half of one.
+        let temporary = path.with_extension("restored");
+        remove_if_there(&temporary).map_err(named)?;
+        {
+            let backend = FileBackend::new(open_file(&temporary).map_err(named)?).map_err(from_database)?;
+            let database = Database::builder().create_with_backend(backend).map_err(from_database)?;
+            snapshot.write(&database)?;
+            load(&database)?;
+        }
+        put_in_place(&temporary, path).map_err(named)
+    }
+
+    fn snapshot_blocking(&self) -> Result<Vec<u8>> {
+        let Ok(writer) = self.0.writer.lock() else {
+            return Err(Error::Store("a write broke off; restart to read what is durable".to_owned()));
+        };
+        Snapshot::of(&writer.database)?.encode()
     }
 
     fn start(database: Database) -> Result<Self> {
@@ -124,6 +152,12 @@ impl ControlPlane for EmbeddedControlPlane {
 
     fn current(&self) -> Arc<State> {
         Arc::clone(&self.0.published.borrow())
+    }
+
+    async fn snapshot(&self) -> Result<Vec<u8>> {
+        let store = self.clone();
+        let task = tokio::task::spawn_blocking(move || store.snapshot_blocking());
+        task.await.unwrap_or_else(|error| Err(Error::Store(format!("a snapshot broke off: {error}"))))
     }
 
     async fn watch(&self, version: u64) -> Result<Arc<State>> {
@@ -283,6 +317,21 @@ fn open_file(path: &Path) -> io::Result<File> {
         File::open(directory)?.sync_all()?;
     }
     Ok(file)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the control store is a file of its own, apart from every disk")]
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the control store is a file of its own, apart from every disk")]
+fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
+    fs::rename(from, to)?;
+    let directory = to.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()
 }
 
 fn missing_ancestors(directory: &Path) -> Vec<&Path> {

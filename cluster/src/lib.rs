@@ -9,6 +9,7 @@ mod embedded;
 mod error;
 pub mod limits;
 mod row;
+mod snapshot;
 mod state;
 
 pub use apply::apply;
@@ -30,6 +31,9 @@ pub trait ControlPlane: Send + Sync {
 
     /// The state as this node last saw it, without waiting: for the path of every request.
     fn current(&self) -> Arc<State>;
+
+    /// The whole store as bytes, for a backup: `EmbeddedControlPlane::restore` makes a store of it.
+    async fn snapshot(&self) -> Result<Vec<u8>>;
 
     /// Waits until the state's version is greater than `version`.
     async fn watch(&self, version: u64) -> Result<Arc<State>>;

@@ -5,6 +5,7 @@
 //! | `GET /api/v1/keys`         | 200 `{"keys": [...]}`, without secrets              |
 //! | `POST /api/v1/keys`        | 201 the key, with its secret if Weir made it        |
 //! | `DELETE /api/v1/keys/{id}` | 204                                                 |
+//! | `GET /api/v1/backup`       | 200 `{"backup": ...}`: the control store, sealed, Base64 |
 //! | `GET /api/v1/kms`          | 200 `{"keys": [...]}`: names and numbers of versions |
 //! | `POST /api/v1/kms`         | 201 the named key, `{"name": ...}`                  |
 //! | `POST /api/v1/kms/{name}/versions` | 201 the key with its new version            |
@@ -12,6 +13,7 @@
 //! Every other answer is an `application/problem+json` (RFC 9457) of `problem.rs`. The signature is verified before
 //! the first byte of the body is read, and the body against the signed hash before it is parsed.
 
+mod backup;
 mod keys;
 mod named_keys;
 mod problem;
@@ -73,6 +75,12 @@ where
     let body = read_body(body, payload_hash).await?;
 
     let path = head.uri.path();
+    if path == "/api/v1/backup" {
+        return match head.method {
+            Method::GET => backup::create(parts).await,
+            _ => Err(Problem::wrong_method(&head.method)),
+        };
+    }
     if let Some(rest) = path.strip_prefix("/api/v1/kms") {
         return named_keys::answer(parts, &head.method, (path, rest), &body).await;
     }

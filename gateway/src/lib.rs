@@ -6,6 +6,7 @@
 mod access;
 mod access_log;
 pub mod admin;
+pub mod backup;
 mod documents;
 mod encryption;
 mod error;

@@ -109,6 +109,10 @@ pub struct DirEntry {
 pub trait Disk: Send + Sync {
     /// Makes a new file; an existing one is an error.
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>>;
+    /// The same, for the owner of the process only.
+    fn create_private(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        self.create(path)
+    }
     /// Opens an existing file for reading and writing.
     fn open(&self, path: &str) -> io::Result<Arc<dyn File>>;
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
@@ -181,12 +185,27 @@ pub fn read_small(disk: &dyn Disk, path: &str, bytes_max: u64) -> io::Result<Vec
 
 /// Writes a small file so that a power cut leaves the old one or the new one, whole.
 pub fn replace_small(disk: &dyn Disk, directory: &str, name: &str, content: &[u8]) -> io::Result<()> {
+    replace(disk, directory, name, content, |path| disk.create(path))
+}
+
+/// The same, for the owner of the process only.
+pub fn replace_private(disk: &dyn Disk, directory: &str, name: &str, content: &[u8]) -> io::Result<()> {
+    replace(disk, directory, name, content, |path| disk.create_private(path))
+}
+
+fn replace(
+    disk: &dyn Disk,
+    directory: &str,
+    name: &str,
+    content: &[u8],
+    create: impl FnOnce(&str) -> io::Result<Arc<dyn File>>,
+) -> io::Result<()> {
     let path = if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") };
     let temporary = format!("{path}.new");
     if disk.exists(&temporary)? {
         disk.unlink(&temporary)?;
     }
-    let file = disk.create(&temporary)?;
+    let file = create(&temporary)?;
     file.write_at(&[IoSlice::new(content)], 0)?;
     file.sync_data(SyncPoint::Identity)?;
     disk.rename(&temporary, &path)?;

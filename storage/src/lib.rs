@@ -6,6 +6,7 @@ pub mod backlog;
 pub mod commit;
 mod config;
 pub mod disk;
+mod document;
 mod error;
 pub mod feed;
 pub mod files;
@@ -26,6 +27,7 @@ mod target;
 mod types;
 
 pub use config::TargetConfig;
+pub use document::CONTROL_COPY;
 pub use error::{Error, Result};
 pub use object::{ObjectReader, ObjectWriter, Staged};
 pub use target::{Target, TermSource};

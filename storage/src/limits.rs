@@ -50,6 +50,9 @@ pub const PART_CHECKSUMS_BYTES_MAX: usize = 64 * 1024;
 /// What the gateway keeps with an encrypted object to find its key by.
 pub const ENVELOPE_BYTES_MAX: usize = 4 * 1024;
 
+/// A document in a disk's root, which is written as a whole.
+pub const DOCUMENT_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
 /// Attributes that storage accepts for one object, names and values together. The edge allows less.
 pub const ATTRIBUTES_BYTES_MAX: usize = 32 * 1024;
 

@@ -25,7 +25,7 @@ pub struct Target {
     disks: Vec<Arc<DiskStore>>,
 }
 
-fn open_real(path: &Path) -> Result<Arc<dyn Disk>> {
+pub(crate) fn open_real(path: &Path) -> Result<Arc<dyn Disk>> {
     match RealDisk::open(path) {
         Ok(disk) => Ok(Arc::new(disk)),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -91,6 +91,10 @@ class Server:
         """A verb of the command line against this server."""
         return run([binary(), *arguments], env=self.environment())
 
+    def command(self, *arguments):
+        """The same of one that may fail, also without a server that runs."""
+        return run([binary(), *arguments], env=self.environment(), may_fail=True)
+
     def stop(self):
         """SIGTERM; returns the exit status."""
         self.process.send_signal(signal.SIGTERM)

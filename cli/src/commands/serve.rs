@@ -1,5 +1,8 @@
 //! `weir serve`: the wiring of the appliance, in the order of its start.
 
+mod second_copy;
+
+use self::second_copy::SecondCopy;
 use crate::args::ServeArgs;
 use crate::config::{self, Settings};
 use crate::credentials::{self, Credentials};
@@ -41,9 +44,19 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let control = open_control(&data).await?;
     let key = ensure_admin(&control, &data, preset, &*clock, &*random)?;
     let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let (root, _is_here) = root_key::find_or_make(&data, environment, &control.current(), &*random)?;
+    let (root, root_is_here) = root_key::find_or_make(&data, environment, &control.current(), &*random)?;
     let control: Arc<dyn ControlPlane> = Arc::new(control);
     let target = open_target(&settings, &control, &clock, &random).await?;
+    let second_copy = Arc::new(SecondCopy {
+        control: Arc::clone(&control),
+        target: Arc::clone(&target),
+        root: root.clone(),
+        with_root: root_is_here,
+        clock: Arc::clone(&clock),
+        random: Arc::clone(&random),
+        copied: Default::default(),
+    });
+    let copying = tokio::spawn(Arc::clone(&second_copy).keep());
     let named_keys = NamedKeys::new(Arc::clone(&control), root, Arc::clone(&clock), Arc::clone(&random));
     let parts = gateway::Parts { control, target: Arc::clone(&target), clock, random, named_keys };
     gateway::resume_bucket_deletions(&parts).await?;
@@ -70,6 +83,8 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     };
     let served = gateway::serve(config, parts, shutdown).await;
     let _ = announcement.await;
+    copying.abort();
+    second_copy.copy().await;
     // Also after a failed gateway: what was acknowledged is durable, but a clean end makes the next start quick.
     let stopped = target.shutdown().await;
     served?;

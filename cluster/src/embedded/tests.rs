@@ -233,3 +233,34 @@ async fn terms_are_never_given_twice() {
     given.sort_unstable();
     assert_eq!(given, (6..26).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn a_restored_store_has_everything_and_gives_nothing_twice() {
+    let (_directory, path) = place();
+    let store = EmbeddedControlPlane::open(&path).unwrap();
+    store.propose_blocking(&owner("owner-0")).unwrap();
+    store.propose_blocking(&create("one")).unwrap();
+    store.propose_blocking(&Command::CreateKmsKey { name: "k".into(), created_ms: 1, sealed: vec![1, 2] }).unwrap();
+    let snapshot = store.snapshot().await.unwrap();
+    let before = store.current();
+    assert!(
+        matches!(EmbeddedControlPlane::restore(&path, &snapshot), Err(Error::Store(text)) if text.contains("exists"))
+    );
+
+    let (_other, copy) = place();
+    EmbeddedControlPlane::restore(&copy, &snapshot).unwrap();
+    assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
+    let restored = EmbeddedControlPlane::open(&copy).unwrap();
+    let after = restored.current();
+    assert_eq!((&after.owners, &after.kms, &after.keys), (&before.owners, &before.kms, &before.keys));
+    let (was, is) = (before.buckets.values().next().unwrap(), after.buckets.values().next().unwrap());
+    assert_eq!(Bucket { version: 0, ..Bucket::clone(was) }, Bucket { version: 0, ..Bucket::clone(is) });
+    assert!(is.version > before.version + 1000 && after.next_bucket.0 > before.next_bucket.0 + 1000);
+    restored.propose_blocking(&create("two")).unwrap();
+
+    for bad in [&snapshot[..snapshot.len() - 1], &[], &[9, 9]] {
+        let (_third, path) = place();
+        assert!(EmbeddedControlPlane::restore(&path, bad).is_err());
+        assert!(!path.exists());
+    }
+}

@@ -7,6 +7,7 @@ use rustix::io::ReadWriteFlags;
 use std::fs;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -37,6 +38,12 @@ impl RealDisk {
 impl Disk for RealDisk {
     fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(self.path(path))?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn create_private(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        let mut options = fs::OpenOptions::new();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(self.path(path))?;
         Ok(Arc::new(RealFile(file)))
     }
 
