@@ -20,6 +20,11 @@
 //! mode = false
 //! ssec_plain_http = false
 //! # lifecycle_day_seconds = 10
+//!
+//! [notifications.webhook.NAME]          # as many as wanted; NAME has lower-case letters, digits and hyphens
+//! endpoint = "http://127.0.0.1:8080/"
+//! auth_token = ""                       # or auth_token_file
+//! queue_bytes_max = 1073741824
 //! ```
 //!
 //! Lists are comma-separated in the environment.
@@ -27,6 +32,7 @@
 use crate::args::ServeArgs;
 use crate::error::{Error, Result};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use toml::{Table, Value};
 
@@ -36,6 +42,7 @@ pub struct Settings {
     pub server: Server,
     pub storage: Storage,
     pub test: Test,
+    pub notifications: Notifications,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -101,6 +108,46 @@ impl Default for Storage {
     }
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Notifications {
+    /// Receivers, by the names that ARNs say.
+    pub webhook: BTreeMap<String, Webhook>,
+}
+
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    pub endpoint: String,
+    #[serde(default)]
+    pub auth_token: Option<String>,
+    #[serde(default)]
+    pub auth_token_file: Option<PathBuf>,
+    /// How much of the log is kept while the receiver does not answer.
+    #[serde(default = "queue_bytes_max")]
+    pub queue_bytes_max: u64,
+}
+
+impl std::fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Webhook").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}
+
+fn queue_bytes_max() -> u64 {
+    1 << 30
+}
+
+/// The section whose names are the user's own.
+const NOTIFICATIONS: &str = "notifications";
+const WEBHOOK: &str = "webhook";
+const WEBHOOK_NAMES: [(&str, Kind); 4] = [
+    ("endpoint", Kind::Text),
+    ("auth_token", Kind::Text),
+    ("auth_token_file", Kind::Text),
+    ("queue_bytes_max", Kind::Number),
+];
+
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Text,
@@ -143,6 +190,10 @@ pub fn resolve(
             continue;
         };
         let (section, name) = (section.to_lowercase(), name.to_lowercase());
+        if section == NOTIFICATIONS {
+            set_webhook(&mut table, &variable, &name, &text)?;
+            continue;
+        }
         let known = NAMES.iter().find(|known| known.0 == section && known.1 == name);
         let (_, _, kind) = known.ok_or_else(|| unknown(&variable, all_variables()))?;
         let section = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
@@ -156,7 +207,7 @@ pub fn resolve(
 }
 
 fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
-    let Settings { server, storage, test } = &mut settings;
+    let Settings { server, storage, test, notifications: _ } = &mut settings;
     fn set<T: Clone>(setting: &mut T, flag: Option<&T>) {
         if let Some(flag) = flag {
             *setting = flag.clone();
@@ -197,7 +248,40 @@ fn check_settings(settings: Settings) -> Result<Settings> {
     if region.is_empty() || !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return Err(Error::Usage("a region's name has letters, digits and hyphens".into()));
     }
+    check_webhooks(&settings.notifications)?;
     Ok(settings)
+}
+
+/// `WEIR_NOTIFICATIONS__WEBHOOK__NAME__ENDPOINT` and the like.
+fn set_webhook(table: &mut Table, variable: &str, rest: &str, text: &str) -> Result<()> {
+    let known =
+        || WEBHOOK_NAMES.iter().map(|(name, _)| format!("WEIR_NOTIFICATIONS__WEBHOOK__NAME__{name}").to_uppercase());
+    let parts: Vec<&str> = rest.split("__").collect();
+    let [WEBHOOK, webhook, setting] = parts[..] else { return Err(unknown(variable, known())) };
+    let kind = WEBHOOK_NAMES.iter().find(|(name, _)| *name == setting).map(|(_, kind)| *kind);
+    let value = from_text(variable, text, kind.ok_or_else(|| unknown(variable, known()))?)?;
+    let mut inner = table;
+    for name in [NOTIFICATIONS, WEBHOOK, webhook] {
+        let next = inner.entry(name).or_insert_with(|| Value::Table(Table::new()));
+        inner = next.as_table_mut().ok_or_else(|| Error::Usage(format!("{name} is a section in the configuration")))?;
+    }
+    inner.insert(setting.to_owned(), value);
+    Ok(())
+}
+
+fn check_webhooks(notifications: &Notifications) -> Result<()> {
+    for (name, webhook) in &notifications.webhook {
+        let fits = (1..=48).contains(&name.len());
+        if !fits || !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+            return Err(Error::Usage(format!(
+                "notifications.webhook.{name}: a webhook's name has 1 to 48 lower-case letters, digits and hyphens"
+            )));
+        }
+        if webhook.auth_token.is_some() && webhook.auth_token_file.is_some() {
+            return Err(Error::Usage(format!("notifications.webhook.{name}: auth_token or auth_token_file, not both")));
+        }
+    }
+    Ok(())
 }
 
 fn check_names(table: &Table) -> Result<()> {
@@ -205,7 +289,8 @@ fn check_names(table: &Table) -> Result<()> {
         let section = section.to_owned();
         NAMES.iter().filter(move |known| known.0 == section).map(|known| known.1.to_owned())
     };
-    for (section, content) in table {
+    // What is wrong inside of the other one its types say.
+    for (section, content) in table.iter().filter(|(section, _)| *section != NOTIFICATIONS) {
         if names_in(section).next().is_none() {
             return Err(unknown(section, NAMES.iter().map(|known| known.0.to_owned())));
         }
@@ -294,6 +379,21 @@ mod tests {
     }
 
     #[test]
+    fn webhooks_come_from_file_and_environment() {
+        let file = "[notifications.webhook.one]\nendpoint = \"http://a/\"\nauth_token = \"t\"";
+        let environment = [
+            ("WEIR_NOTIFICATIONS__WEBHOOK__ONE__QUEUE_BYTES_MAX", "5"),
+            ("WEIR_NOTIFICATIONS__WEBHOOK__TWO__ENDPOINT", "http://b/"),
+        ];
+        let webhooks = resolved(file, &environment, &ServeArgs::default()).unwrap().notifications.webhook;
+        let told =
+            webhooks.iter().map(|(name, webhook)| (name.as_str(), webhook.endpoint.as_str(), webhook.queue_bytes_max));
+        assert_eq!(told.collect::<Vec<_>>(), [("one", "http://a/", 5), ("two", "http://b/", 1 << 30)]);
+        assert!(resolved("[notifications.webhook.one]\nurl = \"x\"", &[], &ServeArgs::default()).is_err());
+        assert!(resolved("[notifications.webhok.one]\nendpoint = \"x\"", &[], &ServeArgs::default()).is_err());
+    }
+
+    #[test]
     fn mistakes_are_named() {
         for (file, environment, sentence) in [
             ("[sever]", None, "unknown setting sever: did you mean server?"),
@@ -308,6 +408,16 @@ mod tests {
                 "",
                 Some(("WEIR_SERVER__PLAIN_HTTP", "yes")),
                 "WEIR_SERVER__PLAIN_HTTP is true or false, and this is \"yes\"",
+            ),
+            (
+                "[notifications.webhook.Hook]\nendpoint = \"x\"",
+                None,
+                "notifications.webhook.Hook: a webhook's name has 1 to 48 lower-case letters, digits and hyphens",
+            ),
+            (
+                "",
+                Some(("WEIR_NOTIFICATIONS__WEBHOOK__A__ENDPONT", "x")),
+                "unknown setting WEIR_NOTIFICATIONS__WEBHOOK__A__ENDPONT: did you mean WEIR_NOTIFICATIONS__WEBHOOK__NAME__ENDPOINT?",
             ),
             ("[server]\ndata = [\"a\", \"b\"]", None, "one --data directory is possible for now, and 2 were given"),
         ] {

@@ -23,8 +23,10 @@ mod listener;
 mod route;
 mod s3;
 mod server;
+mod tree;
 
 pub use error::{Answer, Error, Fault};
+pub use events::webhook::Webhook;
 pub use s3::create_bucket::view as bucket_view;
 pub use s3::delete_bucket::resume_bucket_deletions;
 pub use server::{Config, Parts, serve};

@@ -4,6 +4,7 @@ use crate::access::Access;
 use crate::access_log::AccessLog;
 use crate::admin::{self, AdminParts};
 use crate::error::{Error, Result};
+use crate::events::webhook::{self, Webhook};
 use crate::guard::Guard;
 use crate::health::Health;
 use crate::host::Domains;
@@ -37,6 +38,8 @@ pub struct Config {
     pub form_signature_v2: bool,
     /// Takes customers' encryption keys over plain HTTP: in tests only.
     pub plain_customer_keys: bool,
+    /// Receivers of notifications.
+    pub webhooks: Vec<Webhook>,
     /// How many files the process may have open: each connection is one.
     pub files_max: u64,
     /// How long lines of access logs wait before they are an object.
@@ -76,6 +79,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let (stop_log, stopped) = oneshot::channel();
     let delivery = tokio::spawn(async move { log.run(stopped).await });
 
+    let webhooks = webhook::start(&config.webhooks, &parts, &config.region, &watched).await?;
     let Parts { control, clock, random, named_keys, .. } = parts;
     let api = AdminParts { control, clock, random, named_keys, region: config.region };
     let connections_max = limits::connections_max(config.files_max);
@@ -100,6 +104,9 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     }
     let _ = stop_log.send(());
     let _ = delivery.await;
+    for webhook in webhooks {
+        let _ = webhook.await;
+    }
     Ok(())
 }
 

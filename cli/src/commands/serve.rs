@@ -4,7 +4,7 @@ mod second_copy;
 
 use self::second_copy::SecondCopy;
 use crate::args::ServeArgs;
-use crate::config::{self, Settings};
+use crate::config::{self, Notifications, Settings};
 use crate::credentials::{self, Credentials};
 use crate::error::{Error, Result};
 use crate::output;
@@ -32,6 +32,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let listen = address("--listen", &settings.server.listen, settings.server.plain_http)?;
     let admin_listen = address("--admin-listen", &settings.server.admin_listen, settings.server.plain_http)?;
     let preset = credentials::preset(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+    let webhooks = webhooks(&settings.notifications)?;
     let shutdown = on_signal()?;
     if settings.test.mode {
         warn_of_test_mode(&settings.test);
@@ -76,6 +77,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         domains: settings.server.domain,
         form_signature_v2: settings.server.form_signature_v2,
         plain_customer_keys: settings.test.ssec_plain_http,
+        webhooks,
         files_max,
         access_log: Duration::from_secs(settings.server.access_log_seconds),
         drain: Duration::from_secs(settings.server.drain_seconds),
@@ -122,6 +124,27 @@ fn settings(args: &ServeArgs) -> Result<Settings> {
     let environment =
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     config::resolve(file.as_deref(), environment, args)
+}
+
+/// The receivers of notifications, with their tokens.
+#[expect(clippy::disallowed_methods, reason = "a token's file is no data")]
+fn webhooks(notifications: &Notifications) -> Result<Vec<gateway::Webhook>> {
+    let webhook = |(name, webhook): (&String, &config::Webhook)| {
+        let auth_token = match &webhook.auth_token_file {
+            Some(path) => {
+                let bytes =
+                    std::fs::read(path).map_err(|error| Error::Usage(format!("{}: {error}", path.display())))?;
+                let text =
+                    String::from_utf8(bytes).map_err(|_| Error::Usage(format!("{} is not text", path.display())))?;
+                Some(text.trim_end().to_owned())
+            }
+            None => webhook.auth_token.clone(),
+        };
+        let auth_token = auth_token.filter(|token| !token.is_empty());
+        let (name, endpoint) = (name.clone(), webhook.endpoint.clone());
+        Ok(gateway::Webhook { name, endpoint, auth_token, queue_bytes_max: webhook.queue_bytes_max })
+    };
+    notifications.webhook.iter().map(webhook).collect()
 }
 
 /// The address to listen at; refused where others could read what is sent.

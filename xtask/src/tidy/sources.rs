@@ -57,6 +57,8 @@ const DOORS: &[Door] = &[
         files: &[
             "gateway/src/listener.rs",
             "gateway/src/listener/",
+            // To receivers of notifications.
+            "gateway/src/events/outbound.rs",
             "common/src/transport.rs",
             "client/src/",
             // The admin verbs' own small client.
