@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Gives back every live object of a Weir disk without Weir: restore.py [--no-verify] DISK... OUT
 
-Writes OUT/objects/00000000 ... and OUT/index.jsonl, one line of JSON for each object. Reads log/, objects/ and staging/
+Writes OUT/objects/00000000 ... and OUT/index.jsonl, one line of JSON for each version of an object; "current" says whether
+it is the one that a plain GET gives. Reads log/, objects/ and staging/
 of the disks and changes nothing there; stop Weir first. The format is described in docs/on-disk-format.md. What is
 damaged or missing is listed on standard error and makes the exit status 1; everything else is written all the same.
 Needs Python 3.9 and its standard library, and about 1 KiB of memory for each object and deleted object of the log.
@@ -100,15 +101,15 @@ class Postcard:
     def bucket_record(self):
         return {"name": self.text(), "versioning": self.number(), "lock": self.number()}
 
-    def sealed(self):
-        """Behind a put's payload: whether its bytes are encrypted."""
+    def more(self):
+        """Behind a put's payload: its tags, the stamp of the put that made it, whether its bytes are encrypted."""
         self.option(lambda: (self.number(), self.bytes(), self.option(self.bytes)))
         self.number()
-        self.pairs()
+        tags = self.pairs()
         self.option(lambda: (self.number(), self.number()))
         self.number()
-        self.option(self.number)
-        return self.option(lambda: (self.number(), self.bytes())) is not None
+        since = self.option(self.number)
+        return tags, since, self.option(lambda: (self.number(), self.bytes())) is not None
 
     def subject(self):
         kind = self.number()
@@ -146,8 +147,14 @@ def record(data):
     content["inline"] = card.number() if kind == 0 else None
     content["chunks"] = card.list(card.chunk) if kind == 1 else None
     content["table"] = (card.chunk(), card.number()) if kind == 2 else None
-    content["sealed"] = data[0] == 3 and card.sealed()
+    content["tags"], since, content["sealed"] = card.more() if data[0] == 3 else ({}, None, False)
+    # Its place among the versions of its key.
+    content["since"] = since_of(content["version"], since or stamp)
     return stamp, content
+
+
+def since_of(version, stamp):
+    return stamp if version == "null" else int(version[:16], 16)
 
 
 def member(frame):
@@ -286,7 +293,12 @@ def read_names(disks):
         for (bucket, key, _), (stamp, kind, places) in newest.items()
         if kind == OBJECT and stamp > removed.get(bucket, 0)
     ]
-    return sorted(live)
+    markers = {}
+    for (bucket, key, version), (stamp, kind, _) in newest.items():
+        if kind == MARKER and bucket in buckets:
+            name = buckets[bucket][1], key
+            markers[name] = max(markers.get(name, 0), since_of(version, stamp))
+    return sorted(live), markers
 
 
 def open_data(disks, identity):
@@ -360,7 +372,7 @@ def write_object(disks, place, stamp, path, verify):
         for data, blocks, _, what in pieces(disks, content, payload):
             check_blocks(data, blocks, what)
     etag = content["md5"].hex() + (f"-{content['parts']}" if content["parts"] else "")
-    names = ("size", "version", "modified_ms", "headers", "metadata")
+    names = ("size", "version", "since", "modified_ms", "headers", "metadata", "tags")
     about = {name: content[name] for name in names} | {"etag": etag}
     return about | {"encrypted": True} if content["sealed"] else about
 
@@ -376,9 +388,22 @@ def main(arguments):
         if identity["format"] > 1:
             sys.exit(f"restore: {disk} has format {identity['format']}, this program knows 1: use that disk's restore.py")
     (out / "objects").mkdir(parents=True)
-    written = 0
+    written, of_key = 0, []
+    live, markers = read_names(disks)
+
+    def write_lines(index):
+        """The versions of one key. The newest is current, unless a delete marker is newer."""
+        newest = max((line["since"] for line in of_key), default=0)
+        for line in of_key:
+            since = line.pop("since")
+            line["current"] = since == newest and since > markers.get((line["bucket"], line["key"]), 0)
+            index.write(json.dumps(line) + "\n")
+        of_key.clear()
+
     with (out / "index.jsonl").open("x") as index:
-        for bucket, key, stamp, places in read_names(disks):
+        for bucket, key, stamp, places in live:
+            if of_key and (of_key[0]["bucket"], of_key[0]["key"]) != (bucket, key):
+                write_lines(index)
             path = out / "objects" / f"{written:08}"
             for place in places:
                 try:
@@ -387,11 +412,12 @@ def main(arguments):
                     path.unlink(missing_ok=True)
                     reason = str(error)
                     continue
-                index.write(json.dumps({"bucket": bucket, "key": key, **about, "file": f"objects/{path.name}"}) + "\n")
+                of_key.append({"bucket": bucket, "key": key, **about, "file": f"objects/{path.name}"})
                 written += 1
                 break
             else:
                 problem(f"{bucket}/{key}: {reason}")
+        write_lines(index)
     print(f"restore: {written} objects, {len(PROBLEMS)} problems", file=sys.stderr)
     return 1 if PROBLEMS else 0
 

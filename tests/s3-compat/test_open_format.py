@@ -183,7 +183,7 @@ def check_restored(store, index, out):
             name.lower().removeprefix("x-amz-meta-"): value for name, value in entry["metadata"].items()
         }
         assert user_metadata.items() >= expected.metadata.items(), entry
-        assert entry["version"] is not None
+        assert entry["version"] is not None and entry["current"]
     files = sorted(path.name for path in (out / "objects").iterdir())
     assert len(files) == len(index), "files that no line names"
     assert all(name.isdigit() and len(name) == 8 for name in files)
@@ -202,6 +202,51 @@ def test_restore_needs_only_log_and_objects(store, tmp_path):
     before = sorted((str(path), path.stat().st_size) for path in disk.rglob("*"))
     check_restored(store, restore([disk], tmp_path / "out"), tmp_path / "out")
     assert sorted((str(path), path.stat().st_size) for path in disk.rglob("*")) == before
+
+
+def test_restore_gives_every_version_and_says_which_is_current(tmp_path):
+    server = weir.Server(tmp_path / "disk", flags=["--segment-bytes", "1048576"]).start()
+    try:
+        s3 = weir.boto3_client(server)
+        s3.create_bucket(Bucket="versions")
+        expected = {}
+
+        def put(key, body):
+            version = s3.put_object(Bucket="versions", Key=key, Body=body).get("VersionId", "null")
+            expected[key, version] = body
+            return version
+
+        for key in "small", "large", "gone", "first/again":
+            put(key, b"null of " + key.encode())
+        s3.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+        put("small", b"two")
+        three = put("small", b"three")
+        put("large", b"x" * 100_000)
+        large = put("large", b"y" * 200_000)
+        put("gone", b"two")
+        s3.delete_object(Bucket="versions", Key="gone")
+        # What was current ends, and the version before it is current again; a change of its tags does not make it newer.
+        last = put("first/again", b"two")
+        s3.put_object_tagging(
+            Bucket="versions", Key="first/again", VersionId="null", Tagging={"TagSet": [{"Key": "k", "Value": "v"}]}
+        )
+        s3.delete_object(Bucket="versions", Key="first/again", VersionId=last)
+        del expected["first/again", last]
+        middle = put("middle", b"one")
+        current = put("middle", b"two")
+        tags = {"TagSet": [{"Key": "a", "Value": "b"}]}
+        s3.put_object_tagging(Bucket="versions", Key="middle", VersionId=middle, Tagging=tags)
+        assert server.stop() == 0
+    finally:
+        if server.process is not None:
+            server.kill()
+    index = restore([tmp_path / "disk"], tmp_path / "out")
+    found = {(line["key"], line["version"]): (tmp_path / "out" / line["file"]).read_bytes() for line in index}
+    assert found == expected
+    now = {("small", three), ("large", large), ("first/again", "null"), ("middle", current)}
+    assert {(line["key"], line["version"]) for line in index if line["current"]} == now
+    tagged = {(line["key"], line["version"]): line["tags"] for line in index if line["tags"]}
+    assert tagged == {("first/again", "null"): {"k": "v"}, ("middle", middle): {"a": "b"}}
 
 
 def test_restore_refuses_flipped_bytes(store, tmp_path):
