@@ -85,6 +85,23 @@ def test_conditions_of_renames(s3, bucket):
     assert keys(s3, bucket) == ["c"]
 
 
+def test_a_rename_is_nothing_else(s3, bucket, server):
+    """s3s takes it for a PutObject, or for a CopyObject where a header says so."""
+    s3.put_object(Bucket=bucket, Key="a", Body=b"1")
+
+    def add(headers=(), body=b""):
+        def change(params, **_):
+            params["headers"].update(dict(headers))
+            params["body"] = body
+        return change
+
+    for change in [add({"x-amz-copy-source": f"{bucket}/a"}), add(body=b"content")]:
+        other = weir.boto3_client(server)
+        other.meta.events.register("before-call.s3.RenameObject", change)
+        assert refused(rename, s3=other, bucket=bucket, source="a", key="b") == (400, "InvalidRequest")
+    assert keys(s3, bucket) == ["a"]
+
+
 def test_a_token_makes_a_rename_repeatable(s3, bucket):
     s3.put_object(Bucket=bucket, Key="a", Body=b"1")
     rename(s3, bucket, "a", "b", ClientToken="token-1")

@@ -5,6 +5,7 @@ import os
 from datetime import datetime, timedelta, timezone
 
 import pytest
+import urllib3
 import weir
 from botocore.exceptions import ClientError
 
@@ -189,6 +190,25 @@ def test_buckets_give_new_versions_a_retention(s3, locked):
     answer = s3.delete_objects(Bucket=locked, Delete=objects)
     assert sorted(error["Key"] for error in answer["Errors"]) == ["copy", "k", "own", "parts"]
     assert not s3.delete_objects(Bucket=locked, Delete=objects, BypassGovernanceRetention=True).get("Errors")
+
+
+def test_copies_and_forms_bring_locks(s3, locked):
+    s3.put_object(Bucket=locked, Key="k", Body=b"1")
+    until = soon()
+    lock = {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": until, "ObjectLockLegalHoldStatus": "ON"}
+    s3.copy_object(Bucket=locked, Key="copy", CopySource=f"{locked}/k", **lock)
+    head = s3.head_object(Bucket=locked, Key="copy")
+    assert {name: head[name] for name in lock} == lock
+    # A copy takes no lock from its source.
+    s3.copy_object(Bucket=locked, Key="free", CopySource=f"{locked}/copy")
+    assert "ObjectLockMode" not in s3.head_object(Bucket=locked, Key="free")
+    fields = {"x-amz-object-lock-mode": "GOVERNANCE", "x-amz-object-lock-retain-until-date": until.isoformat()}
+    form = s3.generate_presigned_post(locked, "form", Fields=fields, Conditions=[{name: value} for name, value in fields.items()])
+    parts = [*form["fields"].items(), ("file", ("f", b"x", "text/plain"))]
+    answer = urllib3.PoolManager(retries=False).request("POST", form["url"], fields=parts)
+    head = s3.head_object(Bucket=locked, Key="form")
+    assert (answer.status, answer.headers["x-amz-version-id"]) == (204, head["VersionId"])
+    assert (head["ObjectLockMode"], head["ObjectLockRetainUntilDate"]) == ("GOVERNANCE", until)
 
 
 def test_locks_stay_over_a_crash(own_server):

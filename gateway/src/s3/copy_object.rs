@@ -12,7 +12,7 @@ use crate::route::Target;
 use crate::s3::checksums::{self, set_checksum};
 use crate::s3::conditions::{Conditions, Verdict, precondition};
 use crate::s3::named::{Named, wanted_version, written_version};
-use crate::s3::{Service, attributes, dates, listing, lock, tags};
+use crate::s3::{Service, attributes, dates, listing, lock, rename_object, tags};
 use common::{Algorithm, ObjectKey, SecretKey};
 use futures::StreamExt;
 use http::HeaderMap;
@@ -29,6 +29,9 @@ pub async fn copy_object(
     service: &Service,
     request: S3Request<CopyObjectInput>,
 ) -> Result<S3Response<CopyObjectOutput>> {
+    if rename_object::is_asked_for(&request.uri) {
+        return Err(Error::InvalidRequest("A request is a rename or a copy".to_owned()));
+    }
     let bucket = service.bucket(&request.input.bucket)?;
     let key = ObjectKey::parse(&request.input.key)?;
     attributes::refuse_unsupported(&request.headers)?;

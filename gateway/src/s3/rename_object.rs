@@ -13,7 +13,7 @@ use crate::s3::conditions::{Conditions, Verdict};
 use crate::s3::named::Named;
 use cluster::Bucket;
 use common::{Algorithm, BucketId, Checksum, ObjectKey};
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Uri, header};
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Request, S3Response};
 use std::collections::VecDeque;
@@ -33,6 +33,9 @@ pub async fn rename_object(
     request: S3Request<PutObjectInput>,
 ) -> Result<S3Response<PutObjectOutput>> {
     let headers = &request.headers;
+    if request.input.content_length.unwrap_or(0) > 0 || headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Error::InvalidRequest("A rename has no body".to_owned()));
+    }
     let bucket = service.bucket(&request.input.bucket)?;
     let key = ObjectKey::parse(&request.input.key)?;
     let source = source_of(headers, &bucket)?;
