@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 import xml.etree.ElementTree as ET
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
@@ -255,6 +256,10 @@ def test_changes_of_metadata_leave_the_files_alone(own_server):
     s3.create_bucket(Bucket="files")
     s3.put_object(Bucket="files", Key="k", Body=LARGE)
     files = lambda: {path for path in (own_server.data / "objects").rglob("*") if path.is_file()}  # noqa: E731
+    # A file gets its place behind the answer of its PUT.
+    until = time.monotonic() + 30
+    while not files() and time.monotonic() < until:
+        time.sleep(0.01)
     before = files()
     change = {"Bucket": "files", "Key": "k", "CopySource": "files/k", "MetadataDirective": "REPLACE"}
 
