@@ -15,7 +15,7 @@ use crate::s3::named::Named;
 use authn::KmsError;
 use authn::kms::{DEFAULT_KEY, DataKey, SSE_S3_KEY, parse_name};
 use cluster::Bucket;
-use common::{BucketId, ObjectKey, SecretKey};
+use common::{Algorithm, BucketId, ObjectKey, SecretKey};
 use http::{HeaderMap, HeaderValue};
 use storage::{ObjectInfo, Sealing};
 
@@ -100,10 +100,29 @@ pub async fn seal_part(
     Ok((Some(sealing), answer_headers(&envelope, customer.as_ref())))
 }
 
-/// What an answer says of an object or upload that it has not opened.
-pub fn described(envelope: Option<&[u8]>) -> Result<HeaderMap> {
+/// Whether an upload may be completed, which needs no key of its bytes: a customer shows his where the upload has a checksum, as in
+/// S3, and wherever he shows one it is the right one.
+pub async fn check_completion(
+    service: &Service,
+    headers: &HeaderMap,
+    bucket: &Bucket,
+    key: &ObjectKey,
+    (envelope, algorithm): (Option<Vec<u8>>, Option<Algorithm>),
+) -> Result<()> {
+    let is_shown = CustomerKey::parse(headers, Whose::Target)?.is_some();
+    let is_customers =
+        matches!(envelope.as_deref().map(Envelope::decode).transpose()?, Some(Envelope::Customer { .. }));
+    if is_shown || (is_customers && algorithm.is_some()) {
+        seal_part(service, headers, bucket, key, envelope).await?;
+    }
+    Ok(())
+}
+
+/// What an answer says of an object that was completed.
+pub fn described(headers: &HeaderMap, envelope: Option<&[u8]>) -> Result<HeaderMap> {
+    let customer = CustomerKey::parse(headers, Whose::Target)?;
     let envelope = envelope.map(Envelope::decode).transpose()?;
-    Ok(envelope.map_or_else(HeaderMap::new, |envelope| answer_headers(&envelope, None)))
+    Ok(envelope.map_or_else(HeaderMap::new, |envelope| answer_headers(&envelope, customer.as_ref())))
 }
 
 /// An object whose bytes or metadata a request wants.

@@ -194,7 +194,7 @@ async fn parts_are_sealed_one_by_one_and_read_as_one() {
         kind: ChecksumKind::FullObject,
     };
     let upload = target.create_sealed_upload(create, Some(vec![9; 5])).await.expect("an upload").upload;
-    assert_eq!(target.upload_envelope(BUCKET, &key("parts"), upload).await.expect("open"), Some(vec![9; 5]));
+    assert_eq!(target.upload_envelope(BUCKET, &key("parts"), upload).await.expect("open"), (Some(vec![9; 5]), None));
     let whole = content(5 * 1024 * 1024 + 300_000);
     let (first, second) = whole.split_at(5 * 1024 * 1024);
     part(&target, upload, 1, second, Some(sealing(1, false))).await;

@@ -26,6 +26,8 @@ const TEST_SECONDS_MAX: u32 = 120;
 const ADMIN: (&str, &str) = ("WEIRS3TESTSADMIN0001", "s3tests/administrator/of/forty/characters");
 /// Tests that look at all buckets of a user, and so cannot share the server with others.
 const ALONE: [&str; 1] = ["test_s3.py::test_list_buckets_paginated"];
+/// Named keys that the suite encrypts by.
+const NAMED_KEYS: [&str; 2] = ["s3-tests-key-1", "s3-tests-key-2"];
 /// Not us-east-1, so that the suite can ask a bucket for its location.
 const REGION: &str = "s3-tests-1";
 
@@ -60,7 +62,7 @@ const USERS: [User; 6] = [
         id: "main",
         access_key: "WEIRS3TESTSMAIN00001",
         secret_key: "s3tests/main/user/with/forty/characters01",
-        more: "",
+        more: "kms_keyid = s3-tests-key-1\nkms_keyid2 = s3-tests-key-2",
     },
     User {
         section: "s3 alt",
@@ -184,12 +186,20 @@ impl Server {
         serve.args(["serve", "--data", "data", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         // All of the suite's forms are signed with version 2.
         serve.args(["--region", REGION, "--form-signature-v2"]);
+        // It sends customers' keys over plain HTTP.
+        serve.args(["--test-mode", "--test-ssec-plain-http"]);
         serve.stdout(Stdio::piped()).stderr(std::fs::File::create(work.join("weir.log"))?);
         let mut process = serve.spawn().with_context(|| format!("starting {}", binary.display()))?;
         let mut stdout = BufReader::new(process.stdout.take().context("standard output was asked for")?);
         let mut server = Self { port: wait_until_ready(&mut stdout)?, process, _stdout: stdout };
         for user in &USERS {
             server.import(binary, work, user)?;
+        }
+        for name in NAMED_KEYS {
+            let mut create = admin(binary, work);
+            create.env("WEIR_ENDPOINT", format!("http://127.0.0.1:{}", server.port));
+            create.args(["kms", "create", name]);
+            command::output(&mut create)?;
         }
         Ok(server)
     }

@@ -3,7 +3,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html>
 
-use crate::encryption::described;
+use crate::encryption::{check_completion, described};
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::route::Target;
@@ -57,6 +57,12 @@ pub async fn complete_multipart_upload(
         size,
     };
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
+    match target.upload_envelope(bucket.id, &key, upload).await {
+        Ok(encryption) => check_completion(service, &headers, &bucket, &key, encryption).await?,
+        // As above.
+        Err(storage::Error::NoSuchUpload) => {}
+        Err(error) => return Err(error.into()),
+    }
     let outcome = target.complete_upload(complete).await?;
 
     let (checksum, checksum_type) =
@@ -71,7 +77,7 @@ pub async fn complete_multipart_upload(
         ..Default::default()
     };
     set_checksum!(output, checksum);
-    Ok(S3Response::with_headers(output, described(outcome.envelope.as_deref())?))
+    Ok(S3Response::with_headers(output, described(&headers, outcome.envelope.as_deref())?))
 }
 
 /// A part as the client listed it.

@@ -276,9 +276,8 @@ impl Condition {
             // Several types in one field each have to begin so.
             Self::StartsWith { field, prefix } if field == "content-type" => value_of(field)
                 .is_some_and(|types| types.split(',').all(|one| one.trim_start().starts_with(prefix.as_str()))),
-            Self::StartsWith { field, prefix } => {
-                value_of(field).is_some_and(|value| value.starts_with(prefix.as_str()))
-            }
+            // Any value will do where the prefix is empty, and so will none.
+            Self::StartsWith { field, prefix } => value_of(field).unwrap_or("").starts_with(prefix.as_str()),
             Self::Length(_) => true,
         }
     }

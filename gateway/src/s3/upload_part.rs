@@ -32,7 +32,7 @@ pub async fn upload_part(
     };
 
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-    let envelope = target.upload_envelope(bucket.id, &key, put.upload).await?;
+    let (envelope, _) = target.upload_envelope(bucket.id, &key, put.upload).await?;
     let (sealing, answer) = seal_part(service, &headers, &bucket, &key, envelope).await?;
     let staged = body::receive(input.body, target.put_sealed_part(put, sealing).await?).await?;
     let trailers = trailing_headers.and_then(|trailers| trailers.take());

@@ -42,7 +42,7 @@ pub async fn upload_part_copy(
         algorithms: Vec::new(),
     };
     let Target::Here(to) = service.router.owner_of(bucket.id, &key);
-    let envelope = to.upload_envelope(bucket.id, &key, put.upload).await?;
+    let (envelope, _) = to.upload_envelope(bucket.id, &key, put.upload).await?;
     let (sealing, answer) = seal_part(service, &request.headers, &bucket, &key, envelope).await?;
     let mut writer = to.put_sealed_part(put, sealing).await?;
     let mut bytes = match source_key {

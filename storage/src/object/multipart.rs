@@ -64,13 +64,14 @@ impl Target {
         Ok(info)
     }
 
-    /// What the parts of an open upload have to be encrypted by; `None` when they are plain.
+    /// What the parts of an open upload have to be encrypted by, `None` when they are plain, and the checksum that it was
+    /// created with.
     pub async fn upload_envelope(
         &self,
         bucket: BucketId,
         key: &ObjectKey,
         upload: UploadId,
-    ) -> Result<Option<Vec<u8>>> {
+    ) -> Result<(Option<Vec<u8>>, Option<Algorithm>)> {
         let (store, key) = (Arc::clone(self.home(bucket, key)), key.clone());
         blocking(move || {
             let row_key = RowKey::upload(bucket, key.as_str(), upload);
@@ -78,7 +79,10 @@ impl Target {
                 let row = upload_row(&store, bucket, &key, upload)?;
                 match created(&store, &row_key, &row) {
                     Err(Error::UploadChanged) => {}
-                    record => return Ok(envelope_of(&record?.more)),
+                    record => {
+                        let UploadRecord { more, algorithm, .. } = record?;
+                        return Ok((envelope_of(&more), algorithm));
+                    }
                 }
             }
             Err(Error::UploadChanged)

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The groups that the total is of, in the table's order.
-const GROUPS: [&str; 11] = [
+const GROUPS: [&str; 12] = [
     "list",
     "bucket",
     "object",
@@ -18,6 +18,7 @@ const GROUPS: [&str; 11] = [
     "copy",
     "presigned",
     "post-object",
+    "sse",
     "headers",
 ];
 /// Shown beside the total.
@@ -123,7 +124,8 @@ impl Summary {
             "# S3 conformance\n\n\
              Written by `cargo xtask s3-tests --suite DIR --publish`: the suite of ceph/s3-tests at revision `{}`, unmodified, over\n\
              HTTP against the debug binary. Every one of its tests stands in a list under `tests/s3-tests/`.\n\n{}\n{}\n\n\
-             The server runs with `--form-signature-v2`, because the suite signs all of its forms that way.\n\n\
+             The server runs with `--form-signature-v2`, because the suite signs all of its forms that way, and\n\
+             with `--test-mode --test-ssec-plain-http`, because it sends customers' keys over plain HTTP.\n\n\
              ## In scope and failing\n\n| test | reason |\n|---|---|\n",
             &REVISION[..7],
             self.table(),
