@@ -179,14 +179,15 @@ impl Feed {
     /// From the log. Blocking.
     fn read_log(&self, after: Stamp, bucket: Option<BucketId>) -> Result<FeedPage> {
         for _ in 0..ATTEMPTS_MAX {
+            let page = match self.find(after, bucket) {
+                Ok(wanted) => self.fetch(wanted),
+                Err(cursor) => Some(FeedPage { events: Vec::new(), cursor }),
+            };
+            // Behind the reading: compaction may have taken a segment away meanwhile, and raises the horizon before it does.
             if after < self.state().horizon {
                 return Err(Error::CursorExpired);
             }
-            let wanted = match self.find(after, bucket) {
-                Ok(wanted) => wanted,
-                Err(cursor) => return Ok(FeedPage { events: Vec::new(), cursor }),
-            };
-            if let Some(page) = self.fetch(wanted) {
+            if let Some(page) = page {
                 return Ok(page);
             }
         }
@@ -227,7 +228,8 @@ impl Feed {
         let Some((name, span)) = found else { return Err(end.max(after)) };
         match self.sealed.places(&self.segments, name) {
             Some(places) => Ok(page(&places, name, span.last)),
-            None => Err(after),
+            // It was readable a moment ago.
+            None => Err(span.last),
         }
     }
 

@@ -154,6 +154,28 @@ async fn compaction_moves_the_horizon_and_a_durable_consumer_holds_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_holds_no_more_than_its_quota() {
+    let disk = TwinDisk::default();
+    let doors = doors(5, &Arc::new(Terms::default()));
+    let target = start(&disk, &doors).await;
+    let begin = target.feed().newest();
+    target.feed().consumer("slow", 1024 * 1024 + 512 * 1024).expect("a new consumer");
+    for round in 0..2500 {
+        write(&target, ONE, &format!("key-{}", round % 3), 2000).await;
+    }
+    compact(&target).await;
+    assert!(target.feed().horizon() <= begin, "all of it is in memory still");
+    let disk = disk.kill();
+    drop(target);
+    let target = start(&disk, &doors).await;
+    let horizon = target.feed().horizon();
+    assert!(horizon > begin, "the older segments are not kept for it");
+    assert!(matches!(target.feed().read(begin, None).await, Err(Error::CursorExpired)));
+    let rest = all(&target, horizon, None).await.expect("the newest are");
+    assert!((100..2400).contains(&rest.len()), "{} events", rest.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn whoever_waits_is_woken() {
     let disk = TwinDisk::default();
     let doors = doors(4, &Arc::new(Terms::default()));
