@@ -18,6 +18,7 @@ mod health;
 mod host;
 pub mod kms;
 mod lenient;
+mod lifecycle;
 mod limits;
 mod listener;
 mod route;

@@ -28,6 +28,7 @@ mod delete_object;
 mod delete_object_tagging;
 mod delete_objects;
 mod document;
+mod expiration;
 mod get_bucket_accelerate_configuration;
 mod get_bucket_acl;
 mod get_bucket_analytics_configuration;
@@ -105,6 +106,7 @@ use self::rename_object::RenameTokens;
 use crate::Parts;
 use crate::access;
 use crate::error::{Error, Result};
+use crate::lifecycle::rules::Known;
 use crate::route::Router;
 use authn::{Identity, KeyService};
 use cluster::Bucket;
@@ -122,13 +124,15 @@ pub struct Service {
     /// Whether customers' keys may come with requests: over a connection that nobody else can read, or in a test.
     customer_keys: bool,
     pub renames: RenameTokens,
+    lifecycles: Known,
 }
 
 impl Service {
     pub fn new(parts: Parts, region: String, customer_keys: bool) -> Self {
         let router = Router::new(parts.target.clone());
         let keys = parts.named_keys.clone();
-        Self { parts, region, router, keys, customer_keys, renames: RenameTokens::default() }
+        let (renames, lifecycles) = (RenameTokens::default(), Known::default());
+        Self { parts, region, router, keys, customer_keys, renames, lifecycles }
     }
 
     pub fn check_customer_keys_allowed(&self) -> Result<()> {

@@ -10,6 +10,7 @@ use crate::health::Health;
 use crate::host::Domains;
 use crate::kms::NamedKeys;
 use crate::lenient::Lenient;
+use crate::lifecycle::scan;
 use crate::limits;
 use crate::listener::{Handler, Listener, Stage};
 use crate::s3::Service;
@@ -40,6 +41,8 @@ pub struct Config {
     pub plain_customer_keys: bool,
     /// Receivers of notifications.
     pub webhooks: Vec<Webhook>,
+    /// How many seconds a day of lifecycle rules has, in test mode.
+    pub lifecycle_day_seconds: Option<u64>,
     /// How many files the process may have open: each connection is one.
     pub files_max: u64,
     /// How long lines of access logs wait before they are an object.
@@ -80,6 +83,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let delivery = tokio::spawn(async move { log.run(stopped).await });
 
     let webhooks = webhook::start(&config.webhooks, &parts, &config.region, &watched).await?;
+    let scanner = scan::start(&parts, config.lifecycle_day_seconds, watched.clone());
     let Parts { control, clock, random, named_keys, .. } = parts;
     let api = AdminParts { control, clock, random, named_keys, region: config.region };
     let connections_max = limits::connections_max(config.files_max);
@@ -104,8 +108,8 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     }
     let _ = stop_log.send(());
     let _ = delivery.await;
-    for webhook in webhooks {
-        let _ = webhook.await;
+    for task in webhooks.into_iter().chain([scanner]) {
+        let _ = task.await;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod hashing;
 pub mod health;
 pub mod index;
+mod jobs;
 pub mod limits;
 pub mod log;
 mod object;

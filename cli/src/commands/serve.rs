@@ -78,6 +78,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         form_signature_v2: settings.server.form_signature_v2,
         plain_customer_keys: settings.test.ssec_plain_http,
         webhooks,
+        lifecycle_day_seconds: settings.test.lifecycle_day_seconds,
         files_max,
         access_log: Duration::from_secs(settings.server.access_log_seconds),
         drain: Duration::from_secs(settings.server.drain_seconds),

@@ -55,7 +55,7 @@ impl Client {
     /// The token goes out as it is if it names its scheme, else as a bearer's.
     pub fn new(endpoint: Endpoint, token: Option<&str>) -> Result<Self, String> {
         let value = token.map(|token| if token.contains(' ') { token.to_owned() } else { format!("Bearer {token}") });
-        let mut authorization = value.map(|value| HeaderValue::try_from(value)).transpose();
+        let mut authorization = value.map(HeaderValue::try_from).transpose();
         if let Ok(Some(value)) = &mut authorization {
             value.set_sensitive(true);
         }

@@ -8,6 +8,7 @@ use super::outbound::{Client, Endpoint};
 use super::record::{Context, record};
 use super::rules::{self, Rule};
 use crate::Parts;
+use crate::documents;
 use crate::error::{Error, Result};
 use crate::listener::{Stage, leaves};
 use bytes::Bytes;
@@ -23,8 +24,6 @@ use storage::feed::{Event, Feed};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// The configuration among a bucket's documents.
-const DOCUMENT: &str = "notification";
 /// Keys whose events are sent side by side.
 const SENDS_MAX: usize = 16;
 const RETRY_FIRST: Duration = Duration::from_millis(250);
@@ -237,7 +236,7 @@ impl Wanted {
         }
         let mut known = std::mem::take(&mut self.of_bucket);
         for bucket in state.buckets.values().filter(|bucket| bucket.state == BucketState::Active) {
-            let Some(document) = bucket.documents.get(DOCUMENT) else { continue };
+            let Some(document) = bucket.documents.get(documents::NOTIFICATION) else { continue };
             let rules = match known.remove(&bucket.id) {
                 Some((before, rules)) if before.version == bucket.version => rules,
                 _ => rules::parse(document),

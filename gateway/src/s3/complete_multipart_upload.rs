@@ -74,6 +74,7 @@ pub async fn complete_multipart_upload(
         e_tag: Some(listing::etag(&outcome.etag)),
         checksum_type,
         version_id: written_version(outcome.version),
+        expiration: service.expiration_of_written(&bucket, &key).await,
         ..Default::default()
     };
     set_checksum!(output, checksum);

@@ -108,6 +108,7 @@ pub async fn copy_object(
         copy_object_result: Some(result),
         copy_source_version_id: named.answered(info.version),
         version_id: written_version(outcome.version),
+        expiration: service.expiration_of_written(&bucket, &key).await,
         ..Default::default()
     };
     Ok(S3Response::with_headers(output, answer))

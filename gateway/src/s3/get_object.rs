@@ -48,6 +48,7 @@ pub async fn get_object(service: &Service, request: S3Request<GetObjectInput>) -
         metadata: attributes::metadata(&info.attributes),
         parts_count: view.parts_count,
         version_id: named.answered(info.version),
+        expiration: service.expiration_of_read(&named, &info),
         ..Default::default()
     };
     if input.checksum_mode.is_some()

@@ -31,6 +31,7 @@ pub async fn head_object(
         metadata: attributes::metadata(&info.attributes),
         parts_count: view.parts_count,
         version_id: named.answered(info.version),
+        expiration: service.expiration_of_read(&named, &info),
         ..Default::default()
     };
     if input.checksum_mode.is_some()

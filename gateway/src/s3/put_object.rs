@@ -60,6 +60,7 @@ pub async fn put_object(service: &Service, request: S3Request<PutObjectInput>) -
         e_tag: Some(listing::etag(&outcome.etag)),
         checksum_type: checksums::full_object(),
         version_id: written_version(outcome.version),
+        expiration: service.expiration_of_written(&bucket, &key).await,
         ..Default::default()
     };
     if offset.is_some() {
