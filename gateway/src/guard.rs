@@ -10,6 +10,7 @@ pub(crate) mod credentials;
 pub(crate) mod form;
 pub(crate) mod framing;
 pub(crate) mod query;
+mod site;
 mod witness;
 pub(crate) mod xml;
 
@@ -71,16 +72,21 @@ impl Guard {
         let (mut head, incoming) = request.into_parts();
         let exchange = Exchange::begin(&*self.random, &head);
         let (operation, requester) = (OperationName::default(), Requester::default());
-        let (name, is_host_style) = bucket_of(&head, &self.domains);
-        let bucket = name.and_then(|name| self.access.bucket(&name));
+        let place = Place::of(&head, &self.domains);
+        let bucket = place.bucket.as_ref().and_then(|name| self.access.bucket(name));
         let cors = bucket.as_deref().map(|bucket| cors::ordinary(&head.headers, &head.method, bucket));
         let witness = bucket.as_ref().and_then(|bucket| {
             let find = |name: &str| self.access.bucket(name);
-            Witness::of(&self.log, bucket, &head, requester.clone(), is_host_style, find)
+            Witness::of(&self.log, bucket, &head, requester.clone(), place.style != Style::Path, find)
         });
         let mut answer = if head.method == Method::OPTIONS {
             let _ = operation.0.set("PreflightObject".to_owned());
             self.preflight(&head, bucket.as_deref(), incoming, exchange).await
+        } else if place.style == Style::Site {
+            let _ = operation.0.set("Website".to_owned());
+            let mut answer = self.page(&head, bucket.as_deref(), incoming, exchange).await;
+            answer.headers_mut().extend(cors.into_iter().flatten());
+            answer
         } else {
             head.extensions.insert(operation.clone());
             head.extensions.insert(requester);
@@ -152,31 +158,77 @@ impl Guard {
         incoming: Incoming,
         exchange: Exchange,
     ) -> Response<Body> {
-        let (_, lent) = GuardedBody::lend(incoming, Treatment::default());
         let granted = check_host(head).and_then(|_| cors::preflight(&head.headers, bucket));
-        let mut answer = granted.map_or_else(refusal, |headers| {
+        let answer = granted.map_or_else(refusal, |headers| {
             let mut answer = Response::new(Body::empty());
             *answer.headers_mut() = headers;
             answer
         });
-        if head.headers.contains_key(header::EXPECT) || !lent.drain().await {
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        exchange.complete(answer, "PreflightObject").await
+        unread(head, incoming, exchange, answer, "PreflightObject").await
+    }
+
+    /// A page of a bucket's website. Its reader has no credentials.
+    async fn page(
+        &self,
+        head: &Head,
+        bucket: Option<&Bucket>,
+        incoming: Incoming,
+        exchange: Exchange,
+    ) -> Response<Body> {
+        let path = query::percent_decode(head.uri.path());
+        let host = check_host(head).map(Option::unwrap_or_default);
+        let answer = match host {
+            Ok(host) => site::answer(&self.s3, head, &path, &host, bucket).await,
+            Err(error) => refusal(error),
+        };
+        unread(head, incoming, exchange, answer, "Website").await
     }
 }
 
-/// The name of the bucket that a request is for, in its path or its host, and whether it is there. Whether the request is in
-/// order is decided later.
-fn bucket_of(head: &Head, domains: &Domains) -> (Option<String>, bool) {
-    let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str));
-    if let Some(bucket) = host.and_then(|host| domains.bucket_of(host)) {
-        return (Some(bucket), true);
+/// Completes an answer that does not depend on the request's body.
+async fn unread(
+    head: &Head,
+    incoming: Incoming,
+    exchange: Exchange,
+    mut answer: Response<Body>,
+    operation: &str,
+) -> Response<Body> {
+    let (_, lent) = GuardedBody::lend(incoming, Treatment::default());
+    if head.headers.contains_key(header::EXPECT) || !lent.drain().await {
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    let path = query::percent_decode(head.uri.path());
-    let bucket = path.strip_prefix('/').unwrap_or(&path).split('/').next();
-    (bucket.filter(|bucket| !bucket.is_empty()).map(str::to_owned), false)
+    exchange.complete(answer, operation).await
+}
+
+/// The bucket that a request is for. Whether the request is in order is decided later.
+struct Place {
+    bucket: Option<String>,
+    style: Style,
+}
+
+/// Where a request names its bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Path,
+    Host,
+    /// In the host of its website.
+    Site,
+}
+
+impl Place {
+    fn of(head: &Head, domains: &Domains) -> Self {
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str)).unwrap_or("");
+        if let Some(bucket) = domains.site_of(host) {
+            return Self { bucket: Some(bucket), style: Style::Site };
+        }
+        if let Some(bucket) = domains.bucket_of(host) {
+            return Self { bucket: Some(bucket), style: Style::Host };
+        }
+        let path = query::percent_decode(head.uri.path());
+        let bucket = path.strip_prefix('/').unwrap_or(&path).split('/').next();
+        Self { bucket: bucket.filter(|bucket| !bucket.is_empty()).map(str::to_owned), style: Style::Path }
+    }
 }
 
 /// What is known of an accepted request.

@@ -25,6 +25,14 @@ impl Domains {
     }
 }
 
+impl Domains {
+    /// The bucket whose website a `Host` header names: `BUCKET.s3-website.DOMAIN`.
+    pub fn site_of(&self, host: &str) -> Option<String> {
+        let bucket = self.bucket_of(host)?;
+        bucket.strip_suffix(".s3-website").filter(|bucket| !bucket.is_empty()).map(str::to_owned)
+    }
+}
+
 impl S3Host for Domains {
     fn parse_host_header<'a>(&'a self, host: &'a str) -> S3Result<VirtualHost<'a>> {
         let parsed = VirtualHost::new(host);
@@ -38,6 +46,18 @@ impl S3Host for Domains {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn websites_have_hosts_of_their_own() {
+        let domains = Domains::new(&["s3.example.com".to_owned()]);
+        let site = |host: &str| domains.site_of(host);
+        assert_eq!(site("A.b.s3-website.s3.example.com:80"), Some("a.b".to_owned()));
+        for other in
+            ["b.s3.example.com", "s3-website.s3.example.com", ".s3-website.s3.example.com", "b.s3-website.example.com"]
+        {
+            assert_eq!(site(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn only_configured_domains_hold_buckets() {

@@ -27,7 +27,7 @@ mod delete_bucket_website;
 mod delete_object;
 mod delete_object_tagging;
 mod delete_objects;
-mod document;
+pub mod document;
 mod expiration;
 mod get_bucket_accelerate_configuration;
 mod get_bucket_acl;
@@ -98,6 +98,7 @@ mod strict;
 mod tags;
 mod upload_part;
 mod upload_part_copy;
+pub mod website;
 mod whole_checksum;
 pub mod written;
 

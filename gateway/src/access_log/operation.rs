@@ -7,6 +7,7 @@ pub fn of(method: &str, operation: &str, names_a_key: bool) -> String {
     match operation {
         "CopyObject" => "REST.COPY.OBJECT".to_owned(),
         "UploadPartCopy" => "REST.COPY.PART".to_owned(),
+        "Website" => format!("WEBSITE.{method}.OBJECT"),
         _ => format!("REST.{method}.{}", resource(operation).unwrap_or(if names_a_key { "OBJECT" } else { "BUCKET" })),
     }
 }
@@ -95,6 +96,7 @@ mod tests {
             ("GET", "GetBucketPolicy", false, "REST.GET.BUCKETPOLICY"),
             ("GET", "ListBucketMetricsConfigurations", false, "REST.GET.METRICS"),
             ("OPTIONS", "PreflightObject", true, "REST.OPTIONS.PREFLIGHT"),
+            ("GET", "Website", false, "WEBSITE.GET.OBJECT"),
             ("GET", "-", true, "REST.GET.OBJECT"),
             ("PUT", "-", false, "REST.PUT.BUCKET"),
         ] {
