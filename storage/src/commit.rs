@@ -342,15 +342,20 @@ impl Committer {
             Mutation::CompleteUpload { frees, .. } | Mutation::AbortUpload { frees, .. } => frees.clone(),
             _ => Vec::new(),
         };
+        // What can fail fails here: once a record is in the batch, nothing of its request may. Records of one request are of
+        // different rows.
+        let shown = records.iter().map(|record| self.shown_by(batch, record)).collect::<Result<Vec<_>>>()?;
         batch.is_privileged &= is_privileged(&request.mutation);
-        for record in records {
+        for (record, shown) in records.into_iter().zip(shown) {
             self.counter = record.stamp.counter();
             let is_inline = record.is_inline();
             let framed = Framed::new(&bucket_name, &record, payload.as_deref().filter(|_| is_inline));
             batch.cost_bytes += framed.cost_bytes();
             batch.footer_bytes += framed.key.len() as u64 + 80;
             batch.framed.push(framed);
-            self.remember(batch, &record)?;
+            for Change { key, row } in shown {
+                batch.rows.insert(key, Some(row));
+            }
             let frees = if matches!(record.operation, Operation::EndUpload { .. }) {
                 std::mem::take(&mut frees)
             } else {
@@ -366,24 +371,23 @@ impl Committer {
         Looking { index: &self.index, rows: &mut batch.rows, before: &mut batch.before }.row(key)
     }
 
-    /// Lets later requests of the batch see a record, under an address that only the append will know.
-    fn remember(&self, batch: &mut Batch, record: &Record) -> Result<()> {
+    /// What later requests of the batch see of a record, under an address that only the append will know.
+    fn shown_by(&self, batch: &mut Batch, record: &Record) -> Result<Vec<Change>> {
         let nowhere = Location { segment: crate::format::name::SegmentNumber(0), generation: 0, offset: 0, length: 0 };
         let upload = self.upload_row_of(batch, record)?;
         if let Operation::PutPart(part) = &record.operation {
             self.row(batch, &RowKey::part(part.upload, part.part))?;
         }
+        let mut shown = Vec::new();
         for change in changes_of(record, nowhere, upload) {
-            if change.key.table() != Table::Objects {
-                batch.rows.insert(change.key, Some(change.row));
-                continue;
-            }
-            let mut looking = Looking { index: &self.index, rows: &mut batch.rows, before: &mut batch.before };
-            for Change { key, row } in effect(&change, &mut looking)?.shown {
-                batch.rows.insert(key, Some(row));
+            if change.key.table() == Table::Objects {
+                let mut looking = Looking { index: &self.index, rows: &mut batch.rows, before: &mut batch.before };
+                shown.extend(effect(&change, &mut looking)?.shown);
+            } else {
+                shown.push(change);
             }
         }
-        Ok(())
+        Ok(shown)
     }
 
     /// The row of the upload that a part's record belongs to.
