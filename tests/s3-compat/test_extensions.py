@@ -194,6 +194,20 @@ def test_of_many_appends_at_one_offset_one_wins(s3, bucket):
     assert len(won) == 1 and body(s3, bucket, "k") == LARGE + bytes(won) * 10
 
 
+def test_encrypted_objects_are_neither_renamed_nor_appended(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="k", Body=LARGE, ServerSideEncryption="AES256")
+    assert refused(rename, s3=s3, bucket=bucket, source="k", key="b") == (501, "NotImplemented")
+    more = {"s3": s3, "bucket": bucket, "key": "k", "content": b"x", "offset": len(LARGE)}
+    assert refused(append, **more) == (501, "NotImplemented")
+    assert refused(append, **more, ServerSideEncryption="AES256") == (501, "NotImplemented")
+    assert keys(s3, bucket) == ["k"] and body(s3, bucket, "k") == LARGE
+    change = {"Bucket": bucket, "Key": "k", "CopySource": f"{bucket}/k", "MetadataDirective": "REPLACE"}
+    s3.copy_object(**change, Metadata={"n": "2"}, ServerSideEncryption="AES256")
+    head = s3.head_object(Bucket=bucket, Key="k")
+    assert (head["Metadata"], head["ServerSideEncryption"]) == ({"n": "2"}, "AES256")
+    assert body(s3, bucket, "k") == LARGE
+
+
 def test_appends_stay_over_a_crash(own_server):
     s3 = weir.boto3_client(own_server)
     s3.create_bucket(Bucket="appends")

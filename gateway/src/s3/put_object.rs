@@ -47,6 +47,9 @@ pub async fn put_object(service: &Service, request: S3Request<PutObjectInput>) -
     };
 
     let (sealing, answer) = Seal::split(Seal::begin(service, &headers, &bucket, &key).await?);
+    if offset.is_some() && sealing.is_some() {
+        return Err(append::failed(storage::Error::Sealed));
+    }
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
     let staged = body::receive(input.body, target.put_sealed(put, sealing).await?).await?;
     let trailers = trailing_headers.and_then(|trailers| trailers.take());
