@@ -112,6 +112,18 @@ impl Server {
         Ok(())
     }
 
+    /// From here on the bucket encrypts what is put.
+    pub fn encrypt_bucket(&self, bucket: &str) -> Result<()> {
+        let document = "<ServerSideEncryptionConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Rule>\
+                        <ApplyServerSideEncryptionByDefault><SSEAlgorithm>AES256</SSEAlgorithm>\
+                        </ApplyServerSideEncryptionByDefault></Rule></ServerSideEncryptionConfiguration>";
+        let length = Some(document.len() as u64);
+        let head = self.signer().new_head("PUT", &format!("/{bucket}"), "encryption=", length);
+        let answer = exchange::exchange(self.address, &head, document.as_bytes())?;
+        ensure!(answer.status == 200, "encrypting the bucket {bucket}: {answer}");
+        Ok(())
+    }
+
     /// Waits until a request gets an answer that `is_ready` takes.
     fn wait(&mut self, head: &[u8], is_ready: impl Fn(u16) -> bool) -> Result<()> {
         let start = Instant::now();

@@ -42,15 +42,17 @@ pub struct Scenario {
     pub connections: usize,
     /// At half the rate of the closed loop, measured just before, and with latency from the intended time.
     pub open: bool,
+    /// The bucket encrypts by SSE-S3.
+    pub encrypted: bool,
     pub beside: &'static [Baseline],
 }
 
 const fn scenario(name: &'static str, kind: Kind, bytes: u64, objects: u64, connections: usize) -> Scenario {
-    Scenario { name, kind, bytes, objects, connections, open: false, beside: &[] }
+    Scenario { name, kind, bytes, objects, connections, open: false, encrypted: false, beside: &[] }
 }
 
 /// Sizes, counts and connections of the first ones are those of the outside witness, a script around wrk.
-pub const SCENARIOS: [Scenario; 17] = [
+pub const SCENARIOS: [Scenario; 19] = [
     scenario("get1k", Kind::Get, KIB, 500, 32),
     scenario("get64k", Kind::Get, 64 * KIB, 300, 16),
     scenario("get1m", Kind::Get, MIB, 64, 8),
@@ -68,6 +70,8 @@ pub const SCENARIOS: [Scenario; 17] = [
     scenario("delete", Kind::Delete, KIB, 20_000, 32),
     scenario("multipart", Kind::Multipart { parts: 3 }, 5 * MIB, 32, 4),
     Scenario { open: true, ..scenario("get1k-open", Kind::Get, KIB, 500, 32) },
+    Scenario { encrypted: true, ..scenario("get1m-sse", Kind::Get, MIB, 64, 8) },
+    Scenario { encrypted: true, ..scenario("put1m-sse", Kind::Put, MIB, 1_000, 8) },
 ];
 
 pub const LIST_PAGE_KEYS: u64 = 1_000;
@@ -75,6 +79,8 @@ pub const LIST_PAGE_KEYS: u64 = 1_000;
 impl Scenario {
     pub fn is_for(&self, peer: Peer) -> bool {
         match peer {
+            // Weir is held against itself.
+            Peer::Nginx | Peer::Seaweedfs if self.encrypted => false,
             Peer::Weir | Peer::Seaweedfs => true,
             Peer::Nginx => matches!(self.kind, Kind::Get | Kind::Head),
         }
@@ -122,6 +128,9 @@ impl Scenario {
     /// The bucket, and the objects that the load reads.
     pub fn prepare(&self, server: &Server, payload: &[u8]) -> Result<()> {
         server.create_bucket(self.bucket())?;
+        if self.encrypted {
+            server.encrypt_bucket(self.bucket())?;
+        }
         if self.is_filled_before() {
             fill(server, payload, &|number, path| self.path(number, path), 0..self.objects, self.bytes)?;
         }

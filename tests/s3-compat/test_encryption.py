@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 import os
+import sys
 
 import pytest
 import urllib3
@@ -258,6 +259,34 @@ def test_contexts_defaults_and_rotations(server, s3, bucket):
     assert listed["key-1"] >= 2 and listed["aws/s3"] == 1
 
 
+@pytest.mark.parametrize("default", ["s3", "kms"])
+def test_a_bucket_encrypts_by_itself(s3, bucket, default):
+    rule = {"SSEAlgorithm": "AES256"} if default == "s3" else {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": "key-1"}
+    s3.put_object(Bucket=bucket, Key="before", Body=b"before")
+    rules = {"Rules": [{"ApplyServerSideEncryptionByDefault": rule, "BucketKeyEnabled": default == "kms"}]}
+    s3.put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration=rules)
+    assert told(s3.put_object(Bucket=bucket, Key="k", Body=b"body")) == TELLS[default]
+    head = s3.head_object(Bucket=bucket, Key="k")
+    assert (told(head), head.get("BucketKeyEnabled", False)) == (TELLS[default], default == "kms")
+    assert told(s3.head_object(Bucket=bucket, Key="before")) == {}
+    s3.copy_object(Bucket=bucket, Key="copy", CopySource=f"{bucket}/before")
+    got = s3.get_object(Bucket=bucket, Key="copy")
+    assert (got["Body"].read(), told(got)) == (b"before", TELLS[default])
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="parts")
+    assert told(upload) == TELLS[default]
+    s3.put_object(Bucket=bucket, Key="own", Body=b"own", **KEY_A)
+    assert told(s3.head_object(Bucket=bucket, Key="own", **KEY_A)) == TELLS["customer"]
+    # What is tagged is not opened.
+    s3.put_object_tagging(Bucket=bucket, Key="own", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]})
+    assert s3.get_object(Bucket=bucket, Key="own", **KEY_A)["Body"].read() == b"own"
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    versions = [s3.put_object(Bucket=bucket, Key="v", Body=body)["VersionId"] for body in (b"one", b"two")]
+    bodies = [s3.get_object(Bucket=bucket, Key="v", VersionId=version)["Body"].read() for version in versions]
+    assert bodies == [b"one", b"two"]
+    s3.delete_bucket_encryption(Bucket=bucket)
+    assert told(s3.put_object(Bucket=bucket, Key="k", Body=b"body")) == {}
+
+
 def test_customers_keys_do_not_come_in_the_clear(tmp_path):
     running = weir.Server(tmp_path / "data").start()
     try:
@@ -294,6 +323,15 @@ def test_nothing_readable_is_on_the_disk(tmp_path):
             assert got["Body"].read() == mark * (size // len(mark))
     finally:
         running.stop()
+    # Without Weir they come out as they are stored, and are said to be so.
+    weir.run([sys.executable, str(running.data / "restore.py"), str(running.data), str(tmp_path / "out")])
+    restored = [json.loads(line) for line in (tmp_path / "out" / "index.jsonl").read_text().splitlines()]
+    assert {line["key"] for line in restored} == {f"{way}-{size}" for way in WAYS for size in (1000, 300_000)}
+    for line in restored:
+        stored = (tmp_path / "out" / line["file"]).stat().st_size
+        blocks = -(-line["size"] // 65_520)
+        is_plain = line["key"].startswith("plain-")
+        assert (stored, "encrypted" in line) == (line["size"] + (0 if is_plain else 16 * blocks), not is_plain)
     root = (running.data / "control" / "root.key").read_text().strip()
     assert os.stat(running.data / "control" / "root.key").st_mode & 0o777 == 0o600
     content = {path: path.read_bytes() for path in running.data.rglob("*") if path.is_file()}

@@ -23,6 +23,9 @@ const GARAGE_CPU_US: [(&str, f64); 8] = [
 /// Here the client is the limit, and nginx what it can take.
 const CLIENT_BOUND: [(&str, f64); 2] = [("get1m", 2.5), ("get64m", 2.0)];
 
+/// What encryption may cost, against the same without it.
+const ENCRYPTED: [(&str, &str, f64); 2] = [("get1m-sse", "get1m", 1.6), ("put1m-sse", "put1m", 1.6)];
+
 const GB: f64 = 1e9;
 
 pub fn lines(rows: &[Row]) -> Vec<Line> {
@@ -58,6 +61,16 @@ pub fn lines(rows: &[Row]) -> Vec<Line> {
             format!("{:.2} s/GB", per_gb(weir)),
             format!("{:.2} s/GB of nginx", per_gb(nginx)),
             per_gb(weir) / per_gb(nginx).max(1e-9),
+            Wanted::AtMost(most),
+        ));
+    }
+    for (name, plain, most) in ENCRYPTED {
+        let (Some(weir), Some(other)) = (find(name, "weir"), find(plain, "weir")) else { continue };
+        lines.push(Line::new(
+            format!("cpu {name}"),
+            format!("{:.0} us", weir.cpu_us()),
+            format!("{:.0} us without encryption", other.cpu_us()),
+            weir.cpu_us() / other.cpu_us().max(1e-9),
             Wanted::AtMost(most),
         ));
     }
@@ -131,7 +144,8 @@ mod tests {
     fn all_names_are_scenarios() {
         let names = WITNESSED.iter().copied().chain(GARAGE_CPU_US.iter().map(|(name, _)| *name));
         let is_known = |name: &str| SCENARIOS.iter().any(|scenario| scenario.name == name);
-        assert!(names.chain(["put64m", "put64m8", "put4k64"]).all(is_known));
+        let encrypted = ENCRYPTED.iter().flat_map(|(name, plain, _)| [*name, *plain]);
+        assert!(names.chain(encrypted).chain(["put64m", "put64m8", "put4k64"]).all(is_known));
     }
 
     #[test]
@@ -161,6 +175,15 @@ mod tests {
         let lines = lines(&rows);
         assert!(lines[1].to_string().ends_with("= 0.90 (wanted at least 0.9) met"), "{}", lines[1]);
         assert!(lines[2].to_string().ends_with("= 3.00 (wanted at most 2) MISSED"), "{}", lines[2]);
+    }
+
+    #[test]
+    fn encryption_is_held_against_the_same_without_it() {
+        let rows = [row_for_test("get1m-sse", "weir", 900.0, 480.0), row_for_test("get1m", "weir", 1000.0, 320.0)];
+        let text = lines(&rows).pop().map(|line| line.to_string());
+        let expected =
+            "reach cpu get1m-sse: measured 480 us against 320 us without encryption = 1.50 (wanted at most 1.6) met";
+        assert_eq!(text.as_deref(), Some(expected));
     }
 
     #[test]
