@@ -18,6 +18,14 @@ pub fn path(data: &Path) -> PathBuf {
     data.join("control/root.key")
 }
 
+/// The root key, if there is one.
+pub fn find(data: &Path, environment: impl Fn(&str) -> Option<String>) -> Result<Option<SecretKey>> {
+    match given(environment)? {
+        Some(key) => Ok(Some(key)),
+        None => read(&path(data)),
+    }
+}
+
 /// The root key and whether it is kept in the data directory. A control store with sealed keys gets no new one: it would
 /// open none of them.
 pub fn find_or_make(

@@ -14,20 +14,22 @@
 //! | `buckets` | the bucket's name  | `Bucket` as in `row.rs`                                              |
 //! | `owners`  | the owner's id     | `Owner` as in `row.rs`                                               |
 //! | `kms`     | a named key's name | `KmsKey` as in `row.rs`, sealed                                      |
-//! | `keys`    | the access key's id | `AccessKey` as in `row.rs`, secret included: hence the file mode 0600 |
+//! | `keys`    | the access key's id | `AccessKey` as in `row.rs`, secret included, sealed as in `seal.rs`   |
 
 use crate::ControlPlane;
 use crate::apply::apply;
 use crate::command::{Applied, Command};
 use crate::error::{Error, Result};
 use crate::row;
+use crate::seal::RowSeal;
 use crate::snapshot::Snapshot;
 use crate::state::{AccessKey, Bucket, KmsKey, Owner, State};
-use common::{BucketId, Epoch, Term};
+use common::{AccessKeyId, BucketId, Epoch, Term};
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
@@ -56,6 +58,7 @@ struct Inner {
 
 struct Writer {
     database: Database,
+    seal: Option<RowSeal>,
     /// Set by the first failed write, never cleared: see the head of this file.
     failed: Option<String>,
 }
@@ -63,16 +66,53 @@ struct Writer {
 impl EmbeddedControlPlane {
     /// Opens the store at `path`, or makes it, and its directory too, for the owner of this process only. Blocking.
     ///
-    /// `Locked` when another process has it, `NewerFormat` when a newer program wrote it.
+    /// `Locked` when another process has it, `NewerFormat` when a newer program wrote it. Without a seal the access keys are
+    /// kept as they are, and those that are sealed cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::open_with(path, None)
+    }
+
+    /// The same with sealed access keys. Those that are not yet get it now.
+    pub fn open_sealed(path: &Path, seal: RowSeal) -> Result<Self> {
+        let store = Self::open_with(path, Some(seal.clone()))?;
+        store.seal(seal)?;
+        Ok(store)
+    }
+
+    fn open_with(path: &Path, seal: Option<RowSeal>) -> Result<Self> {
         let file = open_file(path).map_err(|error| Error::Store(format!("{}: {error}", path.display())))?;
         let backend = FileBackend::new(file).map_err(from_database)?;
-        Self::start(Database::builder().create_with_backend(backend).map_err(from_database)?)
+        Self::start(Database::builder().create_with_backend(backend).map_err(from_database)?, seal)
+    }
+
+    /// Seals the access keys that are not yet, and every later one.
+    pub fn seal(&self, seal: RowSeal) -> Result<()> {
+        let Ok(mut writer) = self.0.writer.lock() else {
+            return Err(Error::Store("a write broke off; restart to read what is durable".to_owned()));
+        };
+        let transaction = writer.database.begin_write().map_err(store)?;
+        let mut sealed = 0;
+        {
+            let mut table = transaction.open_table(KEYS).map_err(store)?;
+            for (id, key) in self.current().keys.iter() {
+                let is_plain = table.get(id.0.as_str()).map_err(store)?.is_some_and(|row| !RowSeal::is_on(row.value()));
+                if is_plain {
+                    let row = seal.close(&id.0, &row::encode(key.as_ref())?);
+                    table.insert(id.0.as_str(), row.as_slice()).map_err(store)?;
+                    sealed += 1;
+                }
+            }
+        }
+        if sealed > 0 {
+            transaction.commit().map_err(store)?;
+        }
+        writer.seal = Some(seal);
+        Ok(())
     }
 
     /// Makes a store at `path`, where there must be none, out of a snapshot. Ids and versions begin behind what may have been
     /// given out since; a term is given above the greatest that the disks know. Blocking.
-    pub fn restore(path: &Path, snapshot: &[u8]) -> Result<()> {
+    pub fn restore(path: &Path, snapshot: &[u8], seal: Option<&RowSeal>) -> Result<()> {
         let snapshot = Snapshot::decode(snapshot)?;
         let named = |error: io::Error| Error::Store(format!("{}: {error}", path.display()));
         if path.try_exists().map_err(named)? {
@@ -85,7 +125,7 @@ impl EmbeddedControlPlane {
             let backend = FileBackend::new(open_file(&temporary).map_err(named)?).map_err(from_database)?;
             let database = Database::builder().create_with_backend(backend).map_err(from_database)?;
             snapshot.write(&database)?;
-            load(&database)?;
+            load(&database, seal)?;
         }
         put_in_place(&temporary, path).map_err(named)
     }
@@ -97,17 +137,17 @@ impl EmbeddedControlPlane {
         Snapshot::of(&writer.database)?.encode()
     }
 
-    fn start(database: Database) -> Result<Self> {
-        let state = match load(&database)? {
+    fn start(database: Database, seal: Option<RowSeal>) -> Result<Self> {
+        let state = match load(&database, seal.as_ref())? {
             Some(state) => state,
             None => {
                 let state = State::default();
-                write(&database, &state, &Row::None)?;
+                write(&database, None, &state, &Row::None)?;
                 state
             }
         };
         let published = watch::Sender::new(Arc::new(state));
-        let writer = Mutex::new(Writer { database, failed: None });
+        let writer = Mutex::new(Writer { database, seal, failed: None });
         Ok(Self(Arc::new(Inner { writer, published })))
     }
 
@@ -125,7 +165,7 @@ impl EmbeddedControlPlane {
         if next.version == state.version {
             return Ok(applied);
         }
-        if let Err(error) = write(&writer.database, &next, &Row::of(command)) {
+        if let Err(error) = write(&writer.database, writer.seal.as_ref(), &next, &Row::of(command)) {
             tracing::error!(%error, "control store failed: it takes no more writes until a restart");
             writer.failed = Some(error.to_string());
             return Err(error);
@@ -194,7 +234,7 @@ impl<'a> Row<'a> {
 }
 
 /// Makes the counters and the one row durable as they are in `state`: absent there, removed here.
-fn write(database: &Database, state: &State, row: &Row<'_>) -> Result<()> {
+fn write(database: &Database, seal: Option<&RowSeal>, state: &State, row: &Row<'_>) -> Result<()> {
     let mut transaction = database.begin_write().map_err(store)?;
     transaction.set_durability(Durability::Immediate).map_err(store)?;
     transaction.set_quick_repair(true);
@@ -209,7 +249,7 @@ fn write(database: &Database, state: &State, row: &Row<'_>) -> Result<()> {
         Row::Bucket(name) => put_row(&transaction, BUCKETS, name.as_str(), state.buckets.get(name))?,
         Row::Owner(id) => put_row(&transaction, OWNERS, &id.0, state.owners.get(id))?,
         Row::Kms(name) => put_row(&transaction, KMS, name, state.kms.get(*name))?,
-        Row::Key(id) => put_row(&transaction, KEYS, &id.0, state.keys.get(id.0.as_str()))?,
+        Row::Key(id) => put_key(&transaction, seal, id, state.keys.get(id.0.as_str()))?,
     }
     transaction.commit().map_err(store)
 }
@@ -238,8 +278,20 @@ fn put_row<T: Serialize>(
     Ok(())
 }
 
+fn put_key(
+    transaction: &redb::WriteTransaction,
+    seal: Option<&RowSeal>,
+    id: &AccessKeyId,
+    key: Option<&Arc<AccessKey>>,
+) -> Result<()> {
+    let (Some(seal), Some(key)) = (seal, key) else { return put_row(transaction, KEYS, &id.0, key) };
+    let row = seal.close(&id.0, &row::encode(key.as_ref())?);
+    transaction.open_table(KEYS).map_err(store)?.insert(id.0.as_str(), row.as_slice()).map_err(store)?;
+    Ok(())
+}
+
 /// The state that the file holds; `None` for a file that was never written.
-fn load(database: &Database) -> Result<Option<State>> {
+fn load(database: &Database, seal: Option<&RowSeal>) -> Result<Option<State>> {
     let transaction = database.begin_read().map_err(store)?;
     let meta = match transaction.open_table(META) {
         Ok(meta) => meta,
@@ -270,7 +322,12 @@ fn load(database: &Database) -> Result<Option<State>> {
         })?),
         owners: Arc::new(load_rows(&transaction, OWNERS, |owner: &Owner| (owner.id.clone(), owner.id.0.clone()))?),
         kms: Arc::new(load_rows(&transaction, KMS, |key: &KmsKey| (key.name.clone(), key.name.clone()))?),
-        keys: Arc::new(load_rows(&transaction, KEYS, |key: &AccessKey| (key.id.clone(), key.id.0.clone()))?),
+        keys: Arc::new(load_opened(
+            &transaction,
+            KEYS,
+            |key: &AccessKey| (key.id.clone(), key.id.0.clone()),
+            |id, row| open_row(seal, id, row),
+        )?),
     };
     // An id given a second time would show a new bucket the objects of a deleted one.
     if let Some(bucket) = state.buckets.values().find(|bucket| bucket.id >= state.next_bucket) {
@@ -285,6 +342,27 @@ fn load_rows<K: Ord, T: DeserializeOwned>(
     table: TableDefinition<'_, &str, &[u8]>,
     name: impl Fn(&T) -> (K, String),
 ) -> Result<BTreeMap<K, Arc<T>>> {
+    load_opened(transaction, table, name, |_, row| Ok(row.into()))
+}
+
+/// A row without its seal, if it has one.
+fn open_row<'r>(seal: Option<&RowSeal>, id: &str, row: &'r [u8]) -> Result<Cow<'r, [u8]>> {
+    if !RowSeal::is_on(row) {
+        return Ok(row.into());
+    }
+    let Some(seal) = seal else {
+        return Err(Error::Store("its access keys are sealed, and the root key is missing: put it back".to_owned()));
+    };
+    Ok(seal.open(id, row)?.into())
+}
+
+/// `load_rows` of rows that have to be opened first.
+fn load_opened<K: Ord, T: DeserializeOwned>(
+    transaction: &redb::ReadTransaction,
+    table: TableDefinition<'_, &str, &[u8]>,
+    name: impl Fn(&T) -> (K, String),
+    open: impl for<'r> Fn(&str, &'r [u8]) -> Result<Cow<'r, [u8]>>,
+) -> Result<BTreeMap<K, Arc<T>>> {
     let table = match transaction.open_table(table) {
         Ok(table) => table,
         Err(TableError::TableDoesNotExist(_)) => return Ok(BTreeMap::new()),
@@ -293,7 +371,7 @@ fn load_rows<K: Ord, T: DeserializeOwned>(
     let mut records = BTreeMap::new();
     for entry in table.iter().map_err(store)? {
         let (key, value) = entry.map_err(store)?;
-        let record: T = row::decode(value.value())?;
+        let record: T = row::decode(&open(key.value(), value.value())?)?;
         let (id, expected_key) = name(&record);
         if key.value() != expected_key {
             return Err(Error::Store(format!("it is damaged: row {} holds {expected_key}", key.value())));

@@ -9,6 +9,7 @@ mod embedded;
 mod error;
 pub mod limits;
 mod row;
+mod seal;
 mod snapshot;
 mod state;
 
@@ -16,6 +17,7 @@ pub use apply::apply;
 pub use command::{Applied, Command};
 pub use embedded::EmbeddedControlPlane;
 pub use error::{Error, Result};
+pub use seal::RowSeal;
 pub use state::{AccessKey, Bucket, BucketState, KmsKey, Owner, State};
 
 use std::sync::Arc;

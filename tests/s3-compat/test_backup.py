@@ -152,3 +152,21 @@ def test_what_is_no_backup_is_refused(filled, tmp_path):
         # A new, empty control store: nobody's key is known there.
         filled.start()
         weir.boto3_client(filled, "ANNSKEY", "anns-secret-key").list_buckets()
+
+
+def test_without_its_root_key_a_server_does_not_start(tmp_path, monkeypatch):
+    running = weir.Server(tmp_path / "data").start()
+    assert running.stop() == 0
+    key = running.data / "control" / "root.key"
+    kept = key.read_text()
+    key.unlink()
+    with pytest.raises(AssertionError, match="root key is missing"):
+        running.start()
+    assert not key.exists(), "a new one would open nothing"
+    monkeypatch.setattr(weir, "clean_environment", with_root_key(weir.clean_environment))
+    with pytest.raises(AssertionError, match="another root key"):
+        running.start()
+    monkeypatch.undo()
+    key.write_text(kept)
+    running.start()
+    assert running.stop() == 0

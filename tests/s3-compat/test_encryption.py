@@ -342,6 +342,9 @@ def test_nothing_readable_is_on_the_disk(tmp_path):
         # A root key that is kept here is in the backup beside it, which is as private.
         holding = {path.name for path, data in content.items() if secret in data}
         assert holding <= ({"control.backup"} if secret == bytes.fromhex(root) else set())
+    # The first administrator's key is kept for people, in a file of its own; in the control store it is sealed.
+    holding = {path.name for path, data in content.items() if weir.SECRET_KEY.encode() in data}
+    assert holding == {"admin-credentials"}
     log = running.log.read_text()
     assert root not in log and KEY_A["SSECustomerKey"] not in log
 

@@ -6,11 +6,13 @@ use crate::error::{Error, Result};
 use crate::{credentials, output, root_key};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use cluster::EmbeddedControlPlane;
+use cluster::{EmbeddedControlPlane, RowSeal};
+use common::doors::SystemRandom;
 use gateway::backup::Backup;
 use http::Method;
 use serde_json::Value;
 use std::path::Path;
+use std::sync::Arc;
 use storage::{CONTROL_COPY, Target};
 
 pub async fn run(args: BackupArgs) -> Result<()> {
@@ -83,7 +85,8 @@ fn restore(content: &[u8], from: &Path, data: &Path) -> Result<()> {
     if !is_given && here.as_ref().is_some_and(|here| *here != root) {
         return Err(Error::Refused(format!("{} is another root key: move it away first", path.display())));
     }
-    EmbeddedControlPlane::restore(&data.join("control/control.redb"), &snapshot)?;
+    let seal = RowSeal::new(&root, Arc::new(SystemRandom));
+    EmbeddedControlPlane::restore(&data.join("control/control.redb"), &snapshot, Some(&seal))?;
     if !is_given && here.is_none() {
         root_key::write(&path, &root)?;
     }

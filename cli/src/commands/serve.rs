@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::output;
 use crate::root_key;
 use crate::terms::Terms;
-use cluster::{AccessKey, Command, ControlPlane, EmbeddedControlPlane, Owner};
+use cluster::{AccessKey, Command, ControlPlane, EmbeddedControlPlane, Owner, RowSeal};
 use common::doors::{SystemClock, SystemRandom};
 use common::{Clock, OwnerId, Random};
 use gateway::kms::NamedKeys;
@@ -42,10 +42,13 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock), Arc::new(SystemRandom));
 
     let data = settings.server.data[0].clone();
-    let control = open_control(&data).await?;
-    let key = ensure_admin(&control, &data, preset, &*clock, &*random)?;
     let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let known = root_key::find(&data, environment)?;
+    let control = open_control(&data, known.map(|root| RowSeal::new(&root, Arc::clone(&random)))).await?;
     let (root, root_is_here) = root_key::find_or_make(&data, environment, &control.current(), &*random)?;
+    // Of a store that had no root key until now.
+    control.seal(RowSeal::new(&root, Arc::clone(&random)))?;
+    let key = ensure_admin(&control, &data, preset, &*clock, &*random)?;
     let control: Arc<dyn ControlPlane> = Arc::new(control);
     let target = open_target(&settings, &control, &clock, &random).await?;
     let second_copy = Arc::new(SecondCopy {
@@ -195,10 +198,14 @@ fn on_signal() -> Result<impl Future<Output = ()> + Send> {
     })
 }
 
-async fn open_control(data: &Path) -> Result<EmbeddedControlPlane> {
+async fn open_control(data: &Path, seal: Option<RowSeal>) -> Result<EmbeddedControlPlane> {
     let path = data.join("control/control.redb");
     let name = path.display().to_string();
-    let opened = blocking(move || EmbeddedControlPlane::open(&path)).await?;
+    let opened = blocking(move || match seal {
+        Some(seal) => EmbeddedControlPlane::open_sealed(&path, seal),
+        None => EmbeddedControlPlane::open(&path),
+    })
+    .await?;
     opened.map_err(|error| Error::Failed(format!("{name}: {error}")))
 }
 

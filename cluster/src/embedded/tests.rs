@@ -183,7 +183,7 @@ impl StorageBackend for FailingDisk {
 fn a_failed_sync_ends_all_writes() {
     let fails = Arc::new(AtomicBool::new(false));
     let disk = FailingDisk { bytes: InMemoryBackend::new(), fails: Arc::clone(&fails) };
-    let store = EmbeddedControlPlane::start(Database::builder().create_with_backend(disk).unwrap()).unwrap();
+    let store = EmbeddedControlPlane::start(Database::builder().create_with_backend(disk).unwrap(), None).unwrap();
     store.propose_blocking(&owner("owner-0")).unwrap();
     store.propose_blocking(&create("one")).unwrap();
     let before = store.current();
@@ -244,11 +244,11 @@ async fn a_restored_store_has_everything_and_gives_nothing_twice() {
     let snapshot = store.snapshot().await.unwrap();
     let before = store.current();
     assert!(
-        matches!(EmbeddedControlPlane::restore(&path, &snapshot), Err(Error::Store(text)) if text.contains("exists"))
+        matches!(EmbeddedControlPlane::restore(&path, &snapshot, None), Err(Error::Store(text)) if text.contains("exists"))
     );
 
     let (_other, copy) = place();
-    EmbeddedControlPlane::restore(&copy, &snapshot).unwrap();
+    EmbeddedControlPlane::restore(&copy, &snapshot, None).unwrap();
     assert_eq!(fs::metadata(&copy).unwrap().permissions().mode() & 0o777, 0o600);
     let restored = EmbeddedControlPlane::open(&copy).unwrap();
     let after = restored.current();
@@ -260,7 +260,46 @@ async fn a_restored_store_has_everything_and_gives_nothing_twice() {
 
     for bad in [&snapshot[..snapshot.len() - 1], &[], &[9, 9]] {
         let (_third, path) = place();
-        assert!(EmbeddedControlPlane::restore(&path, bad).is_err());
+        assert!(EmbeddedControlPlane::restore(&path, bad, None).is_err());
         assert!(!path.exists());
     }
+}
+
+#[tokio::test]
+async fn access_keys_are_sealed_by_the_root_key() {
+    let (_directory, path) = place();
+    let seal = |byte: u8| RowSeal::new(&common::SecretKey::from_slice(&[byte; 32]).unwrap(), SeededRandom::new(5));
+    let key = |id: &str| {
+        let (id, owner) = (AccessKeyId(id.into()), OwnerId("owner-0".into()));
+        let key = AccessKey { id, secret: "sesame-open".into(), owner, admin: false, created_ms: 1 };
+        Command::CreateKey { key }
+    };
+    let rows = |store: &EmbeddedControlPlane| {
+        let bytes = store.snapshot_blocking().unwrap();
+        bytes.windows(11).filter(|window| *window == b"sesame-open").count()
+    };
+    // Of before there were seals: they get one.
+    let store = EmbeddedControlPlane::open(&path).unwrap();
+    store.propose_blocking(&owner("owner-0")).unwrap();
+    store.propose_blocking(&key("plain")).unwrap();
+    assert_eq!(rows(&store), 1);
+    drop(store);
+    let store = EmbeddedControlPlane::open_sealed(&path, seal(1)).unwrap();
+    store.propose_blocking(&key("sealed")).unwrap();
+    assert_eq!(rows(&store), 0);
+    let (before, snapshot) = (store.current(), store.snapshot().await.unwrap());
+    drop(store);
+    for wrong in [EmbeddedControlPlane::open(&path), EmbeddedControlPlane::open_sealed(&path, seal(2))] {
+        assert!(matches!(wrong.err(), Some(Error::Store(text)) if text.contains("root key")));
+    }
+    let store = EmbeddedControlPlane::open_sealed(&path, seal(1)).unwrap();
+    assert_eq!(*store.current(), *before);
+    store.propose_blocking(&Command::DeleteKey { id: AccessKeyId("plain".into()) }).unwrap();
+    drop(store);
+    assert_eq!(EmbeddedControlPlane::open_sealed(&path, seal(1)).unwrap().current().keys.len(), 1);
+
+    let (_other, copy) = place();
+    assert!(EmbeddedControlPlane::restore(&copy, &snapshot, Some(&seal(2))).is_err());
+    EmbeddedControlPlane::restore(&copy, &snapshot, Some(&seal(1))).unwrap();
+    assert_eq!(EmbeddedControlPlane::open_sealed(&copy, seal(1)).unwrap().current().keys, before.keys);
 }
