@@ -18,7 +18,7 @@ mod health;
 mod host;
 pub mod kms;
 mod lenient;
-mod lifecycle;
+pub mod lifecycle;
 mod limits;
 mod listener;
 mod route;

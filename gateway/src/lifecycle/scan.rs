@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    AfterVersion, DeleteRequest, ListUploadsRequest, ListVersionsRequest, ListedVersion, Match, Precondition, Update,
-    UpdateRequest, UploadEntry, UploadInfo, UploadsPage, VersionEntry, VersionsPage,
+    AfterVersion, DeleteRequest, ListUploadsRequest, ListVersionsRequest, ListedVersion, Match, Precondition, Target,
+    Update, UpdateRequest, UploadEntry, UploadInfo, UploadsPage, VersionEntry, VersionsPage,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -116,7 +116,7 @@ async fn pass(parts: &Parts, pace: Pace, from: Option<Place>) -> Result<()> {
             _ => None,
         };
         let rules = rules::parse(bucket.documents.get(documents::LIFECYCLE).map_or(&[], Vec::as_slice));
-        let objects = OfTarget { parts: parts.clone() };
+        let objects = OfTarget { target: Arc::clone(&parts.target) };
         let mut scan =
             Scan { objects: &objects, clock: &*parts.clock, bucket: bucket.id, rules: &rules, pace, changes: 0 };
         let mut unsaved = 0;
@@ -134,6 +134,24 @@ async fn pass(parts: &Parts, pace: Pace, from: Option<Place>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// One pass over one bucket by the rules of this document, with days of so many milliseconds. Gives how many changes it made.
+pub async fn once(
+    target: &Arc<Target>,
+    clock: &dyn Clock,
+    bucket: BucketId,
+    document: &[u8],
+    day_ms: u64,
+) -> Result<u64> {
+    let rules = rules::parse(document);
+    let objects = OfTarget { target: Arc::clone(target) };
+    let pace = Pace { days: Days::Short { day_ms }, ..Pace::of(Some(1)) };
+    let mut scan = Scan { objects: &objects, clock, bucket, rules: &rules, pace, changes: 0 };
+    let mut walk = Walk::after(None);
+    while scan.versions(&mut walk).await?.is_some() {}
+    scan.uploads().await?;
+    Ok(scan.changes)
 }
 
 async fn saved(parts: &Parts) -> Option<Place> {
@@ -308,7 +326,7 @@ fn common_prefix(rules: &[Rule]) -> String {
 }
 
 struct OfTarget {
-    parts: Parts,
+    target: Arc<Target>,
 }
 
 impl OfTarget {
@@ -325,7 +343,7 @@ impl OfTarget {
     }
 
     async fn delete(&self, bucket: BucketId, version: &ListedVersion, is_named: bool) -> Result<()> {
-        let target = &self.parts.target;
+        let target = &self.target;
         target
             .expire(DeleteRequest {
                 epoch: target.epoch(),
@@ -343,11 +361,11 @@ impl OfTarget {
 #[async_trait::async_trait]
 impl Objects for OfTarget {
     async fn versions(&self, request: ListVersionsRequest) -> Result<VersionsPage> {
-        Ok(self.parts.target.list_versions(request).await?)
+        Ok(self.target.list_versions(request).await?)
     }
 
     async fn uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
-        Ok(self.parts.target.list_uploads(request).await?)
+        Ok(self.target.list_uploads(request).await?)
     }
 
     async fn expire(&self, bucket: BucketId, version: &ListedVersion) -> Result<()> {
@@ -359,7 +377,7 @@ impl Objects for OfTarget {
     }
 
     async fn transition(&self, bucket: BucketId, version: &ListedVersion, class: &str) -> Result<()> {
-        let target = &self.parts.target;
+        let target = &self.target;
         target
             .update(UpdateRequest {
                 epoch: target.epoch(),
@@ -374,7 +392,7 @@ impl Objects for OfTarget {
     }
 
     async fn abort(&self, bucket: BucketId, key: &str, upload: UploadId) -> Result<()> {
-        let target = &self.parts.target;
+        let target = &self.target;
         Ok(target.abort_upload(target.epoch(), bucket, ObjectKey::parse(key)?, upload).await?)
     }
 }

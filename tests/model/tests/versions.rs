@@ -22,6 +22,17 @@ const KEYS: [&str; 6] = ["a", "a/b", "b/x", "b/y", "ü", "z z"];
 const AGE_MS: u64 = 1_000_000_000;
 const BEGINNING_MS: u64 = 1_700_000_000_000;
 
+/// A day of these rules is an age of the clock.
+const RULES: &str = "<LifecycleConfiguration>\
+    <Rule><ID>current</ID><Filter><Prefix>a</Prefix></Filter><Status>Enabled</Status>\
+    <Expiration><Days>2</Days></Expiration></Rule>\
+    <Rule><ID>older</ID><Filter><Prefix></Prefix></Filter><Status>Enabled</Status>\
+    <NoncurrentVersionExpiration><NoncurrentDays>1</NoncurrentDays>\
+    <NewerNoncurrentVersions>1</NewerNoncurrentVersions></NoncurrentVersionExpiration>\
+    <Expiration><ExpiredObjectDeleteMarker>true</ExpiredObjectDeleteMarker></Expiration></Rule>\
+    <Rule><ID>colder</ID><Filter><Tag><Key>kind</Key><Value>3</Value></Tag></Filter><Status>Enabled</Status>\
+    <Transition><Days>1</Days><StorageClass>GLACIER</StorageClass></Transition></Rule></LifecycleConfiguration>";
+
 type Place = (BucketId, &'static str);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +48,8 @@ struct Version {
     id: VersionId,
     /// `None` is a delete marker.
     content: Option<Content>,
+    /// In which age it came.
+    age: u64,
 }
 
 struct History {
@@ -147,7 +160,7 @@ impl History {
         assert_eq!(id == VersionId::Null, expected_null, "{place:?}");
         let versions = self.reference.entry(place).or_default();
         versions.retain(|version| version.id != id);
-        versions.push(Version { id, content });
+        versions.push(Version { id, content, age: self.ages });
     }
 
     async fn put(&mut self, place: Place) {
@@ -310,7 +323,7 @@ impl History {
             None => self.versions(place).last(),
             Some(id) => self.versions(place).iter().find(|version| version.id == id),
         };
-        let Some(Version { id, content: Some(content) }) = found.cloned() else {
+        let Some(Version { id, content: Some(content), .. }) = found.cloned() else {
             let fits = matches!(
                 (&outcome, found.is_some(), version),
                 (Err(Error::IsDeleteMarker { .. }), true, _)
@@ -340,6 +353,7 @@ impl History {
             (Ok(done), "") => assert_eq!((done.version, done.etag), (id, content.etag)),
             (outcome, refused) => panic!("{update:?} gave {outcome:?}, expected {refused:?}"),
         }
+        let refreshes = matches!(update, Update::Metadata { .. });
         match update {
             Update::Tags(tags) => attributes.tags = tags,
             Update::Retention { retention, .. } => attributes.lock.retention = retention,
@@ -352,6 +366,9 @@ impl History {
         }
         let versions = self.reference.get_mut(&place).expect("it was found");
         let version = versions.iter_mut().find(|version| version.id == id).expect("it was found");
+        if refreshes {
+            version.age = self.ages;
+        }
         version.content.as_mut().expect("it has content").attributes = attributes;
     }
 
@@ -372,7 +389,8 @@ impl History {
                 self.ages += 1;
                 self.clock.advance_ms(AGE_MS);
             }
-            80..84 => self.check_place(place).await,
+            80..82 => self.lifecycle(place.0).await,
+            82..84 => self.check_place(place).await,
             84..88 => self.check_listing(place.0).await,
             88..91 => self.restart(false).await,
             91..93 => self.restart(true).await,
@@ -384,6 +402,70 @@ impl History {
                 assert!(!self.disk.exists("quarantine/index.redb").expect("a look"), "a kill never breaks the index");
             }
             _ => self.compact().await,
+        }
+    }
+
+    /// A pass of the lifecycle scanner, and the same by the words of the rules.
+    async fn lifecycle(&mut self, bucket: BucketId) {
+        let pass = gateway::lifecycle::scan::once(&self.target, &*self.clock, bucket, RULES.as_bytes(), AGE_MS);
+        let changes = pass.await.expect("a pass");
+        let mut expected = 0;
+        for key in KEYS {
+            let place = (bucket, key);
+            let versions = self.versions(place).to_vec();
+            let Some((latest, older)) = versions.split_last() else { continue };
+            match &latest.content {
+                None if older.is_empty() => {
+                    self.reference.remove(&place);
+                    self.gone.push((place, latest.id));
+                    expected += 1;
+                }
+                None => {}
+                Some(_) if key.starts_with('a') && latest.age + 2 <= self.ages => {
+                    expected += 1;
+                    self.expired(place).await;
+                }
+                Some(content) => {
+                    let attributes = &content.attributes;
+                    let class = attributes.headers.iter().find(|(name, _)| name == "x-amz-storage-class");
+                    let is_tagged = attributes.tags.contains(&("kind".to_owned(), "3".to_owned()));
+                    let is_cold = class.is_some_and(|(_, class)| class == "GLACIER");
+                    if is_tagged && latest.age < self.ages && !is_cold {
+                        expected += 1;
+                        let versions = self.reference.get_mut(&place).expect("it is there");
+                        let headers = &mut versions
+                            .last_mut()
+                            .and_then(|it| it.content.as_mut())
+                            .expect("content")
+                            .attributes
+                            .headers;
+                        headers.retain(|(name, _)| name != "x-amz-storage-class");
+                        headers.push(("x-amz-storage-class".to_owned(), "GLACIER".to_owned()));
+                    }
+                }
+            }
+            // All but the newest of the older ones, from an age after their successor came.
+            for (at, version) in older.iter().enumerate().rev().skip(1) {
+                let lock = version.content.as_ref().map_or(Lock::default(), |content| content.attributes.lock);
+                if versions[at + 1].age < self.ages && !self.is_held(lock, false) {
+                    expected += 1;
+                    self.gone.push((place, version.id));
+                    self.reference.get_mut(&place).expect("it is there").retain(|it| it.id != version.id);
+                }
+            }
+        }
+        assert_eq!(changes, expected, "changes by the rules");
+    }
+
+    /// The current version expired: where versions are kept, by a delete marker whose id the target knows.
+    async fn expired(&mut self, place: Place) {
+        if self.versioning_of(place.0) == Versioning::Off {
+            self.reference.remove(&place);
+            return;
+        }
+        match self.target.head(place.0, &weir_model::key(place.1), None).await {
+            Err(Error::IsDeleteMarker { version, .. }) => self.add(place, version, None),
+            found => panic!("{place:?} should have expired: {found:?}"),
         }
     }
 
@@ -421,14 +503,14 @@ impl History {
     async fn check_version(&self, place: Place, asked: Option<VersionId>, expected: Option<&Version>) {
         let found = self.read(place, asked).await;
         match (found, expected) {
-            (Ok((id, found, bytes)), Some(Version { id: wanted, content: Some(content) })) => {
+            (Ok((id, found, bytes)), Some(Version { id: wanted, content: Some(content), .. })) => {
                 assert_eq!(id, *wanted, "{place:?}");
                 let wanted: Vec<u8> =
                     content.pieces.iter().flat_map(|(seed, size)| weir_model::content(*seed, *size)).collect();
                 assert!(bytes == wanted, "{place:?} {id}: other bytes");
                 assert_eq!(Content { pieces: content.pieces.clone(), ..found }, *content, "{place:?} {id}");
             }
-            (Err(Error::IsDeleteMarker { version, was_named, .. }), Some(Version { id, content: None })) => {
+            (Err(Error::IsDeleteMarker { version, was_named, .. }), Some(Version { id, content: None, .. })) => {
                 assert_eq!((version, was_named), (*id, asked.is_some()));
             }
             (Err(Error::NoSuchKey), None) if asked.is_none() => {}
