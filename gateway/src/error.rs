@@ -267,6 +267,10 @@ impl Error {
                     headers.insert(header::LAST_MODIFIED, ascii(&crate::s3::dates::http_date(*modified_ms)));
                 }
             }
+            // So that a client can tell a key that is hidden by a marker from one that was never there.
+            Self::Storage(storage::Error::NoSuchKey) => {
+                headers.insert("x-amz-delete-marker", HeaderValue::from_static("false"));
+            }
             error if error.answer().code == "SlowDown" => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
                 headers.insert("x-amz-retry-after", HeaderValue::from_static("1"));

@@ -107,6 +107,7 @@ use self::rename_object::RenameTokens;
 use crate::Parts;
 use crate::access;
 use crate::error::{Error, Result};
+use crate::events::webhook::Webhook;
 use crate::lifecycle::rules::Known;
 use crate::route::Router;
 use authn::{Identity, KeyService};
@@ -126,14 +127,22 @@ pub struct Service {
     customer_keys: bool,
     pub renames: RenameTokens,
     lifecycles: Known,
+    /// The names of the webhooks in the settings.
+    receivers: Vec<String>,
 }
 
 impl Service {
     pub fn new(parts: Parts, region: String, customer_keys: bool) -> Self {
         let router = Router::new(parts.target.clone());
         let keys = parts.named_keys.clone();
-        let (renames, lifecycles) = (RenameTokens::default(), Known::default());
-        Self { parts, region, router, keys, customer_keys, renames, lifecycles }
+        let (renames, lifecycles, receivers) = (RenameTokens::default(), Known::default(), Vec::new());
+        Self { parts, region, router, keys, customer_keys, renames, lifecycles, receivers }
+    }
+
+    /// Knows the receivers that notifications may name.
+    pub fn telling(mut self, webhooks: &[Webhook]) -> Self {
+        self.receivers = webhooks.iter().map(|webhook| webhook.name.clone()).collect();
+        self
     }
 
     pub fn check_customer_keys_allowed(&self) -> Result<()> {

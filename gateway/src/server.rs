@@ -74,7 +74,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let access = Access::new(parts.control.clone(), &*parts.random, &config.region)?;
     let (stage, watched) = watch::channel(Stage::Serving);
     let s3 = s3_service(&config, &parts, &access, &domains, watched.clone());
-    let service = || Service::new(parts.clone(), config.region.clone(), config.plain_customer_keys);
+    let service = || service_of(&config, &parts);
     let forms = Forms::new(service(), access.clone(), config.form_signature_v2);
     let log = Arc::new(AccessLog::new(service(), config.access_log));
     let (region, random) = (config.region.clone(), parts.random.clone());
@@ -129,9 +129,12 @@ fn s3_service(
     outer.build()
 }
 
+fn service_of(config: &Config, parts: &Parts) -> Service {
+    Service::new(parts.clone(), config.region.clone(), config.plain_customer_keys).telling(&config.webhooks)
+}
+
 fn s3_builder(config: &Config, parts: &Parts, access: &Access, domains: &Domains) -> S3ServiceBuilder {
-    let mut builder =
-        S3ServiceBuilder::new(Service::new(parts.clone(), config.region.clone(), config.plain_customer_keys));
+    let mut builder = S3ServiceBuilder::new(service_of(config, parts));
     builder.set_auth(access.clone());
     builder.set_access(access.clone());
     builder.set_host(domains.clone());

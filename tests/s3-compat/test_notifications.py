@@ -197,6 +197,15 @@ def test_an_event_that_the_receiver_calls_bad_does_not_stop_the_others(hooked, r
     assert receiver.wait_for(1) == [("ObjectCreated:Put", "taken")]
 
 
+def test_only_known_receivers_are_taken(hooked):
+    s3 = weir.boto3_client(hooked)
+    for arn in ["arn:weir:sqs::other:webhook", "arn:aws:sqs:us-east-1:123456789012:hook", "arn:weir:sqs::hook:queue"]:
+        with pytest.raises(s3.exceptions.ClientError) as refused:
+            configure(s3, "s3:ObjectCreated:*", arn=arn)
+        assert refused.value.response["Error"]["Code"] == "InvalidArgument", arn
+    assert "QueueConfigurations" not in s3.get_bucket_notification_configuration(Bucket="hooked")
+
+
 @pytest.mark.parametrize("endpoint", ["https://127.0.0.1/", "nonsense", "http://user:secret@127.0.0.1/"])
 def test_endpoints_are_judged_at_the_start(tmp_path, endpoint):
     settings = tmp_path / "weir.toml"

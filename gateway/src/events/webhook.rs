@@ -23,13 +23,14 @@ use std::time::Duration;
 use storage::feed::{Event, Feed};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::interval;
 
 /// Keys whose events are sent side by side.
 const SENDS_MAX: usize = 16;
 const RETRY_FIRST: Duration = Duration::from_millis(250);
 const RETRY_LAST: Duration = Duration::from_secs(15);
-/// A webhook that nobody wants anything of writes its place down as seldom as this many stamps.
-const IDLE_STAMPS: u64 = 10_000;
+/// A webhook that nobody wants anything of writes its place down this seldom. Until then the log is kept for it.
+const IDLE_STORE_INTERVAL: Duration = Duration::from_secs(30);
 /// Refused as many times with a status that blames the event itself, it is given up.
 const REFUSALS_MAX: u32 = 5;
 
@@ -97,19 +98,26 @@ struct Sender {
 impl Sender {
     async fn run(mut self, from: Stamp, mut stage: watch::Receiver<Stage>) {
         let (mut cursor, mut stored) = (from, from);
+        let mut idle = interval(IDLE_STORE_INTERVAL);
         loop {
-            let next = async {
-                self.feed.wait(cursor).await;
-                self.page(cursor).await
-            };
-            let next = tokio::select! {
+            tokio::select! {
                 biased;
-                () = leaves(&mut stage, Stage::Serving) => None,
-                next = next => Some(next),
+                () = leaves(&mut stage, Stage::Serving) => break,
+                _ = idle.tick() => {
+                    if cursor != stored && self.store(cursor).await {
+                        stored = cursor;
+                    }
+                    continue;
+                }
+                () = self.feed.wait(cursor) => {}
+            }
+            let (next, has_sent) = tokio::select! {
+                biased;
+                () = leaves(&mut stage, Stage::Serving) => break,
+                next = self.page(cursor) => next,
             };
-            let Some((next, has_sent)) = next else { break };
             cursor = next;
-            if (has_sent || cursor.0 - stored.0 > IDLE_STAMPS) && self.store(cursor).await {
+            if has_sent && self.store(cursor).await {
                 stored = cursor;
             }
         }

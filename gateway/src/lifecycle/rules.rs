@@ -86,7 +86,14 @@ fn filter(rule: &Node) -> Option<Filter> {
         let prefix = rule.text("Prefix").unwrap_or("").to_owned();
         return Some(Filter { prefix, ..Filter::default() });
     };
-    let inside = filter.child("And").unwrap_or(filter);
+    // Whatever stands beside an `And` narrows it.
+    match filter.child("And") {
+        None => conditions(filter),
+        Some(and) => Some(conditions(and)?.and(conditions(filter)?)),
+    }
+}
+
+fn conditions(inside: &Node) -> Option<Filter> {
     let tag = |node: &Node| Some((node.text("Key")?.to_owned(), node.text("Value")?.to_owned()));
     let bytes = |name| inside.text(name).map(|_| inside.number::<u64>(name).ok_or(())).transpose().ok();
     Some(Filter {
@@ -95,6 +102,18 @@ fn filter(rule: &Node) -> Option<Filter> {
         larger_than: bytes("ObjectSizeGreaterThan")?,
         smaller_than: bytes("ObjectSizeLessThan")?,
     })
+}
+
+impl Filter {
+    fn and(mut self, other: Self) -> Self {
+        if self.prefix.is_empty() {
+            self.prefix = other.prefix;
+        }
+        self.tags.extend(other.tags);
+        self.larger_than = self.larger_than.max(other.larger_than);
+        self.smaller_than = [self.smaller_than, other.smaller_than].into_iter().flatten().min();
+        self
+    }
 }
 
 fn when(node: &Node) -> Option<When> {

@@ -5,6 +5,7 @@
 
 use crate::documents;
 use crate::error::{Error, Result};
+use crate::events::rules::webhook_of;
 use crate::limits;
 use crate::s3::{Service, document};
 use common::Random;
@@ -51,12 +52,27 @@ pub async fn put_bucket_notification_configuration(
     document::received(&request, &request.input.notification_configuration)?;
     let mut configuration = request.input.notification_configuration;
     check(&configuration)?;
+    if request.input.skip_destination_validation != Some(true) {
+        check_receivers(&configuration, &service.receivers)?;
+    }
     give_ids(&mut configuration, &*service.parts.random);
     // Nobody to tell is what a bucket begins with.
     let content = (configuration != NotificationConfiguration::default()).then(|| document::write(&configuration));
     let content = content.transpose()?;
     document::set(service, &request.input.bucket, documents::NOTIFICATION, content).await?;
     Ok(S3Response::new(PutBucketNotificationConfigurationOutput::default()))
+}
+
+/// Each destination is a webhook of this server. S3 asks the queues and topics themselves.
+fn check_receivers(configuration: &NotificationConfiguration, receivers: &[String]) -> Result<()> {
+    let queues = configuration.queue_configurations.iter().flatten().map(|it| it.queue_arn.as_str());
+    let topics = configuration.topic_configurations.iter().flatten().map(|it| it.topic_arn.as_str());
+    let is_known = |arn: &str| webhook_of(arn).is_some_and(|name| receivers.iter().any(|known| known == name));
+    let has_lambdas = configuration.lambda_function_configurations.iter().flatten().next().is_some();
+    if has_lambdas || !queues.chain(topics).all(is_known) {
+        return Err(argument("Unable to validate the following destination configurations"));
+    }
+    Ok(())
 }
 
 fn give_ids(configuration: &mut NotificationConfiguration, random: &dyn Random) {
