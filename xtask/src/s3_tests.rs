@@ -30,6 +30,8 @@ const ALONE: [&str; 1] = ["test_s3.py::test_list_buckets_paginated"];
 const NAMED_KEYS: [&str; 2] = ["s3-tests-key-1", "s3-tests-key-2"];
 /// Not us-east-1, so that the suite can ask a bucket for its location.
 const REGION: &str = "s3-tests-1";
+/// What the tests of lifecycle rules take for a day, and wait for several of.
+const LIFECYCLE_DAY_SECONDS: u32 = 5;
 
 #[derive(Args)]
 pub struct Options {
@@ -188,6 +190,7 @@ impl Server {
         serve.args(["--region", REGION, "--form-signature-v2"]);
         // It sends customers' keys over plain HTTP.
         serve.args(["--test-mode", "--test-ssec-plain-http"]);
+        serve.args(["--test-lifecycle-day", &LIFECYCLE_DAY_SECONDS.to_string()]);
         serve.stdout(Stdio::piped()).stderr(std::fs::File::create(work.join("weir.log"))?);
         let mut process = serve.spawn().with_context(|| format!("starting {}", binary.display()))?;
         let mut stdout = BufReader::new(process.stdout.take().context("standard output was asked for")?);
@@ -223,7 +226,7 @@ impl Server {
             writeln!(
                 text,
                 "\n[{section}]\ndisplay_name = {id}\nuser_id = {id}\nemail = {id}@example.com\napi_name = {REGION}\n\
-                 access_key = {access_key}\nsecret_key = {secret_key}\n{more}"
+                 access_key = {access_key}\nsecret_key = {secret_key}\nlc_debug_interval = {LIFECYCLE_DAY_SECONDS}\n{more}"
             )
             .expect("a string takes all text");
         }
