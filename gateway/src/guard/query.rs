@@ -329,6 +329,7 @@ mod tests {
             (Method::PUT, Level::Object, "X-Amz-Signature=a&X-Amz-Expires=5&x-amz-checksum-crc32=AAAAAA%3D%3D"),
             (Method::PUT, Level::Object, "acl&versionId=null"),
             (Method::PUT, Level::Object, "tagging"),
+            (Method::PUT, Level::Object, "renameObject&x-id=RenameObject"),
             (Method::PUT, Level::Object, "retention&versionId=null"),
             (Method::PUT, Level::Object, "legal-hold="),
             (Method::PUT, Level::Bucket, "acl"),
