@@ -19,7 +19,7 @@ use cluster::Bucket;
 use common::{BucketId, BucketName, ObjectKey, OwnerId};
 use http::{HeaderMap, HeaderValue, header};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
@@ -44,6 +44,19 @@ pub enum KeyFormat {
     /// The same by the day of the requests.
     ByEvent,
 }
+
+/// One key of a DeleteObjects, which has a line of its own.
+#[derive(Debug, Clone)]
+pub struct Deleted {
+    pub key: String,
+    pub version_id: Option<String>,
+    pub status: u16,
+    pub error_code: Option<String>,
+}
+
+/// The keys of a DeleteObjects to a logged bucket: in the request's extensions, set by the operation.
+#[derive(Clone, Default)]
+pub struct DeletedKeys(pub Arc<OnceLock<Vec<Deleted>>>);
 
 /// Lines of one object.
 #[derive(Debug, PartialEq, Eq)]

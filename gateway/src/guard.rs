@@ -90,6 +90,9 @@ impl Guard {
         } else {
             head.extensions.insert(operation.clone());
             head.extensions.insert(requester);
+            if let Some(witness) = &witness {
+                head.extensions.insert(witness.deleted());
+            }
             let mut answer = self.ask(head, incoming, exchange, &operation).await;
             answer.headers_mut().extend(cors.into_iter().flatten());
             answer

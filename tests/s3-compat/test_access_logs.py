@@ -128,6 +128,22 @@ def test_strangers_and_presigned_requests_are_told_apart(logging_server, place):
     assert (preflight["operation"], preflight["code"]) == ("REST.OPTIONS.PREFLIGHT", "BadRequest")
 
 
+def test_every_deleted_key_has_a_line(logging_server, place):
+    s3, bucket, logs = place
+    for key in ["a", "b c"]:
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    log_to(s3, bucket, logs)
+    keys = [{"Key": "a"}, {"Key": "b c"}, {"Key": "k" * 1025}]
+    assert len(s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})["Errors"]) == 1
+    _, entries = arrived(s3, logs, lambda entries: len(entries) >= 4)
+    batch = [entry for entry in entries if entry["operation"] == "BATCH.DELETE.OBJECT"]
+    found = sorted((entry["key"], entry["status"], entry["code"]) for entry in batch)
+    assert found == [("a", "204", "-"), ("b%20c", "204", "-"), ("k" * 1025, "400", "KeyTooLongError")]
+    request = next(entry for entry in entries if entry["operation"] == "REST.POST.MULTI_OBJECT_DELETE")
+    assert {entry["request_id"] for entry in batch} == {request["request_id"]}
+    assert {entry["request"] for entry in batch} == {"-"} and request["request"] == f"POST /{bucket}?delete HTTP/1.1"
+
+
 @pytest.mark.parametrize("source", ["EventTime", "DeliveryTime"])
 def test_logs_are_partitioned(logging_server, place, source):
     s3, bucket, logs = place

@@ -30,7 +30,7 @@ pub struct Entry {
     pub operation: String,
     pub key: Option<String>,
     pub method: String,
-    /// Path and query as they were on the wire.
+    /// Path and query as they were on the wire; empty for one of many things that a request did.
     pub target: String,
     pub status: u16,
     pub error_code: Option<String>,
@@ -88,7 +88,9 @@ impl Entry {
         field(&self.request_id);
         field(&self.operation);
         field(&self.key.as_ref().map_or_else(|| "-".to_owned(), |key| utf8_percent_encode(key, PLAIN).to_string()));
-        field(&quoted(Some(&format!("{} {} HTTP/1.1", self.method, without_secrets(&self.target)))));
+        let request =
+            (!self.target.is_empty()).then(|| format!("{} {} HTTP/1.1", self.method, without_secrets(&self.target)));
+        field(&quoted(request.as_deref()));
         field(&self.status.to_string());
         field(&bare(self.error_code.as_deref()));
         field(&number(Some(self.bytes_sent).filter(|bytes| *bytes > 0)));

@@ -12,6 +12,9 @@ pub fn of(method: &str, operation: &str, names_a_key: bool) -> String {
     }
 }
 
+/// One key of a DeleteObjects.
+pub const DELETED_KEY: &str = "BATCH.DELETE.OBJECT";
+
 /// What is read of the source of a copy.
 pub fn of_source(operation: &str) -> &'static str {
     if operation == "UploadPartCopy" { "REST.COPY.PART_GET" } else { "REST.COPY.OBJECT_GET" }

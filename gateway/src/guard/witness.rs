@@ -2,7 +2,7 @@
 
 use super::query;
 use crate::access::Requester;
-use crate::access_log::{AccessLog, Entry, Signature, operation};
+use crate::access_log::{AccessLog, Deleted, DeletedKeys, Entry, Signature, operation};
 use crate::documents;
 use bytes::Bytes;
 use cluster::Bucket;
@@ -28,6 +28,7 @@ pub struct Witness {
     /// The source of a copy, where it is in a bucket that is logged too.
     source: Option<(Arc<Bucket>, String)>,
     requester: Requester,
+    deleted: DeletedKeys,
     entry: Entry,
     sent_bytes: Option<u64>,
 }
@@ -82,9 +83,15 @@ impl Witness {
             bucket: bucket.clone(),
             source: copied,
             requester,
+            deleted: DeletedKeys::default(),
             entry,
             sent_bytes: sent_bytes.flatten(),
         })
+    }
+
+    /// Where the operation says what it deleted.
+    pub fn deleted(&self) -> DeletedKeys {
+        self.deleted.clone()
     }
 
     /// The line is written when the answer's body has ended, or is given up.
@@ -121,6 +128,19 @@ impl Witness {
                 ..entry.clone()
             };
             write(&self.log, &bucket, &read);
+        }
+        for Deleted { key, version_id, status, error_code } in self.deleted.0.get().into_iter().flatten() {
+            let deleted = Entry {
+                operation: operation::DELETED_KEY.to_owned(),
+                key: Some(key.clone()),
+                target: String::new(),
+                status: *status,
+                error_code: error_code.clone(),
+                version_id: version_id.clone(),
+                total_ms: entry.turnaround_ms,
+                ..entry.clone()
+            };
+            write(&self.log, &self.bucket, &deleted);
         }
         entry.operation = operation::of(&entry.method, operation, entry.key.is_some());
         Response::from_parts(head, Body::http_body(Watched { body, witness: self }))

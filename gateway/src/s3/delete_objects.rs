@@ -3,6 +3,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>
 
+use crate::access_log::{Deleted, DeletedKeys};
 use crate::error::{Error, Result};
 use crate::guard::BodyDigests;
 use crate::limits;
@@ -45,6 +46,9 @@ pub async fn delete_objects(
         .collect()
         .await;
 
+    if let Some(log) = request.extensions.get::<DeletedKeys>() {
+        let _ = log.0.set(outcomes.iter().map(|(identifier, outcome)| logged(identifier, outcome)).collect());
+    }
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());
     for (ObjectIdentifier { key, version_id, .. }, outcome) in outcomes {
         match outcome {
@@ -62,6 +66,17 @@ pub async fn delete_objects(
         }
     }
     Ok(S3Response::new(DeleteObjectsOutput { deleted: Some(deleted), errors: Some(errors), request_charged: None }))
+}
+
+/// What the access log tells of one key.
+fn logged(identifier: &ObjectIdentifier, outcome: &Result<DeleteOutcome>) -> Deleted {
+    let refused = outcome.as_ref().err().map(Error::answer);
+    Deleted {
+        key: identifier.key.clone(),
+        version_id: identifier.version_id.clone(),
+        status: refused.map_or(http::StatusCode::NO_CONTENT, |answer| answer.status).as_u16(),
+        error_code: refused.map(|answer| answer.code.to_owned()),
+    }
 }
 
 /// The document against what its client declared of it.
