@@ -24,6 +24,7 @@ pub use witness::Peer;
 
 use crate::access::{Access, OperationName, Requester};
 use crate::access_log::AccessLog;
+use crate::encryption;
 use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::host::Domains;
@@ -70,6 +71,7 @@ impl Guard {
             return answer;
         }
         let (mut head, incoming) = request.into_parts();
+        encryption::hide_keys(&mut head.headers);
         let exchange = Exchange::begin(&*self.random, &head);
         let (operation, requester) = (OperationName::default(), Requester::default());
         let place = Place::of(&head, &self.domains);

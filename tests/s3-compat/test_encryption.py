@@ -301,7 +301,9 @@ def test_customers_keys_do_not_come_in_the_clear(tmp_path):
         weir.Server(tmp_path / "other", flags=["--test-ssec-plain-http"]).start()
 
 
-def test_nothing_readable_is_on_the_disk(tmp_path):
+def test_nothing_readable_is_on_the_disk_or_in_the_log(tmp_path, monkeypatch):
+    plain = weir.clean_environment
+    monkeypatch.setattr(weir, "clean_environment", lambda: plain() | {"WEIR_LOG": "trace"})
     running = weir.Server(tmp_path / "data", flags=TEST_MODE).start()
     marks = []
     try:
@@ -346,7 +348,8 @@ def test_nothing_readable_is_on_the_disk(tmp_path):
     holding = {path.name for path, data in content.items() if weir.SECRET_KEY.encode() in data}
     assert holding == {"admin-credentials"}
     log = running.log.read_text()
-    assert root not in log and KEY_A["SSECustomerKey"] not in log
+    assert len(log) > 10_000
+    assert root not in log and KEY_A["SSECustomerKey"] not in log and weir.SECRET_KEY not in log
 
 
 def test_a_form_is_encrypted(server, s3, bucket):

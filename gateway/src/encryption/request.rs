@@ -15,6 +15,9 @@ const KEY_ID: &str = "x-amz-server-side-encryption-aws-kms-key-id";
 const CONTEXT: &str = "x-amz-server-side-encryption-context";
 const BUCKET_KEY: &str = "x-amz-server-side-encryption-bucket-key-enabled";
 
+const CUSTOMER_KEY: &str = "x-amz-server-side-encryption-customer-key";
+const SOURCE_CUSTOMER_KEY: &str = "x-amz-copy-source-server-side-encryption-customer-key";
+
 /// An encryption context's bytes as they come. It is kept with the object.
 const CONTEXT_BYTES_MAX: usize = 2048;
 
@@ -87,6 +90,15 @@ impl Asked {
     }
 }
 
+/// Who prints these headers, as s3s does at its lowest log levels, prints no key.
+pub fn hide_keys(headers: &mut HeaderMap) {
+    for name in [CUSTOMER_KEY, SOURCE_CUSTOMER_KEY] {
+        if let Some(value) = headers.get_mut(name) {
+            value.set_sensitive(true);
+        }
+    }
+}
+
 /// GET and HEAD take a customer's key and no other word about encryption.
 pub fn refuse_on_read(headers: &HeaderMap) -> Result<()> {
     match [METHOD, KEY_ID, CONTEXT, BUCKET_KEY].iter().find(|name| headers.contains_key(**name)) {
@@ -115,12 +127,12 @@ impl CustomerKey {
         let [algorithm, key, md5] = match whose {
             Whose::Target => [
                 "x-amz-server-side-encryption-customer-algorithm",
-                "x-amz-server-side-encryption-customer-key",
+                CUSTOMER_KEY,
                 "x-amz-server-side-encryption-customer-key-md5",
             ],
             Whose::CopySource => [
                 "x-amz-copy-source-server-side-encryption-customer-algorithm",
-                "x-amz-copy-source-server-side-encryption-customer-key",
+                SOURCE_CUSTOMER_KEY,
                 "x-amz-copy-source-server-side-encryption-customer-key-md5",
             ],
         };
@@ -258,6 +270,14 @@ mod tests {
             assert_eq!(code(&customer(bad, MD5)), "InvalidArgument");
         }
         assert_eq!(code(&customer(KEY, "AAAAAAAAAAAAAAAAAAAAAA==")), "InvalidArgument");
+    }
+
+    #[test]
+    fn keys_are_not_printed() {
+        let mut headers = headers(&customer(KEY, MD5));
+        hide_keys(&mut headers);
+        assert!(!format!("{headers:?}").contains(KEY));
+        assert!(CustomerKey::parse(&headers, Whose::Target).is_ok());
     }
 
     #[test]
