@@ -43,7 +43,7 @@ const TABLE: &[Crate] = &[
         test_imports: &[],
     },
     // Drives the engine over its simulated disk, and the binary as a process.
-    Crate { name: "weir-model", imports: &[COMMON, "weir-storage"], test_imports: &[] },
+    Crate { name: "weir-model", imports: &[COMMON, "weir-storage"], test_imports: &["weir-gateway"] },
     Crate { name: "weir-crash", imports: &[COMMON, "weir-storage", "weir-model"], test_imports: &[] },
     // Drives the binary as a process, from outside.
     Crate { name: "weir-bench", imports: &[COMMON], test_imports: &[] },
