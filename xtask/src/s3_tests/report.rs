@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The groups that the total is of, in the table's order.
-const GROUPS: [&str; 12] = [
+const GROUPS: [&str; 18] = [
     "list",
     "bucket",
     "object",
@@ -18,11 +18,15 @@ const GROUPS: [&str; 12] = [
     "copy",
     "presigned",
     "post-object",
+    "attributes",
+    "versioning",
+    "object-lock",
+    "tagging",
+    "lifecycle",
+    "cors",
     "sse",
     "headers",
 ];
-/// Shown beside the total.
-const BESIDE: &str = "attributes";
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 struct Count {
@@ -82,7 +86,6 @@ impl Summary {
             line(group, self.of_group(group));
         }
         line("all of these", self.total());
-        line(BESIDE, self.of_group(BESIDE));
         text
     }
 
