@@ -85,7 +85,6 @@ pub fn effect(change: &Change, rows: &mut impl Rows) -> Result<Effect> {
     let Change { key: object, row } = change;
     let version = row.version();
     let current = rows.row(object)?.filter(Row::is_live);
-    let slot = object.version_of(version);
     let change_to = |key: &RowKey, row: Row| Change { key: key.clone(), row };
     // That there is no row any more. Whose end it is nobody asks.
     let gone = |key: &RowKey| Change {
@@ -109,6 +108,7 @@ pub fn effect(change: &Change, rows: &mut impl Rows) -> Result<Effect> {
         let view = ViewChange { hide: Some(current.clone()), show: row.is_live(), relink: next };
         return Ok(Effect { shown, replaced: Some(current), view });
     }
+    let slot = object.version_of(version);
     let existing = rows.row(&slot)?.filter(Row::is_live);
     let mut shown = Vec::new();
     let mut view = ViewChange::default();
