@@ -59,14 +59,14 @@ def test_a_locked_version_stays(s3, locked):
 
 
 def test_compliance_knows_no_bypass(s3, locked):
-    until = soon(2)
+    until = soon(6)
     version = s3.put_object(Bucket=locked, Key="k", Body=b"1")["VersionId"]
     retain(s3, locked, "COMPLIANCE", until, VersionId=version)
     named = {"Bucket": locked, "Key": "k", "VersionId": version}
     assert refused(s3.delete_object, **named, BypassGovernanceRetention=True) == (403, "AccessDenied")
     objects = {"Objects": [{"Key": "k", "VersionId": version}]}
     assert s3.delete_objects(Bucket=locked, Delete=objects, BypassGovernanceRetention=True)["Errors"]
-    shorter = {"Mode": "COMPLIANCE", "RetainUntilDate": soon(1)}
+    shorter = {"Mode": "COMPLIANCE", "RetainUntilDate": until - timedelta(seconds=2)}
     assert refused(s3.put_object_retention, **named, Retention=shorter, BypassGovernanceRetention=True) == (403, "AccessDenied")
     weaker = {"Mode": "GOVERNANCE", "RetainUntilDate": soon(9)}
     assert refused(s3.put_object_retention, **named, Retention=weaker, BypassGovernanceRetention=True) == (403, "AccessDenied")
