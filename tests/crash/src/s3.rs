@@ -58,6 +58,9 @@ pub struct Request<'a> {
     pub body: &'a [u8],
 }
 
+/// Ten seconds of them.
+const LISTING_RETRIES_MAX: u32 = 50;
+
 impl Client {
     pub fn new(address: SocketAddr, access_key: &str, secret_key: &str) -> Self {
         Self { address, access_key: access_key.to_owned(), secret_key: secret_key.to_owned(), connection: None }
@@ -147,7 +150,15 @@ impl Client {
                 query.push(("continuation-token", token));
             }
             let request = Request { method: "GET", bucket, key: "", query: &query, headers: &[], body: &[] };
-            let answer = self.send(&request)?;
+            let mut answer = self.send(&request)?;
+            // An index that met an error of the disk is being built anew: every client comes again after 503.
+            for _ in 0..LISTING_RETRIES_MAX {
+                if answer.status != 503 {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(200));
+                answer = self.send(&request)?;
+            }
             anyhow::ensure!(answer.is_success(), "listing answered {}", answer.status);
             let text = String::from_utf8_lossy(&answer.body);
             for entry in elements(&text, "Contents") {
