@@ -6,14 +6,15 @@
 mod authorize;
 mod error;
 mod generate;
-mod identity;
+pub mod identity;
 pub mod kms;
 pub mod limits;
+pub mod policy;
 mod secret;
 
-pub use authorize::{Action, Decision, authorize};
+pub use authorize::{By, Question, Verdict, authorize};
 pub use error::{Error, Result};
 pub use generate::{access_key_id, secret_key};
-pub use identity::Identity;
+pub use identity::{Caller, Identity};
 pub use kms::{KeyService, KmsError};
 pub use secret::{Secret, parse_access_key_id};

@@ -321,6 +321,7 @@ fn load(database: &Database, seal: Option<&RowSeal>) -> Result<Option<State>> {
             (bucket.name.clone(), bucket.name.as_str().to_owned())
         })?),
         owners: Arc::new(load_rows(&transaction, OWNERS, |owner: &Owner| (owner.id.clone(), owner.id.0.clone()))?),
+        iam: crate::iam::Iam::default(),
         kms: Arc::new(load_rows(&transaction, KMS, |key: &KmsKey| (key.name.clone(), key.name.clone()))?),
         keys: Arc::new(load_opened(
             &transaction,

@@ -7,6 +7,7 @@ mod apply;
 mod command;
 mod embedded;
 mod error;
+pub mod iam;
 pub mod limits;
 mod row;
 mod seal;

@@ -1,5 +1,6 @@
 //! The state that commands change: plain data.
 
+use crate::iam::Iam;
 use common::{AccessKeyId, BucketId, BucketName, Epoch, OwnerId, Term};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ pub struct State {
     pub keys: Arc<BTreeMap<AccessKeyId, Arc<AccessKey>>>,
     /// Named keys that wrap data keys, by name.
     pub kms: Arc<BTreeMap<String, Arc<KmsKey>>>,
+    /// Accounts, users, groups, roles and policies.
+    pub iam: Iam,
 }
 
 impl Default for State {
@@ -33,6 +36,7 @@ impl Default for State {
             owners: Arc::default(),
             keys: Arc::default(),
             kms: Arc::default(),
+            iam: Iam::default(),
         }
     }
 }

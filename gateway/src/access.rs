@@ -2,8 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::lenient::Verified;
-use authn::{Action, Decision, Identity, authorize};
-use cluster::{Bucket, ControlPlane};
+use authn::identity::{Caller, Kind, Standing};
+use authn::policy::Context;
+use authn::{Identity, Question, authorize};
+use cluster::{AccessKey, Bucket, ControlPlane};
 use common::{BucketName, OwnerId, Random};
 use http::{HeaderMap, HeaderValue};
 use s3s::access::{S3Access, S3AccessContext};
@@ -11,9 +13,19 @@ use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3Result};
 use std::sync::{Arc, OnceLock};
 
-/// Whether the identity may use this bucket: the one decision, made by `authn`.
-pub fn allowed(identity: &Identity, owner: &OwnerId) -> bool {
-    authorize(identity, Action::UseBucket, Some(owner)) == Decision::Allow
+/// Whether the identity may do this, where no policy but its own speaks: the one decision, made by `authn`.
+pub fn allowed(identity: &Identity, action: &str, owner: Option<&OwnerId>) -> bool {
+    authorize(&Question {
+        identity,
+        action,
+        resource: "arn:aws:s3:::*",
+        context: &Context::default(),
+        owner,
+        bucket_policy: None,
+        restrict_public: false,
+        acl_grants: false,
+    })
+    .allowed
 }
 
 /// The name of the operation that a request turned out to be, for the line in the log.
@@ -75,9 +87,8 @@ impl Access {
             Some(bucket) if !creates => bucket,
             // ListBuckets shows what is the caller's; a new bucket becomes the caller's.
             bucket => {
-                let action = if bucket.is_some() { Action::CreateBucket } else { Action::ListBuckets };
-                let decision = authorize(&identity, action, None);
-                return if decision == Decision::Allow { Ok(()) } else { Err(Error::AccessDenied) };
+                let action = if bucket.is_some() { "s3:CreateBucket" } else { "s3:ListAllMyBuckets" };
+                return if allowed(&identity, action, None) { Ok(()) } else { Err(Error::AccessDenied) };
             }
         };
         let bucket = find(&*self.control, &bucket)?;
@@ -89,7 +100,20 @@ impl Access {
 pub fn identity(control: &dyn ControlPlane, access_key: &str) -> Result<Identity> {
     let state = control.current();
     let key = state.keys.get(access_key).ok_or(Error::InvalidAccessKeyId)?;
-    Ok(Identity::Key { access_key: key.id.clone(), owner: key.owner.clone(), admin: key.admin })
+    Ok(Identity::Known(Arc::new(caller(key))))
+}
+
+/// The root of the account that the key belongs to.
+pub fn caller(key: &AccessKey) -> Caller {
+    Caller {
+        access_key: Some(key.id.clone()),
+        owner: key.owner.clone(),
+        account: String::new(),
+        tenant: None,
+        admin: key.admin,
+        kind: Kind::Root,
+        standing: Standing { unlimited: true, ..Standing::default() },
+    }
 }
 
 /// Looks a bucket up in the state that this node has.
@@ -101,7 +125,7 @@ pub fn find(control: &dyn ControlPlane, name: &str) -> Result<Arc<Bucket>> {
 /// Whether the caller may use this bucket, and whether it belongs to whom the caller believes.
 pub fn check(identity: &Identity, bucket: &Bucket, expected_owner: Option<&str>) -> Result<()> {
     let as_expected = expected_owner.is_none_or(|owner| owner == bucket.owner.0);
-    if allowed(identity, &bucket.owner) && as_expected { Ok(()) } else { Err(Error::AccessDenied) }
+    if allowed(identity, "s3:*", Some(&bucket.owner)) && as_expected { Ok(()) } else { Err(Error::AccessDenied) }
 }
 
 /// A header that cannot be read names nobody.

@@ -162,7 +162,7 @@ impl Service {
 
     /// The caller. Every operation but those of anonymous readers has one, and there are none of these yet.
     fn identity<T>(&self, request: &S3Request<T>) -> Result<Identity> {
-        let known = request.extensions.get::<Identity>().filter(|identity| **identity != Identity::Anonymous);
+        let known = request.extensions.get::<Identity>().filter(|identity| !identity.is_anonymous());
         known.cloned().ok_or(Error::AccessDenied)
     }
 

@@ -1,11 +1,13 @@
 //! Whether a request was signed by an administrator, now, and completely. Pure.
 
+use crate::access::{allowed, caller};
 use crate::admin::problem::Problem;
-use authn::{Action, Decision, Identity, authorize};
+use authn::Identity;
 use cluster::State;
 use common::sigv4::{self, Authorization};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
+use std::sync::Arc;
 
 /// A signature is good for this long before and after its time.
 const SKEW_MS_MAX: u64 = 15 * 60 * 1000;
@@ -53,16 +55,15 @@ pub(super) fn administrator<'a>(head: &'a Parts, state: &State, now_ms: u64, reg
         ));
     };
 
-    let (access_key, owner) = (key.id.clone(), key.owner.clone());
-    let identity = Identity::Key { access_key, owner, admin: key.admin };
-    match authorize(&identity, Action::Administer, None) {
-        Decision::Allow => Ok(payload_hash),
-        Decision::Deny => Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "AccessDenied",
-            format!("access key {} is not an administrator's", key.id.0),
-        )),
+    let identity = Identity::Known(Arc::new(caller(key)));
+    if allowed(&identity, "weir:Administer", None) {
+        return Ok(payload_hash);
     }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "AccessDenied",
+        format!("access key {} is not an administrator's", key.id.0),
+    ))
 }
 
 fn check_time(timestamp: &str, authorization: &Authorization, now_ms: u64) -> Result<(), Problem> {

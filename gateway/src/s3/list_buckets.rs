@@ -34,7 +34,7 @@ pub async fn list_buckets(
     let mut buckets: Vec<_> = state
         .buckets
         .values()
-        .filter(|bucket| allowed(&identity, &bucket.owner) && in_region(&bucket.region))
+        .filter(|bucket| allowed(&identity, "s3:ListBucket", Some(&bucket.owner)) && in_region(&bucket.region))
         .filter(|bucket| bucket.name.as_str().starts_with(&prefix) && bucket.name.as_str() > after.as_str())
         .take(limit + 1)
         .map(|bucket| dto::Bucket {

@@ -215,10 +215,8 @@ impl Stream {
         let control = &*self.parts.control;
         let bucket = access::find(control, self.bucket.name.as_str()).ok();
         let bucket = bucket.filter(|bucket| bucket.id == self.bucket.id);
-        let identity = match &self.identity {
-            Identity::Key { access_key, .. } => access::identity(control, &access_key.0),
-            other => Ok(other.clone()),
-        };
+        let key = self.identity.caller().and_then(|caller| caller.access_key.as_ref());
+        let identity = key.map_or(Ok(self.identity.clone()), |key| access::identity(control, &key.0));
         match (bucket, identity) {
             (Some(bucket), Ok(identity)) => access::check(&identity, &bucket, None).is_ok(),
             _ => false,
