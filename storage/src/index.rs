@@ -17,9 +17,16 @@ use crate::error::{Error, Result};
 use common::VersionId;
 use overlay::{Overlay, RowsAndMore};
 use rows::{Row, RowKey, Table};
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 use store::Store;
+
+/// A reader waits for the store's return so long at once, and so often: three seconds.
+const RENEWAL_WAIT: Duration = Duration::from_millis(100);
+const RENEWAL_WAITS: u32 = 30;
+/// Each of them keeps a thread that others may want.
+const RENEWAL_READERS_MAX: usize = 64;
 
 /// Both halves, as readers see them.
 pub struct Index {
@@ -28,11 +35,24 @@ pub struct Index {
     store: RwLock<Option<Arc<Store>>>,
     /// What a reader met that the keeper must help: see `Renewal`.
     wanted: AtomicU8,
+    /// How many readers wait for a store.
+    waiting: Mutex<usize>,
+    /// There is a store again, or there will be none soon.
+    renewed: Condvar,
+    /// The last attempt to make a store failed.
+    is_hopeless: AtomicBool,
 }
 
 impl Index {
     pub fn new(store: Option<Arc<Store>>) -> Self {
-        Self { overlay: Overlay::default(), store: RwLock::new(store), wanted: AtomicU8::new(0) }
+        Self {
+            overlay: Overlay::default(),
+            store: RwLock::new(store),
+            wanted: AtomicU8::new(0),
+            waiting: Mutex::new(0),
+            renewed: Condvar::new(),
+            is_hopeless: AtomicBool::new(false),
+        }
     }
 
     pub fn store(&self) -> Result<Arc<Store>> {
@@ -40,7 +60,37 @@ impl Index {
     }
 
     pub fn replace_store(&self, store: Option<Arc<Store>>) {
+        let is_there = store.is_some();
         *self.store.write().unwrap_or_else(PoisonError::into_inner) = store;
+        if is_there {
+            self.is_hopeless.store(false, Ordering::Release);
+            self.renewed.notify_all();
+        }
+    }
+
+    /// There will be no store soon: nobody waits for one.
+    pub fn give_up_hope(&self) {
+        self.is_hopeless.store(true, Ordering::Release);
+        self.renewed.notify_all();
+    }
+
+    /// Does what only reads, and again while the store is being opened anew: after a full disk that takes less time than a
+    /// client would wait before it came again (A18). Blocking. `IndexRebuilding` when it takes longer, or too many wait.
+    pub fn patiently<T>(&self, mut read: impl FnMut() -> Result<T>) -> Result<T> {
+        for _ in 0..RENEWAL_WAITS {
+            match read() {
+                Err(Error::IndexRebuilding) if !self.is_hopeless.load(Ordering::Acquire) => {}
+                done => return done,
+            }
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if *waiting >= RENEWAL_READERS_MAX {
+                return Err(Error::IndexRebuilding);
+            }
+            *waiting += 1;
+            let waited = self.renewed.wait_timeout(waiting, RENEWAL_WAIT);
+            *waited.unwrap_or_else(PoisonError::into_inner).0 -= 1;
+        }
+        read()
     }
 
     /// The current row of a key, tombstones included where they are still in the overlay.
@@ -94,10 +144,16 @@ impl Index {
     }
 
     fn watch<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(error) = &result {
-            self.wanted.fetch_max(Renewal::after(error).map_or(0, |renewal| renewal as u8), Ordering::AcqRel);
+        if let Err(error) = &result
+            && let Some(renewal) = Renewal::after(error)
+        {
+            self.want(renewal);
         }
         result
+    }
+
+    pub fn want(&self, renewal: Renewal) {
+        self.wanted.fetch_max(renewal as u8, Ordering::AcqRel);
     }
 
     /// What readers met since the last time this was asked.

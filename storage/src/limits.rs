@@ -99,6 +99,9 @@ pub const CHECKPOINT_INTERVAL_MS: u64 = 30_000;
 /// Or after this many records: what a start after a crash replays.
 pub const CHECKPOINT_RECORDS: u64 = 65_536;
 
+/// While the disk gives errors so long, and the index cannot be rebuilt, that is tried again; then the disk has failed.
+pub const INDEX_FAILING_MS_MAX: u64 = 30_000;
+
 /// Rows of one transaction of the index's thread.
 pub const INDEX_TRANSACTION_ROWS: usize = 8192;
 

@@ -10,7 +10,9 @@ use crate::files::Files;
 use crate::format::name::SegmentName;
 use crate::format::record::BucketRecord;
 use crate::health::Health;
-use crate::limits::{CHECKPOINT_INTERVAL_MS, CHECKPOINT_LOG_BYTES, CHECKPOINT_RECORDS, INDEX_TRANSACTION_ROWS};
+use crate::limits::{
+    CHECKPOINT_INTERVAL_MS, CHECKPOINT_LOG_BYTES, CHECKPOINT_RECORDS, INDEX_FAILING_MS_MAX, INDEX_TRANSACTION_ROWS,
+};
 use crate::log::spares::Spares;
 use crate::{Error, Result};
 use common::{BucketId, Clock, Stamp, UploadId};
@@ -67,6 +69,8 @@ pub struct Keeper {
     /// A batch could not be applied: the disk stopped, or failed under a rebuild. Batches stay in the overlay, no checkpoint
     /// is made any more: the next start recovers.
     pub gave_up: std::cell::Cell<bool>,
+    /// Since when there has been no store because the disk gave an error.
+    pub failing_since_ms: std::cell::Cell<Option<u64>>,
     /// Where the last durable checkpoint ends.
     pub durable: Arc<std::sync::Mutex<Checkpoint>>,
 }
@@ -92,7 +96,7 @@ impl Keeper {
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let (batches, other) = self.gather(first, messages);
-            if let Some(renewal) = self.index.take_wanted() {
+            if let Some(renewal) = self.index.take_wanted().filter(|_| !self.gave_up.get()) {
                 // When it stops meanwhile the next start does it.
                 self.renew(renewal, &Error::IndexBroken("a reader could not use it".into())).ok();
             }
@@ -176,7 +180,7 @@ impl Keeper {
         });
         if !applied {
             // Stopping: the rows stay in the overlay, and no checkpoint passes them, whatever becomes of later batches (A3).
-            self.gave_up.set(true);
+            self.give_up();
             return;
         }
         for batch in batches {
@@ -215,8 +219,8 @@ impl Keeper {
         true
     }
 
-    /// Puts a store that the log gives in the place of the one that failed. If that fails there is none, and the next use
-    /// of it comes here again.
+    /// Puts a store that the log gives in the place of the one that failed. If that fails there is none, and the thread comes
+    /// here again.
     fn renew(&self, renewal: Renewal, error: &Error) -> Result<()> {
         // After one failed read redb says no more than that there was one; a reader may have seen which.
         let renewal = renewal.max(self.index.take_wanted().unwrap_or(renewal));
@@ -229,28 +233,49 @@ impl Keeper {
             Ok(store) => {
                 self.index.replace_store(Some(Arc::new(store)));
                 self.index.take_wanted();
+                self.failing_since_ms.set(None);
             }
             Err(Error::Stopping) => return Err(Error::Stopping),
             Err(Error::OutOfSpace) => {
                 tracing::error!("there is no space for the index, not even the reserve: it waits for some");
-                std::thread::sleep(TICK);
+                self.once_more(renewal);
             }
-            // The disk does not even let the log be read or the index be made: it has failed. Want of space may pass.
+            // The disk does not even let the log be read or the index be made. That may pass, as when a cable or a path to the
+            // disk is changed; if it does not, the disk has failed. Want of space may last.
             Err(Error::Io { what, source }) if !is_out_of_space(&source) => {
-                self.health.fail(&format!("the index cannot be rebuilt: {what}: {source}"));
-                self.gave_up.set(true);
-                return Err(Error::Io { what, source });
+                let now_ms = self.clock.now_ms();
+                let since_ms = self.failing_since_ms.get().unwrap_or(now_ms);
+                self.failing_since_ms.set(Some(since_ms));
+                if now_ms.saturating_sub(since_ms) >= INDEX_FAILING_MS_MAX {
+                    self.health.fail(&format!("the index cannot be rebuilt: {what}: {source}"));
+                    self.give_up();
+                    return Err(Error::Io { what, source });
+                }
+                tracing::error!(%what, %source, "the index could not be rebuilt: the disk gives errors; trying again");
+                self.once_more(renewal);
             }
             Err(error @ Error::DiskFailed(_)) => {
-                self.gave_up.set(true);
+                self.give_up();
                 return Err(error);
             }
             Err(error) => {
                 tracing::error!(%error, "the index could not be rebuilt; trying again");
-                std::thread::sleep(TICK);
+                self.once_more(renewal);
             }
         }
         Ok(())
+    }
+
+    /// Whether a write comes or not: readers ask for it, and nobody lets them wait while it fails.
+    fn once_more(&self, renewal: Renewal) {
+        self.index.give_up_hope();
+        self.index.want(renewal);
+        std::thread::sleep(TICK);
+    }
+
+    fn give_up(&self) {
+        self.gave_up.set(true);
+        self.index.give_up_hope();
     }
 
     /// Everything up to `progress.position` becomes durable in the index. The names that its records moved are synced
@@ -331,30 +356,113 @@ mod tests {
         (key, Message::Batch(Arc::new(batch)))
     }
 
-    /// A batch that a stopping disk could not apply, and a later one that it could: a checkpoint behind the second would
-    /// say that the first is in the index, and replay would never bring it back (A3).
-    #[test]
-    fn no_checkpoint_passes_a_batch_that_was_not_applied() {
+    const START: Checkpoint = Checkpoint { segment: SegmentNumber(1), offset: 4096, stamp: Stamp::ZERO };
+
+    type Renew = Box<dyn Fn(Renewal) -> Result<Store> + Send>;
+
+    /// A keeper whose index has no store, and a store that it could have.
+    fn without_store(renew: Renew, clock: Arc<SimulatedClock>) -> (Keeper, Arc<Store>) {
         let disk: Arc<dyn crate::disk::Disk> = Arc::new(TwinDisk::default());
         ["index", "log"].iter().for_each(|directory| disk.make_dir(directory).unwrap());
         let reserve = Arc::new(Reserve::open(Arc::clone(&disk), 0));
         let store = Arc::new(Store::open(disk.as_ref(), &reserve).unwrap());
-        let index = Arc::new(Index::new(None));
-        let health = Arc::new(Health::default());
-        health.set_stopping();
         let spares = Spares::open(Arc::clone(&disk), Arc::clone(&reserve), 4096, false).unwrap();
         let segments = Arc::new(Segments::new(Arc::clone(&disk)));
-        let start = Checkpoint { segment: SegmentNumber(1), offset: 4096, stamp: Stamp::ZERO };
         let keeper = Keeper {
-            index: Arc::clone(&index),
+            index: Arc::new(Index::new(None)),
             files: Arc::new(Files::new(disk, segments, reserve)),
-            health,
-            clock: SimulatedClock::starting_at(0),
+            health: Arc::new(Health::default()),
+            clock,
             spares: Arc::new(spares),
-            renew: Box::new(|_| Err(Error::Stopping)),
+            renew,
             gave_up: std::cell::Cell::new(false),
-            durable: Arc::new(std::sync::Mutex::new(start)),
+            failing_since_ms: std::cell::Cell::new(None),
+            durable: Arc::new(std::sync::Mutex::new(START)),
         };
+        (keeper, store)
+    }
+
+    fn no_read() -> Error {
+        Error::Io { what: "read the log".to_owned(), source: std::io::Error::from_raw_os_error(5) }
+    }
+
+    /// A read that fails is no failed disk until it goes on failing; no write has to come for the next attempt.
+    #[test]
+    fn an_index_that_cannot_be_rebuilt_is_tried_again() {
+        let attempts = std::sync::atomic::AtomicU32::new(0);
+        let renew = move |renewal| {
+            assert_eq!(renewal, Renewal::Rebuild);
+            if attempts.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0 {
+                return Err(no_read());
+            }
+            let disk: Arc<dyn crate::disk::Disk> = Arc::new(TwinDisk::default());
+            ["index", "log"].iter().for_each(|directory| disk.make_dir(directory).unwrap());
+            Store::open(disk.as_ref(), &Arc::new(Reserve::open(Arc::clone(&disk), 0)))
+        };
+        let (keeper, _) = without_store(Box::new(renew), SimulatedClock::starting_at(0));
+        let (index, health) = (Arc::clone(&keeper.index), Arc::clone(&keeper.health));
+        let (sender, receiver) = channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || keeper.run(&receiver, START));
+            index.want(Renewal::Rebuild);
+            assert!(index.lookup(&batch(1).0).is_err(), "there is no store yet");
+            while index.patiently(|| index.lookup(&batch(1).0)).is_err() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            sender.send(Message::Stop).unwrap();
+        });
+        assert_eq!(health.failure(), None);
+    }
+
+    #[test]
+    fn readers_wait_for_an_index_that_is_opened_again() {
+        let (keeper, store) = without_store(Box::new(|_| Err(Error::Stopping)), SimulatedClock::starting_at(0));
+        let index = &keeper.index;
+        let looks = std::sync::atomic::AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                index.patiently(|| {
+                    looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    index.lookup(&batch(1).0)
+                })
+            });
+            while looks.load(std::sync::atomic::Ordering::Relaxed) == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            index.replace_store(Some(store));
+            assert!(reader.join().unwrap().unwrap().is_none());
+        });
+        assert!(looks.into_inner() >= 2);
+    }
+
+    #[test]
+    fn a_disk_that_goes_on_giving_errors_has_failed() {
+        let clock = SimulatedClock::starting_at(0);
+        let (keeper, _) = without_store(Box::new(|_| Err(no_read())), Arc::clone(&clock));
+        keeper.renew(Renewal::Rebuild, &no_read()).unwrap();
+        clock.advance_ms(INDEX_FAILING_MS_MAX / 2);
+        keeper.renew(Renewal::Rebuild, &no_read()).unwrap();
+        assert_eq!(keeper.health.failure(), None);
+        clock.advance_ms(INDEX_FAILING_MS_MAX / 2);
+        assert!(keeper.renew(Renewal::Rebuild, &no_read()).is_err());
+        assert!(keeper.health.failure().is_some_and(|reason| reason.contains("read the log")));
+        // Nobody waits for what does not come.
+        let mut looks = 0;
+        let answer = keeper.index.patiently(|| {
+            looks += 1;
+            keeper.index.lookup(&batch(1).0)
+        });
+        assert!(answer.is_err());
+        assert_eq!(looks, 1);
+    }
+
+    /// A batch that a stopping disk could not apply, and a later one that it could: a checkpoint behind the second would
+    /// say that the first is in the index, and replay would never bring it back (A3).
+    #[test]
+    fn no_checkpoint_passes_a_batch_that_was_not_applied() {
+        let (keeper, store) = without_store(Box::new(|_| Err(Error::Stopping)), SimulatedClock::starting_at(0));
+        let index = Arc::clone(&keeper.index);
+        keeper.health.set_stopping();
         keeper.files.set_applied(2);
         let (sender, receiver) = channel();
         let ask = |sender: &Sender<Message>| {
@@ -363,7 +471,7 @@ mod tests {
             answer.recv().unwrap()
         };
         std::thread::scope(|scope| {
-            scope.spawn(move || keeper.run(&receiver, start));
+            scope.spawn(move || keeper.run(&receiver, START));
             let ((first, message), (_, second)) = (batch(1), batch(2));
             sender.send(message).unwrap();
             // Without a store nothing is applied, and nothing is made durable.

@@ -47,7 +47,13 @@ impl Target {
             return ObjectReader::of_inline(Arc::clone(store), bucket, key, inline);
         }
         let (store, key) = (Arc::clone(store), key.clone());
-        blocking(move || ObjectReader::open_found(store, bucket, key, version, found)).await
+        blocking(move || {
+            let index = Arc::clone(&store);
+            index
+                .index
+                .patiently(|| ObjectReader::open_found(Arc::clone(&store), bucket, key.clone(), version, found.take()))
+        })
+        .await
     }
 }
 
