@@ -85,7 +85,7 @@ pub const DEBIAN_CLIENTS: [DebianClient; 9] = [
 /// What the power cuts of real file systems need.
 pub const POWER_CUT_PROGRAMS: [DebianClient; 3] = [
     DebianClient { package: "e2fsprogs", binary: "/usr/sbin/mkfs.ext4" },
-    DebianClient { package: "qemu-utils", binary: "/usr/bin/qemu-storage-daemon" },
+    DebianClient { package: "qemu-system-common", binary: "/usr/bin/qemu-storage-daemon" },
     DebianClient { package: "xfsprogs", binary: "/usr/sbin/mkfs.xfs" },
 ];
 

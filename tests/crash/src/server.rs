@@ -114,7 +114,8 @@ pub fn log_tail(data: &Path) -> String {
 pub fn tail_of(log: &Path) -> String {
     let log = std::fs::read(log).unwrap_or_default();
     let log = String::from_utf8_lossy(&log);
-    let lines: Vec<_> = log.lines().collect();
+    // What it says of itself tells more than a line for each request that it refused meanwhile.
+    let lines: Vec<_> = log.lines().filter(|line| !line.contains("request failed")).collect();
     lines[lines.len().saturating_sub(20)..].join("\n")
 }
 
