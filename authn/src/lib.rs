@@ -12,7 +12,7 @@ pub mod limits;
 pub mod policy;
 mod secret;
 
-pub use authorize::{By, Question, Verdict, authorize};
+pub use authorize::{By, Question, RESOURCE_POLICY, Verdict, authorize, authorize_assumption};
 pub use error::{Error, Result};
 pub use generate::{access_key_id, secret_key};
 pub use identity::{Caller, Identity};

@@ -1,4 +1,4 @@
-//! Lengths of access keys, in bytes.
+//! Lengths of access keys and of policies.
 
 /// Source: AWS IAM API reference, `AccessKey`, allows 16 to 128; other stores accept 3, and their suites use it.
 pub const ACCESS_KEY_ID_BYTES_MIN: usize = 3;
@@ -13,3 +13,27 @@ pub const MADE_ID_CHARACTERS: usize = 18;
 pub const MADE_SECRET_CHARACTERS: usize = 40;
 
 const _: () = assert!(MADE_SECRET_CHARACTERS >= SECRET_KEY_BYTES_MIN && MADE_SECRET_CHARACTERS <= SECRET_KEY_BYTES_MAX);
+
+/// Source: "Bucket policies", Amazon S3 User Guide: 20 KB.
+pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
+
+/// Characters without white space. Source: "IAM and AWS STS quotas", AWS IAM User Guide: all inline policies of a role.
+pub const IDENTITY_POLICY_CHARACTERS_MAX: usize = 10_240;
+/// Of a managed policy.
+pub const MANAGED_POLICY_CHARACTERS_MAX: usize = 6144;
+/// Of all inline policies of a user, of a group and of a role together.
+pub const USER_INLINE_CHARACTERS_MAX: usize = 2048;
+pub const GROUP_INLINE_CHARACTERS_MAX: usize = 5120;
+pub const ROLE_INLINE_CHARACTERS_MAX: usize = 10_240;
+/// Of a role's trust policy: AWS's quota, as far as it can be raised.
+pub const TRUST_POLICY_CHARACTERS_MAX: usize = 4096;
+/// What is read at all of a text whose white space does not count.
+pub const POLICY_TEXT_BYTES_MAX: usize = 128 * 1024;
+
+/// Maps and lists in each other. The grammar needs six.
+pub const POLICY_DEPTH_MAX: usize = 8;
+pub const SID_BYTES_MAX: usize = 256;
+
+const _: () = assert!(MANAGED_POLICY_CHARACTERS_MAX <= IDENTITY_POLICY_CHARACTERS_MAX);
+const _: () = assert!(ROLE_INLINE_CHARACTERS_MAX <= IDENTITY_POLICY_CHARACTERS_MAX);
+const _: () = assert!(BUCKET_POLICY_BYTES_MAX <= POLICY_TEXT_BYTES_MAX);

@@ -1,10 +1,26 @@
-//! Policies of the AWS grammar: parsing and evaluation. (Being written: parses nothing yet.)
+//! Policies of the AWS grammar: parsing and evaluation. Pure.
+//!
+//! Source: "IAM JSON policy reference", AWS IAM User Guide; "Policies and permissions in Amazon S3", Amazon S3 User Guide.
+
+mod actions;
+mod json;
+mod parse;
+mod principal;
+mod statement;
+mod variables;
+mod wildcard;
+
+pub use parse::characters;
+pub use principal::{Named, Who};
+pub use statement::{Effect, Statement};
 
 use thiserror::Error;
 
-/// A policy that was understood as a whole.
+/// A policy that was understood as a whole, compiled.
 #[derive(Debug, PartialEq)]
-pub struct Policy {}
+pub struct Policy {
+    statements: Box<[Statement]>,
+}
 
 /// What a policy is for: it decides which elements it must and may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +39,41 @@ pub enum Purpose<'p> {
 pub struct PolicyError(pub String);
 
 impl Policy {
-    pub fn parse(_text: &str, _purpose: Purpose<'_>) -> Result<Self, PolicyError> {
-        Err(PolicyError("policies are not known yet".to_owned()))
+    pub fn parse(text: &str, purpose: Purpose<'_>) -> Result<Self, PolicyError> {
+        parse::parse(text, purpose)
     }
+
+    /// What this policy alone says. A denial wins; of what allows, the statement that names who asks most closely.
+    pub fn evaluate(&self, asked: &Asked<'_>) -> Found<'_> {
+        let mut found = Found::Nothing;
+        for statement in &self.statements {
+            let Some(named) = statement.applies(asked) else { continue };
+            match (statement.effect, found) {
+                (Effect::Deny, _) => return Found::Deny(statement),
+                (Effect::Allow, Found::Allow(_, before)) if before >= named => {}
+                (Effect::Allow, _) => found = Found::Allow(statement, named),
+            }
+        }
+        found
+    }
+}
+
+/// A question to one policy.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'q> {
+    pub who: Who<'q>,
+    pub action: &'q str,
+    /// An ARN. Trust policies have no resource, and do not look at it.
+    pub resource: &'q str,
+    pub context: &'q Context,
+}
+
+/// What a policy says to a question.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Found<'p> {
+    Nothing,
+    Allow(&'p Statement, Named),
+    Deny(&'p Statement),
 }
 
 /// The condition keys of a request. Those that Weir itself knows (`aws:`, the proof's) are kept apart from those that were made
@@ -53,5 +101,164 @@ impl Context {
             |keys: &'_ [(String, Vec<String>)]| keys.iter().position(|(name, _)| name.eq_ignore_ascii_case(key));
         let trusted = found(&self.trusted).map(|at| &*self.trusted[at].1);
         trusted.or_else(|| found(&self.requested).map(|at| &*self.requested[at].1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The sentence of what is refused.
+    fn refused(text: &str, purpose: Purpose<'_>) -> String {
+        Policy::parse(text, purpose).expect_err(text).0
+    }
+
+    fn identity(statement: &str) -> String {
+        format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#)
+    }
+
+    const SOUND: &str = r#""Effect":"Allow","Action":"s3:GetObject","Resource":"*""#;
+
+    #[test]
+    fn what_is_no_policy_is_refused_with_its_statement() {
+        let in_statement = |statement: &str| refused(&identity(statement), Purpose::Identity);
+        for (statement, sentence) in [
+            ("1", "statement 1 is a number where a map belongs"),
+            ("{}", "statement 1 has no Effect"),
+            (r#"{"Effect":"allow"}"#, "statement 1 has an Effect that is neither \"Allow\" nor \"Deny\""),
+            (r#"{"Effect":"Allow"}"#, "statement 1 has neither Action nor NotAction"),
+            (r#"{"Effect":"Allow","Action":"s3:*"}"#, "statement 1 has neither Resource nor NotResource"),
+            (
+                r#"{"Effect":"Allow","Action":"s3:*","NotAction":"s3:*","Resource":"*"}"#,
+                "statement 1 has both Action and NotAction",
+            ),
+            (r#"{"Effect":"Allow","Action":[],"Resource":"*"}"#, "statement 1 has an empty Action"),
+            (
+                r#"{"Effect":"Allow","Action":{},"Resource":"*"}"#,
+                "statement 1 has a map in Action where a string belongs",
+            ),
+            (
+                r#"{"Sid":"a","Effect":"Allow","Action":"s3:GetObjects","Resource":"*"}"#,
+                "statement 1 (\"a\") has an invalid action \"s3:GetObjects\": Weir knows no action \"getobjects\" of s3",
+            ),
+            (
+                r#"{"Effect":"Allow","Action":"s4:Get*","Resource":"*"}"#,
+                "statement 1 has an invalid action \"s4:Get*\": Weir knows no service \"s4\"",
+            ),
+            (
+                r#"{"Effect":"Allow","Action":"s3:*","Resource":"bucket/*"}"#,
+                "statement 1 has an invalid resource \"bucket/*\": it is no ARN",
+            ),
+            (
+                r#"{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3"}"#,
+                "statement 1 has an invalid resource \"arn:aws:s3\": \"arn:aws:s3\" has not the six parts of an ARN",
+            ),
+            (
+                r#"{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::b/${aws:username"}"#,
+                "statement 1 has an invalid resource \"arn:aws:s3:::b/${aws:username\": a variable has no closing brace",
+            ),
+        ] {
+            assert_eq!(in_statement(statement), sentence, "{statement}");
+        }
+        let with = |element: &str| in_statement(&format!("{{{SOUND},{element}}}"));
+        assert_eq!(with(r#""Efect":"Deny""#), "statement 1 has an unknown element \"Efect\"");
+        assert_eq!(with(r#""Principal":"*""#), "statement 1 has a Principal, which a policy of an identity has not");
+        assert_eq!(
+            with(r#""Sid":"a b""#),
+            "statement 1 (\"a b\") has a Sid with characters that do not belong there, or too many"
+        );
+        assert_eq!(with(r#""Sid":1"#), "statement 1 has a Sid that is a number");
+        assert!(with(r#""Effect":"Deny""#).contains("the key \"Effect\" comes twice"));
+        let twice = format!(r#"{{{SOUND},"Sid":"x"}},{{{SOUND},"Sid":"x"}}"#);
+        assert_eq!(in_statement(&twice), "statement 2 (\"x\") has the Sid of another one");
+
+        for (policy, sentence) in [
+            ("[]", "a policy is a JSON map"),
+            ("{}", "the policy has no Statement"),
+            (r#"{"Statement":[]}"#, "the policy has no Statement"),
+            (r#"{"Statement":"x"}"#, "the Statement is a string where a list belongs"),
+            (r#"{"Version":"2010-10-17","Statement":[]}"#, "the Version must be \"2012-10-17\" or \"2008-10-17\""),
+            (r#"{"version":"2012-10-17"}"#, "the policy has an unknown element \"version\""),
+            (r#"{"Id":1}"#, "the Id is a number where a string belongs"),
+        ] {
+            assert_eq!(refused(policy, Purpose::Identity), sentence);
+        }
+    }
+
+    #[test]
+    fn each_kind_of_policy_has_its_elements_and_its_length() {
+        let bucket = |principal: &str, action: &str, resource: &str| {
+            let text = format!(
+                r#"{{"Statement":{{"Effect":"Allow","Principal":{principal},"Action":"{action}","Resource":"{resource}"}}}}"#
+            );
+            Policy::parse(&text, Purpose::Bucket("pics")).map(|_| ()).map_err(|error| error.0)
+        };
+        for resource in ["arn:aws:s3:::pics", "arn:aws:s3:::pics/*", "arn:aws:s3:::pics*", "arn:aws:s3::*:pics/a:b"] {
+            assert_eq!(bucket("\"*\"", "s3:Get*", resource), Ok(()), "{resource}");
+        }
+        for resource in
+            ["*", "arn:aws:s3:::*", "arn:aws:s3:::pics2/x", "arn:aws:s3:::other", "arn:aws:s3::lab:pics", "pics"]
+        {
+            let found = bucket("\"*\"", "s3:Get*", resource).expect_err(resource);
+            assert!(found.contains("it is not in the bucket \"pics\""), "{found}");
+        }
+        assert_eq!(bucket("\"*\"", "*", "arn:aws:s3:::pics"), Ok(()));
+        assert!(bucket("\"*\"", "iam:GetUser", "arn:aws:s3:::pics").is_err());
+        assert!(bucket("\"someone\"", "s3:*", "arn:aws:s3:::pics").is_err());
+        let none = r#"{"Statement":{"Effect":"Allow","Action":"s3:*","Resource":"arn:aws:s3:::pics"}}"#;
+        assert_eq!(refused(none, Purpose::Bucket("pics")), "statement 1 has no Principal");
+        let rest = none.replace("\"Action\"", "\"NotPrincipal\":{\"AWS\":\"111111111111\"},\"Action\"");
+        assert_eq!(refused(&rest, Purpose::Bucket("pics")), "statement 1 allows by NotPrincipal");
+        assert!(Policy::parse(&rest.replace("Allow", "Deny"), Purpose::Bucket("pics")).is_ok());
+
+        let trust = |more: &str| format!(r#"{{"Statement":{{"Effect":"Allow","Principal":"*"{more}}}}}"#);
+        assert!(Policy::parse(&trust(r#","Action":"sts:AssumeRole""#), Purpose::Trust).is_ok());
+        assert!(Policy::parse(&trust(r#","Action":"*""#), Purpose::Trust).is_err());
+        assert!(Policy::parse(&trust(r#","Action":"s3:GetObject""#), Purpose::Trust).is_err());
+        assert!(Policy::parse(&trust(r#","Action":"sts:AssumeRole","Resource":"*""#), Purpose::Trust).is_err());
+
+        // White space counts in a bucket policy only.
+        let padded = |length: usize| format!("{}{}", none.replace("pics", "b"), " ".repeat(length));
+        assert!(refused(&padded(20 * 1024), Purpose::Bucket("b")).contains("at most 20480 bytes"));
+        assert!(Policy::parse(&padded(20 * 1024), Purpose::Identity).is_ok());
+        assert!(refused(&padded(200 * 1024), Purpose::Identity).contains("more than 10240 characters"));
+        let long = none.replace("pics", &"x".repeat(10_240));
+        assert!(refused(&long, Purpose::Identity).contains("more than 10240 characters"));
+    }
+
+    #[test]
+    fn statements_are_about_actions_and_resources() {
+        let says = |statements: &str, action: &str, resource: &str| {
+            let policy = Policy::parse(&identity(statements), Purpose::Identity).expect("a policy");
+            let context = Context::default();
+            match policy.evaluate(&Asked { who: Who::Anonymous, action, resource, context: &context }) {
+                Found::Nothing => "nothing".to_owned(),
+                Found::Allow(statement, _) => format!("allow {}", statement.name()),
+                Found::Deny(statement) => format!("deny {}", statement.name()),
+            }
+        };
+        let allow = r#"{"Effect":"Allow","Action":["s3:Get*","s3:PutObject"],"Resource":"arn:aws:s3:::b/*"}"#;
+        let deny = r#"{"Sid":"no","Effect":"Deny","Action":"*","Resource":"arn:aws:s3:::b/secret/*"}"#;
+        let both = format!("{allow},{deny}");
+        assert_eq!(says(allow, "s3:GetObject", "arn:aws:s3:::b/x"), "allow 1");
+        assert_eq!(says(allow, "s3:putobject", "arn:aws:s3:::b/x"), "allow 1");
+        assert_eq!(says(allow, "s3:DeleteObject", "arn:aws:s3:::b/x"), "nothing");
+        assert_eq!(says(allow, "s3:GetObject", "arn:aws:s3:::B/x"), "nothing");
+        assert_eq!(says(&both, "s3:GetObject", "arn:aws:s3:::b/secret/x"), "deny no");
+        assert_eq!(says(&both, "s3:GetObject", "arn:aws:s3:::b/x"), "allow 1");
+        let not = r#"{"Effect":"Allow","NotAction":"s3:Delete*","NotResource":"arn:aws:s3:::b/secret/*"}"#;
+        assert_eq!(says(not, "s3:GetObject", "arn:aws:s3:::c"), "allow 1");
+        assert_eq!(says(not, "s3:DeleteObject", "arn:aws:s3:::c"), "nothing");
+        assert_eq!(says(not, "s3:GetObject", "arn:aws:s3:::b/secret/x"), "nothing");
+        // A variable without a value: about nothing, where everything but it is meant too.
+        let own = r#"{"Effect":"Allow","Action":"s3:*","NotResource":"arn:aws:s3:::b/${aws:username}"}"#;
+        assert_eq!(says(own, "s3:GetObject", "arn:aws:s3:::c"), "nothing");
+        // Without a version there are no variables.
+        let older = identity(own).replace(r#""Version":"2012-10-17","#, "");
+        let policy = Policy::parse(&older, Purpose::Identity).expect("a policy");
+        let context = Context::default();
+        let resource = "arn:aws:s3:::c";
+        let asked = Asked { who: Who::Anonymous, action: "s3:GetObject", resource, context: &context };
+        assert!(matches!(policy.evaluate(&asked), Found::Allow(..)));
     }
 }
