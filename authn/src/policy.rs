@@ -3,7 +3,9 @@
 //! Source: "IAM JSON policy reference", AWS IAM User Guide; "Policies and permissions in Amazon S3", Amazon S3 User Guide.
 
 mod actions;
+mod condition;
 mod json;
+mod keys;
 mod parse;
 mod principal;
 mod statement;
@@ -55,6 +57,15 @@ impl Policy {
             }
         }
         found
+    }
+}
+
+impl Policy {
+    /// Whether it lets in the public: a statement that allows it to everybody, under no condition that only fixed values meet.
+    ///
+    /// Source: "Blocking public access to your Amazon S3 storage", Amazon S3 User Guide.
+    pub fn is_public(&self) -> bool {
+        self.statements.iter().any(Statement::is_public)
     }
 }
 
@@ -260,5 +271,80 @@ mod tests {
         let resource = "arn:aws:s3:::c";
         let asked = Asked { who: Who::Anonymous, action: "s3:GetObject", resource, context: &context };
         assert!(matches!(policy.evaluate(&asked), Found::Allow(..)));
+    }
+
+    #[test]
+    fn public_is_what_no_fixed_value_limits() {
+        let is_public = |effect: &str, principal: &str, condition: &str| {
+            let text = format!(
+                r#"{{"Version":"2012-10-17","Statement":{{"Effect":"{effect}","Principal":{principal},"Action":"s3:GetObject",
+                "Resource":"arn:aws:s3:::b/*","Condition":{condition}}}}}"#
+            );
+            Policy::parse(&text, Purpose::Bucket("b")).expect(condition).is_public()
+        };
+        let everyone = r#"{"AWS":"*"}"#;
+        assert!(is_public("Allow", "\"*\"", "{}"));
+        assert!(is_public("Allow", everyone, "{}"));
+        assert!(!is_public("Deny", everyone, "{}"));
+        assert!(!is_public("Allow", r#"{"AWS":"111111111111"}"#, "{}"));
+        assert!(is_public("Allow", r#"{"AWS":["111111111111","*"]}"#, "{}"));
+        for (condition, expected) in [
+            (r#"{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}"#, false),
+            (r#"{"IpAddress":{"aws:SourceIp":["10.0.0.0/8","10.0.0.0/7"]}}"#, true),
+            (r#"{"IpAddress":{"aws:SourceIp":"0.0.0.0/0"}}"#, true),
+            (r#"{"IpAddress":{"aws:SourceIp":"2001:db8::/32"}}"#, false),
+            (r#"{"IpAddress":{"aws:VpcSourceIp":"10.0.0.0/8"}}"#, true),
+            (r#"{"NotIpAddress":{"aws:SourceIp":"10.0.0.0/8"}}"#, true),
+            (r#"{"IpAddressIfExists":{"aws:SourceIp":"10.0.0.0/8"}}"#, true),
+            (r#"{"StringEquals":{"aws:SourceVpc":"vpc-1"}}"#, false),
+            (r#"{"StringLike":{"aws:SourceVpc":"vpc-*"}}"#, true),
+            (r#"{"StringLike":{"aws:SourceVpc":"vpc-1"}}"#, false),
+            (r#"{"StringEquals":{"aws:userid":"${aws:userid}"}}"#, true),
+            (r#"{"StringEquals":{"aws:userid":"AIDA1"}}"#, false),
+            (r#"{"StringLike":{"aws:userid":"AROA1:*"}}"#, true),
+            (r#"{"ForAllValues:StringEquals":{"aws:PrincipalOrgID":"o-1"}}"#, true),
+            (r#"{"StringNotEquals":{"aws:SourceVpc":"vpc-1"}}"#, true),
+            (r#"{"StringEquals":{"s3:prefix":"x"}}"#, true),
+            (r#"{"StringEquals":{"aws:Referer":"https://example.com"}}"#, true),
+            (r#"{"Bool":{"aws:SecureTransport":"true"}}"#, true),
+            (r#"{"StringEquals":{"s3:prefix":"x","aws:SourceAccount":"111111111111"}}"#, false),
+            (r#"{"ArnLike":{"s3:DataAccessPointArn":"arn:aws:s3:us-east-1:111111111111:accesspoint/*"}}"#, false),
+            (r#"{"ArnLike":{"aws:SourceArn":"arn:aws:s3:::*"}}"#, true),
+            (r#"{"ArnEquals":{"aws:PrincipalArn":"arn:aws:iam::111111111111:root"}}"#, false),
+        ] {
+            assert_eq!(is_public("Allow", everyone, condition), expected, "{condition}");
+        }
+    }
+
+    #[test]
+    fn conditions_decide_with_the_statement() {
+        let text = r#"{"Version":"2012-10-17","Statement":[
+            {"Effect":"Allow","Action":"s3:ListBucket","Resource":"arn:aws:s3:::b",
+             "Condition":{"StringLike":{"s3:prefix":["","home/${aws:username}/*"]}}},
+            {"Sid":"Encrypted","Effect":"Deny","Action":"s3:*","Resource":"*",
+             "Condition":{"Bool":{"aws:SecureTransport":"false"}}}]}"#;
+        let policy = Policy::parse(text, Purpose::Identity).expect("a policy");
+        let says = |secure: &str, prefix: &str, name: Option<&str>| {
+            let mut context = Context::default();
+            context.trust("aws:SecureTransport", vec![secure.to_owned()]);
+            context.request("s3:prefix", vec![prefix.to_owned()]);
+            // What the client says of itself counts for nothing beside what is known.
+            context.request("aws:SecureTransport", vec!["true".to_owned()]);
+            if let Some(name) = name {
+                context.trust("aws:username", vec![name.to_owned()]);
+            }
+            let resource = "arn:aws:s3:::b";
+            match policy.evaluate(&Asked { who: Who::Anonymous, action: "s3:ListBucket", resource, context: &context })
+            {
+                Found::Nothing => None,
+                Found::Allow(..) => Some(true),
+                Found::Deny(_) => Some(false),
+            }
+        };
+        assert_eq!(says("true", "home/bob/x", Some("bob")), Some(true));
+        assert_eq!(says("true", "home/ann/x", Some("bob")), None);
+        assert_eq!(says("false", "home/bob/x", Some("bob")), Some(false));
+        // Without a name the whole statement is about nothing, the value without a variable included.
+        assert_eq!(says("true", "", None), None);
     }
 }

@@ -95,6 +95,10 @@ impl Principals {
         }
         named
     }
+
+    pub fn has_everyone(&self) -> bool {
+        self.negated || self.items.contains(&Principal::Everyone)
+    }
 }
 
 impl Principal {

@@ -1,6 +1,7 @@
 //! One statement: whom, what and where it means, and under which conditions.
 
 use super::actions;
+use super::condition::{self, Condition};
 use super::json::Json;
 use super::principal::{Named, Principals};
 use super::variables::{Filled, Syntax, value};
@@ -23,6 +24,7 @@ pub struct Statement {
     pub(super) principals: Option<Principals>,
     actions: Choice<Pattern>,
     resources: Option<Choice<Filled<ArnPattern>>>,
+    conditions: Box<[Condition]>,
     /// Keys of variables, without which it is about nothing.
     required: Box<[Box<str>]>,
 }
@@ -46,6 +48,13 @@ impl Statement {
         self.sid.as_deref().map_or_else(|| self.place.to_string(), str::to_owned)
     }
 
+    /// Whether it lets in more than a few who are named or fixed.
+    pub(super) fn is_public(&self) -> bool {
+        self.effect == Effect::Allow
+            && self.principals.as_ref().is_some_and(Principals::has_everyone)
+            && !self.conditions.iter().any(Condition::fixes)
+    }
+
     /// How it names who asks, if it is about the question at all.
     pub(super) fn applies(&self, asked: &Asked<'_>) -> Option<Named> {
         if !self.actions.has(|pattern| pattern.matches_any_case(asked.action)) {
@@ -63,7 +72,7 @@ impl Statement {
         if self.required.iter().any(|key| value(asked.context, key).is_none()) {
             return None;
         }
-        Some(named)
+        self.conditions.iter().all(|condition| condition.holds(asked.context)).then_some(named)
     }
 }
 
@@ -88,6 +97,7 @@ struct Elements {
     principal: Option<(bool, Json)>,
     action: Option<(bool, Json)>,
     resource: Option<(bool, Json)>,
+    condition: Option<Json>,
 }
 
 pub(super) fn parse(json: Json, place: usize, purpose: Purpose<'_>, variables: bool) -> Result<Statement, String> {
@@ -103,6 +113,10 @@ pub(super) fn parse(json: Json, place: usize, purpose: Purpose<'_>, variables: b
             }
             "Effect" => {
                 elements.effect = Some(value);
+                continue;
+            }
+            "Condition" => {
+                elements.condition = Some(value);
                 continue;
             }
             "Principal" | "NotPrincipal" => &mut elements.principal,
@@ -128,13 +142,16 @@ pub(super) fn parse(json: Json, place: usize, purpose: Purpose<'_>, variables: b
         texts("Action", action)?.iter().map(|action| parse_action(action, purpose)).collect::<Result<_, _>>()?;
     let actions = Choice { negated, items };
     let resources = parse_resources(elements.resource, purpose, variables)?;
+    let conditions = elements.condition.map(|json| condition::parse(json, variables)).transpose()?.unwrap_or_default();
     let mut required: Vec<Box<str>> = Vec::new();
     if let Some(resources) = &resources {
         required.extend(resources.items.iter().flat_map(Filled::required).map(Box::from));
     }
+    required.extend(conditions.iter().flat_map(Condition::required).map(Box::from));
     required.sort_unstable();
     required.dedup();
-    Ok(Statement { sid, place, effect, principals, actions, resources, required: required.into() })
+    let (conditions, required) = (conditions.into(), required.into());
+    Ok(Statement { sid, place, effect, principals, actions, resources, conditions, required })
 }
 
 fn parse_sid(sid: Json, purpose: Purpose<'_>) -> Result<Box<str>, String> {
@@ -197,7 +214,7 @@ fn parse_resources(
         (None, _) => return Err("has neither Resource nor NotResource".to_owned()),
         (Some(found), _) => found,
     };
-    let syntax = Syntax { variables, wildcards: true };
+    let syntax = Syntax { variables, wildcards: true, lower_case: false };
     let resource = |text: &String| {
         let parsed = match purpose {
             Purpose::Bucket(bucket) if !is_in_bucket(text, bucket) => {
@@ -206,6 +223,7 @@ fn parse_resources(
             _ if text != "*" && !text.starts_with("arn:") => Err("it is no ARN".to_owned()),
             _ => Filled::<ArnPattern>::parse(text, syntax),
         };
+        let parsed = parsed.and_then(|filled| condition::check_variables(&filled).map(|()| filled));
         parsed.map_err(|why| format!("has an invalid resource {text:?}: {why}"))
     };
     let items = texts("Resource", json)?.iter().map(resource).collect::<Result<_, _>>()?;

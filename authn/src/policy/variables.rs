@@ -10,6 +10,8 @@ use super::wildcard::{ArnPattern, MANY, ONE, Pattern, Symbol};
 pub(super) struct Syntax {
     pub variables: bool,
     pub wildcards: bool,
+    /// The text is to be compared with texts in lower case.
+    pub lower_case: bool,
 }
 
 /// A text whose variables are not filled in yet.
@@ -58,6 +60,9 @@ impl Template {
             match next {
                 '*' if syntax.wildcards => symbols.push(MANY),
                 '?' if syntax.wildcards => symbols.push(ONE),
+                _ if syntax.lower_case => {
+                    symbols.extend(next.to_lowercase().to_string().bytes().map(Symbol::from));
+                }
                 _ => symbols.extend(rest.as_bytes()[..next.len_utf8()].iter().map(|&byte| Symbol::from(byte))),
             }
             rest = &rest[next.len_utf8()..];
@@ -74,11 +79,11 @@ impl Template {
         }
     }
 
-    /// The keys that must have a value.
-    pub fn required(&self) -> impl Iterator<Item = &str> {
+    /// Keys of variables, and whether they have a default.
+    fn variables(&self) -> impl Iterator<Item = (&str, bool)> {
         self.0.iter().filter_map(|piece| match piece {
-            Piece::Variable { key, default: None } => Some(&**key),
-            _ => None,
+            Piece::Variable { key, default } => Some((&**key, default.is_some())),
+            Piece::Symbols(_) => None,
         })
     }
 
@@ -120,7 +125,6 @@ fn variable(inner: &str) -> Result<Piece, String> {
     Ok(Piece::Variable { key: key.into(), default })
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "values of conditions, which come next"))]
 impl Filled<Pattern> {
     pub fn parse(text: &str, syntax: Syntax) -> Result<Self, String> {
         let template = Template::parse(text, syntax)?;
@@ -160,13 +164,22 @@ impl Filled<ArnPattern> {
 }
 
 impl<P> Filled<P> {
-    /// Its variables that must have a value.
-    pub fn required(&self) -> impl Iterator<Item = &str> {
+    fn variables(&self) -> impl Iterator<Item = (&str, bool)> {
         let open = match self {
             Self::Fixed(_) => None,
-            Self::Open(template) => Some(template.required()),
+            Self::Open(template) => Some(template.variables()),
         };
         open.into_iter().flatten()
+    }
+
+    /// The keys of its variables.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.variables().map(|(key, _)| key)
+    }
+
+    /// Those that must have a value.
+    pub fn required(&self) -> impl Iterator<Item = &str> {
+        self.variables().filter(|(_, has_default)| !has_default).map(|(key, _)| key)
     }
 }
 
@@ -174,7 +187,7 @@ impl<P> Filled<P> {
 mod tests {
     use super::*;
 
-    const BOTH: Syntax = Syntax { variables: true, wildcards: true };
+    const BOTH: Syntax = Syntax { variables: true, wildcards: true, lower_case: false };
 
     #[test]
     fn variables_are_filled_in_and_their_values_are_no_wildcards() {
@@ -204,7 +217,7 @@ mod tests {
         for bad in ["${aws:username", "${}", "${x}", "${aws:}", "${aws:a${b}}", "${aws:x, y}", "${aws:x*}"] {
             assert!(fits(bad, "").is_err(), "{bad}");
         }
-        let older = Syntax { variables: false, wildcards: true };
+        let older = Syntax { variables: false, ..BOTH };
         let literal = Filled::<Pattern>::parse("${aws:username}", older).expect("a text");
         assert!(literal.matches("${aws:username}", &context, false));
     }
