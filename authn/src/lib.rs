@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod authorize;
+pub mod builtin;
 mod error;
 mod generate;
 pub mod identity;
