@@ -20,7 +20,7 @@ async fn admin_port(control: EmbeddedControlPlane) -> SocketAddr {
     let described = cluster::Owner { id: owner.clone(), display_name: "root".into(), email: None };
     control.propose(cluster::Command::PutOwner { owner: described }).await.unwrap();
     let (id, secret) = (common::AccessKeyId(ROOT.0.into()), ROOT.1.into());
-    let key = cluster::AccessKey { id, secret, owner, admin: true, created_ms: 1 };
+    let key = cluster::AccessKey { id, secret, owner, admin: true, created_ms: 1, user: None, active: true };
     control.propose(cluster::Command::CreateKey { key }).await.unwrap();
     let control: Arc<dyn ControlPlane> = Arc::new(control);
     let root = common::SecretKey::from_slice(&[1; 32]).unwrap();

@@ -13,11 +13,17 @@
 //!
 //! Everything else is refused. Ids of buckets and terms only grow, so neither is ever given twice.
 
+mod iam;
+mod keys;
+
+pub(crate) use keys::accounts_of_owners;
+
 use crate::command::{Applied, Command};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::state::{AccessKey, Bucket, BucketState, KmsKey, Owner, State};
-use common::{AccessKeyId, BucketId, BucketName, OwnerId, Term};
+use crate::state::{Bucket, BucketState, KmsKey, State};
+use common::{BucketId, BucketName, OwnerId, Term};
+use keys::{create_key, delete_key, put_owner, set_key_active};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -41,6 +47,8 @@ pub fn apply(state: &State, command: &Command) -> Result<(State, Applied)> {
         Command::PutOwner { owner } => put_owner(state, owner),
         Command::CreateKey { key } => create_key(state, key),
         Command::DeleteKey { id } => delete_key(state, id),
+        Command::SetKeyActive { id, active } => set_key_active(state, id, *active),
+        Command::Iam { account, change } => iam::change(state, account, change),
         Command::CreateKmsKey { name, created_ms, sealed } => create_kms_key(state, name, *created_ms, sealed),
         Command::RotateKmsKey { name, version, sealed } => rotate_kms_key(state, name, *version, sealed),
         Command::NextTerm { above } => next_term(state, *above),
@@ -160,43 +168,6 @@ fn documents_must_fit(documents: &BTreeMap<String, Vec<u8>>) -> Result<()> {
     Ok(())
 }
 
-fn put_owner(state: &State, owner: &Owner) -> Result<(State, Applied)> {
-    text_must_fit("an owner's id", &owner.id.0)?;
-    text_must_fit("a display name", &owner.display_name)?;
-    if let Some(email) = &owner.email {
-        text_must_fit("an e-mail address", email)?;
-    }
-    if state.owners.get(&owner.id).is_some_and(|known| **known == *owner) {
-        return Ok((state.clone(), Applied::Nothing));
-    }
-    let mut next = following(state);
-    Arc::make_mut(&mut next.owners).insert(owner.id.clone(), Arc::new(owner.clone()));
-    Ok((next, Applied::Nothing))
-}
-
-fn create_key(state: &State, key: &AccessKey) -> Result<(State, Applied)> {
-    if state.keys.contains_key(&key.id) {
-        return Err(Error::KeyExists(key.id.clone()));
-    }
-    owner_must_exist(state, &key.owner)?;
-    text_must_fit("an access key's id", &key.id.0)?;
-    text_must_fit("a secret key", &key.secret)?;
-    let mut next = following(state);
-    Arc::make_mut(&mut next.keys).insert(key.id.clone(), Arc::new(key.clone()));
-    Ok((next, Applied::Nothing))
-}
-
-fn delete_key(state: &State, id: &AccessKeyId) -> Result<(State, Applied)> {
-    let key = state.keys.get(id).ok_or_else(|| Error::NoSuchKey(id.clone()))?;
-    // Without an administrator nobody could make a key again.
-    if key.admin && state.keys.values().filter(|key| key.admin).count() == 1 {
-        return Err(Error::LastAdminKey(id.clone()));
-    }
-    let mut next = following(state);
-    Arc::make_mut(&mut next.keys).remove(id);
-    Ok((next, Applied::Nothing))
-}
-
 fn create_kms_key(state: &State, name: &str, created_ms: u64, sealed: &[u8]) -> Result<(State, Applied)> {
     text_must_fit("a key's name", name)?;
     if state.kms.contains_key(name) {
@@ -283,6 +254,8 @@ fn text_must_fit(what: &str, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::{AccessKey, Owner};
+    use common::AccessKeyId;
 
     fn name(text: &str) -> BucketName {
         BucketName::parse(text).expect("a good name")
@@ -294,7 +267,7 @@ mod tests {
 
     fn key(id: &str, owner: &str, admin: bool) -> AccessKey {
         let (id, owner) = (AccessKeyId(id.into()), OwnerId(owner.into()));
-        AccessKey { id, secret: "a secret".into(), owner, admin, created_ms: 1 }
+        AccessKey { id, secret: "a secret".into(), owner, admin, created_ms: 1, user: None, active: true }
     }
 
     fn create(bucket: &str) -> Command {
@@ -501,7 +474,12 @@ mod tests {
             Command::CreateKey { key: key("second", "ann", true) },
         ]);
         let (state, _) = apply(&state, &Command::DeleteKey { id: AccessKeyId("first".into()) }).unwrap();
-        assert!(apply(&state, &Command::DeleteKey { id: AccessKeyId("second".into()) }).is_err());
+        let last = AccessKeyId("second".into());
+        for command in
+            [Command::DeleteKey { id: last.clone() }, Command::SetKeyActive { id: last.clone(), active: false }]
+        {
+            assert_eq!(apply(&state, &command), Err(Error::LastAdminKey(last.clone())));
+        }
     }
 
     #[test]

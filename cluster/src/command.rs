@@ -1,9 +1,10 @@
 //! The commands that change the state, and what they give back.
 
+use crate::iam::{Group, ManagedPolicy, OidcProvider, Role, User};
 use crate::state::{AccessKey, Bucket, Owner};
 use common::{AccessKeyId, BucketId, BucketName, OwnerId, Term};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,15 +43,25 @@ pub enum Command {
         version: u64,
         documents: BTreeMap<String, Option<Vec<u8>>>,
     },
+    /// An owner that is new becomes an account, too.
     PutOwner {
         owner: Owner,
     },
-    /// `KeyExists` if the id is taken; the owner must exist.
+    /// `KeyExists` if the id is taken; the owner must exist, and the user if there is one.
     CreateKey {
         key: AccessKey,
     },
     DeleteKey {
         id: AccessKeyId,
+    },
+    SetKeyActive {
+        id: AccessKeyId,
+        active: bool,
+    },
+    /// What changes in an account.
+    Iam {
+        account: OwnerId,
+        change: IamChange,
     },
     /// A named key with its first version, sealed. `KmsKeyExists` when the name is taken.
     CreateKmsKey {
@@ -70,9 +81,119 @@ pub enum Command {
     },
 }
 
+/// One change of an account. Names and paths are checked, and so are quotas; whether a policy is one, its sender has checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IamChange {
+    CreateUser(User),
+    /// Its groups and its keys follow a new name.
+    UpdateUser {
+        name: String,
+        new_name: Option<String>,
+        new_path: Option<String>,
+    },
+    /// `DeleteConflict` while it has keys, policies or groups.
+    DeleteUser(String),
+    CreateGroup(Group),
+    UpdateGroup {
+        name: String,
+        new_name: Option<String>,
+        new_path: Option<String>,
+    },
+    DeleteGroup(String),
+    SetMember {
+        group: String,
+        user: String,
+        member: bool,
+    },
+    CreateRole(Role),
+    UpdateRole {
+        name: String,
+        description: Option<String>,
+        session_seconds_max: Option<u32>,
+    },
+    SetTrust {
+        role: String,
+        trust: String,
+    },
+    DeleteRole(String),
+    /// With its first version.
+    CreatePolicy(ManagedPolicy),
+    DeletePolicy(String),
+    /// Applied answer: `PolicyVersion`.
+    CreatePolicyVersion {
+        policy: String,
+        document: String,
+        created_ms: u64,
+        set_default: bool,
+    },
+    DeletePolicyVersion {
+        policy: String,
+        version: u32,
+    },
+    SetDefaultPolicyVersion {
+        policy: String,
+        version: u32,
+    },
+    /// `None` takes the inline policy away.
+    SetInlinePolicy {
+        of: Holder,
+        name: String,
+        document: Option<String>,
+    },
+    /// A managed policy, by its ARN.
+    SetAttached {
+        of: Holder,
+        arn: String,
+        attached: bool,
+    },
+    /// Of a user or a role.
+    SetBoundary {
+        of: Holder,
+        arn: Option<String>,
+    },
+    /// Of a user or a role.
+    ChangeTags {
+        of: Holder,
+        set: BTreeMap<String, String>,
+        remove: BTreeSet<String>,
+    },
+    /// Sessions that began before are void: of a user, a role, or with `None` of the root.
+    SetNotBefore {
+        of: Option<Holder>,
+        not_before_ms: u64,
+    },
+    SetTenant(Option<String>),
+    CreateProvider(OidcProvider),
+    /// By URL without its scheme.
+    DeleteProvider(String),
+    SetClientId {
+        provider: String,
+        client_id: String,
+        known: bool,
+    },
+    SetThumbprints {
+        provider: String,
+        thumbprints: BTreeSet<String>,
+    },
+    /// Tokens of the provider that were issued before are refused.
+    SetProviderNotBefore {
+        provider: String,
+        not_before_ms: u64,
+    },
+}
+
+/// Who has policies.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Holder {
+    User(String),
+    Group(String),
+    Role(String),
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Applied {
     Nothing,
+    PolicyVersion(u32),
     Bucket(Arc<Bucket>),
     Term(Term),
 }

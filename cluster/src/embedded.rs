@@ -15,20 +15,24 @@
 //! | `owners`  | the owner's id     | `Owner` as in `row.rs`                                               |
 //! | `kms`     | a named key's name | `KmsKey` as in `row.rs`, sealed                                      |
 //! | `keys`    | the access key's id | `AccessKey` as in `row.rs`, secret included, sealed as in `seal.rs`   |
+//! | `accounts` | the owner's id    | `Account`: owners of a store that has none get theirs when it is opened |
+//! | `users`, `groups`, `policies`, `roles`, `providers` | the account's owner id, a newline, the name | what `iam.rs` calls so |
+//!
+//! A transaction writes every row by which the new state differs from the one before.
 
 use crate::ControlPlane;
+use crate::apply::accounts_of_owners;
 use crate::apply::apply;
 use crate::command::{Applied, Command};
 use crate::error::{Error, Result};
-use crate::row;
+use crate::iam::{Account, Group, Iam, ManagedPolicy, Named, OidcProvider, Role, User};
+use crate::row::{self, Record};
 use crate::seal::RowSeal;
 use crate::snapshot::Snapshot;
 use crate::state::{AccessKey, Bucket, KmsKey, Owner, State};
-use common::{AccessKeyId, BucketId, Epoch, Term};
+use common::{AccessKeyId, BucketId, Epoch, OwnerId, Term};
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -46,6 +50,12 @@ const BUCKETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("buckets"
 const OWNERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("owners");
 const KMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("kms");
 const KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("keys");
+const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("accounts");
+const USERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("users");
+const GROUPS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("groups");
+const POLICIES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("policies");
+const ROLES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("roles");
+const PROVIDERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("providers");
 
 /// A control plane in one file. Cheap to clone; the file is closed with the last clone.
 #[derive(Clone)]
@@ -139,10 +149,16 @@ impl EmbeddedControlPlane {
 
     fn start(database: Database, seal: Option<RowSeal>) -> Result<Self> {
         let state = match load(&database, seal.as_ref())? {
-            Some(state) => state,
+            Some(found) => {
+                let state = accounts_of_owners(&found);
+                if state != found {
+                    write(&database, seal.as_ref(), &found, &state)?;
+                }
+                state
+            }
             None => {
                 let state = State::default();
-                write(&database, None, &state, &Row::None)?;
+                write(&database, None, &state, &state)?;
                 state
             }
         };
@@ -165,7 +181,7 @@ impl EmbeddedControlPlane {
         if next.version == state.version {
             return Ok(applied);
         }
-        if let Err(error) = write(&writer.database, writer.seal.as_ref(), &next, &Row::of(command)) {
+        if let Err(error) = write(&writer.database, writer.seal.as_ref(), &state, &next) {
             tracing::error!(%error, "control store failed: it takes no more writes until a restart");
             writer.failed = Some(error.to_string());
             return Err(error);
@@ -207,51 +223,62 @@ impl ControlPlane for EmbeddedControlPlane {
     }
 }
 
-/// The one row that a command may change, beside the counters.
-enum Row<'a> {
-    None,
-    Bucket(&'a common::BucketName),
-    Owner(&'a common::OwnerId),
-    Key(&'a common::AccessKeyId),
-    Kms(&'a str),
-}
-
-impl<'a> Row<'a> {
-    fn of(command: &'a Command) -> Self {
-        match command {
-            Command::CreateBucket { name, .. }
-            | Command::BeginDeleteBucket { name }
-            | Command::FinishDeleteBucket { name, .. }
-            | Command::CancelDeleteBucket { name, .. }
-            | Command::SetBucketDocuments { name, .. } => Self::Bucket(name),
-            Command::PutOwner { owner } => Self::Owner(&owner.id),
-            Command::CreateKey { key } => Self::Key(&key.id),
-            Command::DeleteKey { id } => Self::Key(id),
-            Command::CreateKmsKey { name, .. } | Command::RotateKmsKey { name, .. } => Self::Kms(name),
-            Command::NextTerm { .. } => Self::None,
-        }
-    }
-}
-
-/// Makes the counters and the one row durable as they are in `state`: absent there, removed here.
-fn write(database: &Database, seal: Option<&RowSeal>, state: &State, row: &Row<'_>) -> Result<()> {
+/// Makes the counters of `next` durable, and every row by which it differs from `before`: absent there, removed here.
+fn write(database: &Database, seal: Option<&RowSeal>, before: &State, next: &State) -> Result<()> {
     let mut transaction = database.begin_write().map_err(store)?;
     transaction.set_durability(Durability::Immediate).map_err(store)?;
     transaction.set_quick_repair(true);
     {
         let mut meta = transaction.open_table(META).map_err(store)?;
-        for (name, value) in counters(state) {
+        for (name, value) in counters(next) {
             meta.insert(name, value).map_err(store)?;
         }
     }
-    match row {
-        Row::None => {}
-        Row::Bucket(name) => put_row(&transaction, BUCKETS, name.as_str(), state.buckets.get(name))?,
-        Row::Owner(id) => put_row(&transaction, OWNERS, &id.0, state.owners.get(id))?,
-        Row::Kms(name) => put_row(&transaction, KMS, name, state.kms.get(*name))?,
-        Row::Key(id) => put_key(&transaction, seal, id, state.keys.get(id.0.as_str()))?,
+    put_changes(&transaction, BUCKETS, (&before.buckets, &next.buckets), |name| name.as_str().to_owned())?;
+    put_changes(&transaction, OWNERS, (&before.owners, &next.owners), |id| id.0.clone())?;
+    put_changes(&transaction, KMS, (&before.kms, &next.kms), String::clone)?;
+    for (id, key) in changes(&before.keys, &next.keys) {
+        put_key(&transaction, seal, id, key)?;
     }
+    let (before, next) = (&before.iam, &next.iam);
+    put_changes(&transaction, ACCOUNTS, (&before.accounts, &next.accounts), |id| id.0.clone())?;
+    put_changes(&transaction, USERS, (&before.users, &next.users), row_of)?;
+    put_changes(&transaction, GROUPS, (&before.groups, &next.groups), row_of)?;
+    put_changes(&transaction, POLICIES, (&before.policies, &next.policies), row_of)?;
+    put_changes(&transaction, ROLES, (&before.roles, &next.roles), row_of)?;
+    put_changes(&transaction, PROVIDERS, (&before.providers, &next.providers), row_of)?;
     transaction.commit().map_err(store)
+}
+
+/// The key of a row of what is named in an account. Neither part has a newline.
+fn row_of((account, name): &Named) -> String {
+    format!("{}\n{name}", account.0)
+}
+
+/// The records of one table, as they are in the state.
+type Rows<K, T> = Arc<BTreeMap<K, Arc<T>>>;
+
+/// What is another record in `next`, or is not there any more. Records are compared by their address, so that this is quick.
+fn changes<'s, K: Ord, T>(before: &'s Rows<K, T>, next: &'s Rows<K, T>) -> Vec<(&'s K, Option<&'s Arc<T>>)> {
+    if Arc::ptr_eq(before, next) {
+        return Vec::new();
+    }
+    let is_as_before = |id: &K, record: &Arc<T>| before.get(id).is_some_and(|known| Arc::ptr_eq(known, record));
+    let put = next.iter().filter(|(id, record)| !is_as_before(id, record)).map(|(id, record)| (id, Some(record)));
+    let gone = before.keys().filter(|id| !next.contains_key(id)).map(|id| (id, None));
+    put.chain(gone).collect()
+}
+
+fn put_changes<K: Ord, T: Record>(
+    transaction: &redb::WriteTransaction,
+    table: TableDefinition<'_, &str, &[u8]>,
+    (before, next): (&Rows<K, T>, &Rows<K, T>),
+    row: impl Fn(&K) -> String,
+) -> Result<()> {
+    for (id, record) in changes(before, next) {
+        put_row(transaction, table, &row(id), record)?;
+    }
+    Ok(())
 }
 
 fn counters(state: &State) -> [(&'static str, u64); 5] {
@@ -264,7 +291,7 @@ fn counters(state: &State) -> [(&'static str, u64); 5] {
     ]
 }
 
-fn put_row<T: Serialize>(
+fn put_row<T: Record>(
     transaction: &redb::WriteTransaction,
     table: TableDefinition<'_, &str, &[u8]>,
     key: &str,
@@ -321,7 +348,7 @@ fn load(database: &Database, seal: Option<&RowSeal>) -> Result<Option<State>> {
             (bucket.name.clone(), bucket.name.as_str().to_owned())
         })?),
         owners: Arc::new(load_rows(&transaction, OWNERS, |owner: &Owner| (owner.id.clone(), owner.id.0.clone()))?),
-        iam: crate::iam::Iam::default(),
+        iam: load_iam(&transaction)?,
         kms: Arc::new(load_rows(&transaction, KMS, |key: &KmsKey| (key.name.clone(), key.name.clone()))?),
         keys: Arc::new(load_opened(
             &transaction,
@@ -337,8 +364,30 @@ fn load(database: &Database, seal: Option<&RowSeal>) -> Result<Option<State>> {
     Ok(Some(state))
 }
 
+fn load_iam(transaction: &redb::ReadTransaction) -> Result<Iam> {
+    let named = |account: &OwnerId, name: &str| {
+        let id = (account.clone(), name.to_owned());
+        let row = row_of(&id);
+        (id, row)
+    };
+    Ok(Iam {
+        accounts: Arc::new(load_rows(transaction, ACCOUNTS, |account: &Account| {
+            (account.owner.clone(), account.owner.0.clone())
+        })?),
+        users: Arc::new(load_rows(transaction, USERS, |user: &User| named(&user.account, &user.name))?),
+        groups: Arc::new(load_rows(transaction, GROUPS, |group: &Group| named(&group.account, &group.name))?),
+        policies: Arc::new(load_rows(transaction, POLICIES, |policy: &ManagedPolicy| {
+            named(&policy.account, &policy.name)
+        })?),
+        roles: Arc::new(load_rows(transaction, ROLES, |role: &Role| named(&role.account, &role.name))?),
+        providers: Arc::new(load_rows(transaction, PROVIDERS, |provider: &OidcProvider| {
+            named(&provider.account, provider.host_and_path())
+        })?),
+    })
+}
+
 /// All rows of a table by their id. `name` gives a record's id and the row's key that it must stand under.
-fn load_rows<K: Ord, T: DeserializeOwned>(
+fn load_rows<K: Ord, T: Record>(
     transaction: &redb::ReadTransaction,
     table: TableDefinition<'_, &str, &[u8]>,
     name: impl Fn(&T) -> (K, String),
@@ -358,7 +407,7 @@ fn open_row<'r>(seal: Option<&RowSeal>, id: &str, row: &'r [u8]) -> Result<Cow<'
 }
 
 /// `load_rows` of rows that have to be opened first.
-fn load_opened<K: Ord, T: DeserializeOwned>(
+fn load_opened<K: Ord, T: Record>(
     transaction: &redb::ReadTransaction,
     table: TableDefinition<'_, &str, &[u8]>,
     name: impl Fn(&T) -> (K, String),

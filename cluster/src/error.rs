@@ -27,6 +27,15 @@ pub enum Error {
     KmsKeyExists(String),
     #[error("the key {0} does not exist")]
     NoSuchKmsKey(String),
+    // Of users, groups, roles, policies and providers, in the words of IAM.
+    #[error("{0}")]
+    NoSuchEntity(String),
+    #[error("{0}")]
+    EntityExists(String),
+    #[error("{0}")]
+    DeleteConflict(&'static str),
+    #[error("Cannot exceed quota for {what}: {limit}")]
+    LimitExceeded { what: &'static str, limit: usize },
     #[error("{0}")]
     Invalid(String),
 

@@ -1,36 +1,82 @@
 //! The bytes of one row of the control store: a version byte, then the record in postcard.
 //!
-//! | offset | length | content                                   |
-//! |--------|--------|-------------------------------------------|
-//! | 0      | 1      | version of the row's layout, now 1        |
-//! | 1      | rest   | postcard of `Bucket`, `Owner`, `AccessKey` |
+//! | offset | length | content                                                        |
+//! |--------|--------|----------------------------------------------------------------|
+//! | 0      | 1      | version of the row's layout: 1, and 3 for an `AccessKey`       |
+//! | 1      | rest   | postcard of `Bucket`, `Owner`, `AccessKey`, or of what is in `iam.rs` |
 //!
-//! Postcard names no fields: a change of one of these types is a new version here, with the old type kept to read it.
+//! Postcard names no fields: a change of one of these types is a new version here, with the old type kept to read it. No row has
+//! version 2: that is the byte of a sealed one (`seal.rs`).
 
 use crate::error::{Error, Result};
-use serde::Serialize;
+use crate::iam::{Account, Group, ManagedPolicy, OidcProvider, Role, User};
+use crate::state::{AccessKey, Bucket, KmsKey, Owner};
+use common::{AccessKeyId, OwnerId};
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-pub(crate) const VERSION: u8 = 1;
+/// What a row can hold.
+pub(crate) trait Record: Serialize + DeserializeOwned {
+    const VERSION: u8 = 1;
 
-pub(crate) fn encode(record: &impl Serialize) -> Result<Vec<u8>> {
-    let body =
-        postcard::to_allocvec(record).map_err(|error| Error::Store(format!("a row cannot be written: {error}")))?;
-    Ok([&[VERSION], body.as_slice()].concat())
+    /// A row of an older version.
+    fn decode_old(version: u8, _body: &[u8]) -> Result<Self> {
+        Err(damaged(&format!("its version is {version}")))
+    }
 }
 
-pub(crate) fn decode<T: DeserializeOwned>(row: &[u8]) -> Result<T> {
+impl Record for Bucket {}
+impl Record for Owner {}
+impl Record for KmsKey {}
+impl Record for Account {}
+impl Record for User {}
+impl Record for Group {}
+impl Record for ManagedPolicy {}
+impl Record for Role {}
+impl Record for OidcProvider {}
+
+impl Record for AccessKey {
+    const VERSION: u8 = 3;
+
+    fn decode_old(version: u8, body: &[u8]) -> Result<Self> {
+        if version != 1 {
+            return Err(damaged(&format!("its version is {version}")));
+        }
+        let AccessKey1 { id, secret, owner, admin, created_ms } = parse(body)?;
+        Ok(Self { id, secret, owner, admin, created_ms, user: None, active: true })
+    }
+}
+
+/// Before there were users.
+#[derive(Deserialize)]
+struct AccessKey1 {
+    id: AccessKeyId,
+    secret: String,
+    owner: OwnerId,
+    admin: bool,
+    created_ms: u64,
+}
+
+pub(crate) fn encode<T: Record>(record: &T) -> Result<Vec<u8>> {
+    let body =
+        postcard::to_allocvec(record).map_err(|error| Error::Store(format!("a row cannot be written: {error}")))?;
+    Ok([&[T::VERSION], body.as_slice()].concat())
+}
+
+pub(crate) fn decode<T: Record>(row: &[u8]) -> Result<T> {
     match row.split_first() {
-        Some((&VERSION, body)) => {
-            let (record, rest) = postcard::take_from_bytes(body).map_err(|error| damaged(&error.to_string()))?;
-            if rest.is_empty() { Ok(record) } else { Err(damaged("bytes follow its end")) }
+        Some((&found, body)) if found == T::VERSION => parse(body),
+        Some((&found, _)) if found > T::VERSION => {
+            Err(Error::NewerFormat { found: u32::from(found), known: u32::from(T::VERSION) })
         }
-        Some((&found, _)) if found > VERSION => {
-            Err(Error::NewerFormat { found: u32::from(found), known: u32::from(VERSION) })
-        }
-        Some((&found, _)) => Err(damaged(&format!("its version is {found}"))),
+        Some((&found, body)) => T::decode_old(found, body),
         None => Err(damaged("it is empty")),
     }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    let (record, rest) = postcard::take_from_bytes(body).map_err(|error| damaged(&error.to_string()))?;
+    if rest.is_empty() { Ok(record) } else { Err(damaged("bytes follow its end")) }
 }
 
 fn damaged(why: &str) -> Error {
@@ -66,8 +112,19 @@ mod tests {
         assert_eq!(encode(&owner).unwrap(), b"\x01\x03ann\x03Ann\x01\x03a@b");
 
         let (id, owner) = (AccessKeyId("WK".into()), OwnerId("ann".into()));
-        let key = AccessKey { id, secret: "s".into(), owner, admin: true, created_ms: 2 };
-        assert_eq!(encode(&key).unwrap(), b"\x01\x02WK\x01s\x03ann\x01\x02");
+        let key = AccessKey {
+            id,
+            secret: "s".into(),
+            owner,
+            admin: true,
+            created_ms: 2,
+            user: Some("u".into()),
+            active: true,
+        };
+        assert_eq!(encode(&key).unwrap(), b"\x03\x02WK\x01s\x03ann\x01\x02\x01\x01u\x01");
+        let of_the_root = AccessKey { user: None, ..key };
+        assert_eq!(decode::<AccessKey>(b"\x01\x02WK\x01s\x03ann\x01\x02").unwrap(), of_the_root);
+        assert!(matches!(decode::<AccessKey>(b"\x02\x02WK\x01s\x03ann\x01\x02"), Err(Error::Store(_))));
     }
 
     #[test]

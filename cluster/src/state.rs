@@ -86,6 +86,10 @@ pub struct AccessKey {
     /// An administrator sees and changes everything.
     pub admin: bool,
     pub created_ms: u64,
+    /// The user whose key it is; `None` for the account's root.
+    pub user: Option<String>,
+    /// An inactive key is refused like one that nobody has.
+    pub active: bool,
 }
 
 impl std::fmt::Debug for AccessKey {
@@ -93,7 +97,9 @@ impl std::fmt::Debug for AccessKey {
         f.debug_struct("AccessKey")
             .field("id", &self.id)
             .field("owner", &self.owner)
+            .field("user", &self.user)
             .field("admin", &self.admin)
+            .field("active", &self.active)
             .finish_non_exhaustive()
     }
 }

@@ -363,6 +363,10 @@ fn cluster(error: &cluster::Error) -> Answer {
         E::KmsKeyExists(_) => ("OperationAborted", S::CONFLICT),
         E::NoSuchKmsKey(_) => ("KMS.NotFoundException", S::BAD_REQUEST),
         E::KeyExists(_) | E::NoSuchKey(_) | E::LastAdminKey(_) | E::Invalid(_) => ("InvalidRequest", S::BAD_REQUEST),
+        E::NoSuchEntity(_) => ("NoSuchEntity", S::NOT_FOUND),
+        E::EntityExists(_) => ("EntityAlreadyExists", S::CONFLICT),
+        E::DeleteConflict(_) => ("DeleteConflict", S::CONFLICT),
+        E::LimitExceeded { .. } => ("LimitExceeded", S::CONFLICT),
         E::TermsExhausted | E::Store(_) | E::NewerFormat { .. } | E::Locked => {
             ("InternalError", S::INTERNAL_SERVER_ERROR)
         }

@@ -303,6 +303,8 @@ fn create_admin(control: &EmbeddedControlPlane, credentials: Credentials, clock:
         owner,
         admin: true,
         created_ms: clock.now_ms(),
+        user: None,
+        active: true,
     };
     control.propose_blocking(&Command::CreateKey { key })?;
     Ok(())

@@ -1,12 +1,14 @@
 //! The store against a model, kills, full disks and newer programs.
 
 use super::*;
+use crate::command::{Holder, IamChange};
+use crate::iam::{BUILT_IN, records};
 use crate::state::BucketState;
 use common::doors::SeededRandom;
 use common::{AccessKeyId, BucketName, OwnerId, Random};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
@@ -34,7 +36,7 @@ fn random_command(random: &dyn Random, state: &State) -> Command {
     let owner_id = OwnerId(format!("owner-{}", random.u64() % 3));
     let id = state.buckets.get(&name).map_or(BucketId(random.u64() % 9), |bucket| bucket.id);
     let key = AccessKeyId(format!("key-{pick}"));
-    match random.u64() % 12 {
+    match random.u64() % 18 {
         0 | 1 => {
             let (region, created_ms) = ("here".into(), random.u64());
             let documents =
@@ -61,12 +63,39 @@ fn random_command(random: &dyn Random, state: &State) -> Command {
                 owner: owner_id,
                 admin: random.u64().is_multiple_of(2),
                 created_ms: 1,
+                user: random.u64().is_multiple_of(2).then(|| format!("user-{}", random.u64() % 3)),
+                active: true,
             },
         },
         8 => Command::DeleteKey { id: key },
         9 => Command::CreateKmsKey { name: format!("kms-{pick}"), created_ms: 1, sealed: vec![1, 2] },
         10 => Command::RotateKmsKey { name: format!("kms-{pick}"), version: 2, sealed: vec![3] },
+        11 => Command::SetKeyActive { id: key, active: random.u64().is_multiple_of(2) },
+        12..=16 => Command::Iam { change: random_change(random, &owner_id), account: owner_id },
         _ => Command::NextTerm { above: Term((random.u64() % 2000) as u32) },
+    }
+}
+
+fn random_change(random: &dyn Random, account: &OwnerId) -> IamChange {
+    let of = |kind: &str| format!("{kind}-{}", random.u64() % 3);
+    let (user, group, role, policy) = (of("user"), of("group"), of("role"), of("policy"));
+    let yes = random.u64().is_multiple_of(2);
+    let holder = [Holder::User(user.clone()), Holder::Group(group.clone()), Holder::Role(role.clone())];
+    let holder = holder[(random.u64() % 3) as usize].clone();
+    match random.u64() % 16 {
+        0 | 1 => IamChange::CreateUser(records::user(account, &user)),
+        2 | 3 => IamChange::CreateGroup(records::group(account, &group)),
+        4 => IamChange::CreateRole(records::role(account, &role)),
+        5 => IamChange::CreatePolicy(records::policy(account, &policy, "{}")),
+        6 => IamChange::CreateProvider(records::provider(account, "https://issuer.example/a")),
+        7 | 8 => IamChange::SetMember { group, user, member: yes },
+        9 => IamChange::UpdateUser { name: user, new_name: Some(of("user")), new_path: Some("/a/".into()) },
+        10 => IamChange::DeleteUser(user),
+        11 => IamChange::DeleteGroup(group),
+        12 => IamChange::DeletePolicy(policy),
+        13 => IamChange::SetInlinePolicy { of: holder, name: "p".into(), document: yes.then(|| "{}".into()) },
+        14 => IamChange::SetAttached { of: holder, arn: format!("{BUILT_IN}ReadOnlyAccess"), attached: yes },
+        _ => IamChange::ChangeTags { of: holder, set: [("a".into(), "b".into())].into(), remove: BTreeSet::new() },
     }
 }
 
@@ -103,6 +132,9 @@ fn a_thousand_commands_agree_with_the_model() {
         }
     }
     assert!(model.version > 300, "most of the commands were refused");
+    let Iam { accounts, users, groups, policies, roles, providers } = &model.iam;
+    let each = [accounts.len(), users.len(), groups.len(), policies.len(), roles.len(), providers.len()];
+    assert!(each.iter().all(|&count| count > 0), "{each:?}");
 }
 
 #[test]
@@ -241,6 +273,17 @@ async fn a_restored_store_has_everything_and_gives_nothing_twice() {
     store.propose_blocking(&owner("owner-0")).unwrap();
     store.propose_blocking(&create("one")).unwrap();
     store.propose_blocking(&Command::CreateKmsKey { name: "k".into(), created_ms: 1, sealed: vec![1, 2] }).unwrap();
+    let account = OwnerId("owner-0".into());
+    for change in [
+        IamChange::CreateUser(records::user(&account, "u")),
+        IamChange::CreateGroup(records::group(&account, "g")),
+        IamChange::SetMember { group: "g".into(), user: "u".into(), member: true },
+        IamChange::CreateRole(records::role(&account, "r")),
+        IamChange::CreatePolicy(records::policy(&account, "p", "{}")),
+        IamChange::CreateProvider(records::provider(&account, "https://issuer.example")),
+    ] {
+        store.propose_blocking(&Command::Iam { account: account.clone(), change }).unwrap();
+    }
     let snapshot = store.snapshot().await.unwrap();
     let before = store.current();
     assert!(
@@ -253,6 +296,7 @@ async fn a_restored_store_has_everything_and_gives_nothing_twice() {
     let restored = EmbeddedControlPlane::open(&copy).unwrap();
     let after = restored.current();
     assert_eq!((&after.owners, &after.kms, &after.keys), (&before.owners, &before.kms, &before.keys));
+    assert_eq!(after.iam, before.iam);
     let (was, is) = (before.buckets.values().next().unwrap(), after.buckets.values().next().unwrap());
     assert_eq!(Bucket { version: 0, ..Bucket::clone(was) }, Bucket { version: 0, ..Bucket::clone(is) });
     assert!(is.version > before.version + 1000 && after.next_bucket.0 > before.next_bucket.0 + 1000);
@@ -271,7 +315,15 @@ async fn access_keys_are_sealed_by_the_root_key() {
     let seal = |byte: u8| RowSeal::new(&common::SecretKey::from_slice(&[byte; 32]).unwrap(), SeededRandom::new(5));
     let key = |id: &str| {
         let (id, owner) = (AccessKeyId(id.into()), OwnerId("owner-0".into()));
-        let key = AccessKey { id, secret: "sesame-open".into(), owner, admin: false, created_ms: 1 };
+        let key = AccessKey {
+            id,
+            secret: "sesame-open".into(),
+            owner,
+            admin: false,
+            created_ms: 1,
+            user: None,
+            active: true,
+        };
         Command::CreateKey { key }
     };
     let rows = |store: &EmbeddedControlPlane| {
@@ -302,4 +354,35 @@ async fn access_keys_are_sealed_by_the_root_key() {
     assert!(EmbeddedControlPlane::restore(&copy, &snapshot, Some(&seal(2))).is_err());
     EmbeddedControlPlane::restore(&copy, &snapshot, Some(&seal(1))).unwrap();
     assert_eq!(EmbeddedControlPlane::open_sealed(&copy, seal(1)).unwrap().current().keys, before.keys);
+}
+
+/// Rows of before there were accounts and users, as that program wrote them.
+#[test]
+fn an_older_store_is_opened_and_its_owners_become_accounts() {
+    let (_directory, path) = place();
+    let store = EmbeddedControlPlane::open(&path).unwrap();
+    {
+        let writer = store.0.writer.lock().unwrap();
+        let transaction = writer.database.begin_write().unwrap();
+        let owner = b"\x01\x03ann\x03Ann\x00";
+        transaction.open_table(OWNERS).unwrap().insert("ann", &owner[..]).unwrap();
+        let key = b"\x01\x02WK\x01s\x03ann\x01\x02";
+        transaction.open_table(KEYS).unwrap().insert("WK", &key[..]).unwrap();
+        transaction.commit().unwrap();
+    }
+    drop(store);
+    let opened = EmbeddedControlPlane::open(&path).unwrap().current();
+    let account = &opened.iam.accounts[&OwnerId("ann".into())];
+    assert_eq!((account.number.as_str(), account.tenant.as_ref(), account.not_before_ms), ("648421453870", None, 0));
+    let key = &opened.keys[&AccessKeyId("WK".into())];
+    assert_eq!((key.user.as_ref(), key.active, key.admin), (None, true, true));
+
+    // It is kept: another owner whose id is this number does not take it.
+    let store = EmbeddedControlPlane::open(&path).unwrap();
+    assert_eq!(store.current(), opened);
+    store.propose_blocking(&owner("648421453870")).unwrap();
+    drop(store);
+    let opened = EmbeddedControlPlane::open(&path).unwrap().current();
+    let numbers = opened.iam.accounts.values().map(|account| account.number.as_str()).collect::<Vec<_>>();
+    assert_eq!(numbers, ["648421453871", "648421453870"]);
 }

@@ -61,6 +61,8 @@ pub(super) async fn create(parts: &AdminParts, body: &[u8]) -> Result<Answer, Pr
         owner: owner.id.clone(),
         admin: asked.admin,
         created_ms: parts.clock.now_ms(),
+        user: None,
+        active: true,
     };
     parts.control.propose(Command::CreateKey { key: key.clone() }).await?;
 

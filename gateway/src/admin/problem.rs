@@ -68,6 +68,10 @@ impl From<Error> for Problem {
             Error::BucketDeleting(_) => (StatusCode::CONFLICT, "BucketDeleting"),
             Error::BucketChanged(_) => (StatusCode::CONFLICT, "BucketChanged"),
             Error::TooManyBuckets { .. } => (StatusCode::BAD_REQUEST, "TooManyBuckets"),
+            Error::NoSuchEntity(_) => (StatusCode::NOT_FOUND, "NoSuchEntity"),
+            Error::EntityExists(_) => (StatusCode::CONFLICT, "EntityAlreadyExists"),
+            Error::DeleteConflict(_) => (StatusCode::CONFLICT, "DeleteConflict"),
+            Error::LimitExceeded { .. } => (StatusCode::CONFLICT, "LimitExceeded"),
             Error::Invalid(_) => (StatusCode::BAD_REQUEST, "InvalidRequest"),
             Error::TermsExhausted | Error::Store(_) | Error::NewerFormat { .. } | Error::Locked => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "InternalError")

@@ -24,7 +24,9 @@ fn bench() -> Bench {
     for (id, admin) in [("WKROOT", true), ("WKUSER", false)] {
         let (id, secret, owner) = (AccessKeyId(id.into()), "correct horse".into(), owner.clone());
         control
-            .propose_blocking(&Command::CreateKey { key: AccessKey { id, secret, owner, admin, created_ms: 1 } })
+            .propose_blocking(&Command::CreateKey {
+                key: AccessKey { id, secret, owner, admin, created_ms: 1, user: None, active: true },
+            })
             .unwrap();
     }
     let control: Arc<dyn ControlPlane> = Arc::new(control);

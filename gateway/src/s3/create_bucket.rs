@@ -64,7 +64,9 @@ pub async fn create_bucket(
 async fn create(parts: &Parts, command: Command, owner: &OwnerId) -> Result<()> {
     match parts.control.propose(command).await {
         Ok(Applied::Bucket(bucket)) => Ok(parts.target.apply_bucket(view(&bucket)).await?),
-        Ok(Applied::Nothing | Applied::Term(_)) => Err(Error::Internal("CreateBucket gave no bucket")),
+        Ok(Applied::Nothing | Applied::Term(_) | Applied::PolicyVersion(_)) => {
+            Err(Error::Internal("CreateBucket gave no bucket"))
+        }
         Err(cluster::Error::BucketExists { name, owner: of }) if of == *owner => {
             if let Some(bucket) = parts.control.read().await?.buckets.get(&name) {
                 parts.target.apply_bucket(view(bucket)).await?;
