@@ -10,6 +10,12 @@ pub fn access_key_id(random: &dyn Random) -> AccessKeyId {
     AccessKeyId(format!("WK{characters}"))
 }
 
+/// The id of a user, a group, a role or a policy: four letters that say what it is, and 17 characters of base32.
+pub fn unique_id(prefix: &str, random: &dyn Random) -> String {
+    let characters = characters(random, b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", limits::MADE_UNIQUE_CHARACTERS);
+    format!("{prefix}{characters}")
+}
+
 /// 40 letters and digits: nothing in it needs quoting in a shell, a URL or a configuration file.
 pub fn secret_key(random: &dyn Random) -> Secret {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

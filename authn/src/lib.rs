@@ -15,7 +15,7 @@ mod secret;
 
 pub use authorize::{By, Question, RESOURCE_POLICY, Verdict, authorize, authorize_assumption};
 pub use error::{Error, Result};
-pub use generate::{access_key_id, secret_key};
+pub use generate::{access_key_id, secret_key, unique_id};
 pub use identity::{Caller, Identity};
 pub use kms::{KeyService, KmsError};
 pub use secret::{Secret, parse_access_key_id};

@@ -9,6 +9,8 @@ pub const SECRET_KEY_BYTES_MAX: usize = 128;
 
 /// Random characters of a made access key id, after its prefix: 90 bits.
 pub const MADE_ID_CHARACTERS: usize = 18;
+/// Random characters of the id of a user, a group, a role or a policy, as AWS has them: 85 bits.
+pub const MADE_UNIQUE_CHARACTERS: usize = 17;
 /// Characters of a made secret: 238 bits.
 pub const MADE_SECRET_CHARACTERS: usize = 40;
 

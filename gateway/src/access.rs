@@ -1,11 +1,11 @@
 //! Who may do what: the secret of an access key for the signature, and one decision for every operation.
 
+use crate::directory;
 use crate::error::{Error, Result};
 use crate::lenient::Verified;
-use authn::identity::{Caller, Kind, Standing};
 use authn::policy::Context;
 use authn::{Identity, Question, authorize};
-use cluster::{AccessKey, Bucket, ControlPlane};
+use cluster::{Bucket, ControlPlane};
 use common::{BucketName, OwnerId, Random};
 use http::{HeaderMap, HeaderValue};
 use s3s::access::{S3Access, S3AccessContext};
@@ -57,12 +57,12 @@ impl Access {
     /// wrong signature (`guard/answer.rs` has the reasons).
     pub fn secret(&self, access_key: &str) -> String {
         let state = self.control.current();
-        let known = state.keys.get(access_key);
+        let known = directory::active_key(&state, access_key);
         known.map_or_else(|| self.no_ones_secret.expose().to_owned(), |key| key.secret.clone())
     }
 
     pub fn knows(&self, access_key: &str) -> bool {
-        self.control.current().keys.contains_key(access_key)
+        directory::active_key(&self.control.current(), access_key).is_some()
     }
 
     /// A bucket by its name, for who may not know of it too: only to answer a request that names it.
@@ -98,22 +98,7 @@ impl Access {
 
 /// The holder of an access key.
 pub fn identity(control: &dyn ControlPlane, access_key: &str) -> Result<Identity> {
-    let state = control.current();
-    let key = state.keys.get(access_key).ok_or(Error::InvalidAccessKeyId)?;
-    Ok(Identity::Known(Arc::new(caller(key))))
-}
-
-/// The root of the account that the key belongs to.
-pub fn caller(key: &AccessKey) -> Caller {
-    Caller {
-        access_key: Some(key.id.clone()),
-        owner: key.owner.clone(),
-        account: String::new(),
-        tenant: None,
-        admin: key.admin,
-        kind: Kind::Root,
-        standing: Standing { unlimited: true, ..Standing::default() },
-    }
+    directory::caller(&control.current(), access_key).map(Identity::Known)
 }
 
 /// Looks a bucket up in the state that this node has.

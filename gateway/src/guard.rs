@@ -1,6 +1,6 @@
 //! What stands before s3s and enforces what s3s 0.14.1 does not: known queries only (`guard/query.rs`), signed headers and
 //! one credential mechanism (`guard/credentials.rs`), bounded framing (`guard/framing.rs`) and documents (`guard/xml.rs`),
-//! one host. Behind s3s it completes the answer: control characters (`guard/control.rs`), ids, error documents, bodies that
+//! one host. Forms of query APIs go to `query_api.rs`. Behind s3s it completes the answer: control characters (`guard/control.rs`), ids, error documents, bodies that
 //! HTTP does not allow, and the line in the log.
 
 mod answer;
@@ -16,7 +16,7 @@ pub(crate) mod xml;
 
 pub use answer::{escape, escape_text};
 pub use body::{BodyDigests, DocumentBytes};
-pub use credentials::check_scope;
+pub use credentials::{GUESSED_REGION, HeaderSignature, check_scope};
 pub use form::{Event, FormError, FormParser};
 pub use framing::CHUNKING_ERROR;
 pub use query::{Pair, pairs as query_pairs};
@@ -29,11 +29,12 @@ use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::host::Domains;
 use crate::limits;
+use crate::query_api::{self, QueryApi, Refusal};
 use crate::s3::cors;
 use crate::s3::post_object::Forms;
 use crate::s3::written;
 use answer::Exchange;
-use body::{GuardedBody, Treatment};
+use body::{GuardedBody, Lent, Treatment};
 use cluster::Bucket;
 use common::Random;
 use credentials::Mechanism;
@@ -57,6 +58,7 @@ pub struct Guard {
     pub random: Arc<dyn Random>,
     pub health: Health,
     pub log: Arc<AccessLog>,
+    pub query_api: QueryApi,
 }
 
 impl Guard {
@@ -113,6 +115,9 @@ impl Guard {
         mut exchange: Exchange,
         operation: &OperationName,
     ) -> Response<Body> {
+        if Place::of(&head, &self.domains).style == Style::Path && query_api::is_for(&head) {
+            return self.query(&head, incoming, exchange, operation).await;
+        }
         let (body, lent) = match prepare(&mut head, &self.domains, &self.region) {
             Ok(checked) => {
                 exchange.key_is_unknown = checked.claimed_key.is_some_and(|key| !self.access.knows(&key));
@@ -136,23 +141,35 @@ impl Guard {
             },
             Err(error) => refusal(error),
         };
-        if let Some(error) = lent.refusal() {
-            answer = refusal(error);
-        }
-        if expects && !lent.was_asked_for() {
-            // The client got this answer instead of `100 Continue`, so its body (if it has one) never comes. botocore would
-            // also take this answer's status for that of the connection's next request, unless the connection ends here.
-            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        } else if !answer.status().is_success() {
-            // A client that sends its body must not find the connection reset instead of the refusal.
-            let may_go_on = lent.drain().await;
-            if !may_go_on {
-                // Unless it is told, the client sends its next request into a connection that ends.
-                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
-        }
+        settle(&mut answer, lent, expects).await;
         let operation = operation.0.get().map_or("-", String::as_str);
         exchange.complete(control::escape(operation, answer), operation).await
+    }
+
+    /// A request to a query API, which s3s does not see.
+    async fn query(
+        &self,
+        head: &Head,
+        incoming: Incoming,
+        exchange: Exchange,
+        operation: &OperationName,
+    ) -> Response<Body> {
+        let pairs = query::pairs(head.uri.query().unwrap_or(""));
+        let checked = check_host(head).and_then(|_| check_expect(head));
+        let checked = checked.and_then(|()| credentials::check_query_api(&head.headers, &pairs));
+        let (body, lent) = GuardedBody::lend(incoming, Treatment::default());
+        let mut answer = match checked {
+            Ok(signature) => {
+                let named = |name| drop(operation.0.set(name));
+                self.query_api.answer(head, signature, body, exchange.request_id(), named).await
+            }
+            Err(error) => {
+                drop(body);
+                Refusal::from(error).into_answer("", exchange.request_id())
+            }
+        };
+        settle(&mut answer, lent, head.headers.contains_key(header::EXPECT)).await;
+        exchange.complete(answer, operation.0.get().map_or("-", String::as_str)).await
     }
 
     /// A browser's question before its request. It is never signed.
@@ -187,6 +204,25 @@ impl Guard {
             Err(error) => refusal(error),
         };
         unread(head, incoming, exchange, answer, "Website").await
+    }
+}
+
+/// The end of a request whose body was lent: what is left of it, and whether its connection goes on.
+async fn settle(answer: &mut Response<Body>, lent: Lent, expects: bool) {
+    if let Some(error) = lent.refusal() {
+        *answer = refusal(error);
+    }
+    if expects && !lent.was_asked_for() {
+        // The client got this answer instead of `100 Continue`, so its body (if it has one) never comes. botocore would
+        // also take this answer's status for that of the connection's next request, unless the connection ends here.
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    } else if !answer.status().is_success() {
+        // A client that sends its body must not find the connection reset instead of the refusal.
+        let may_go_on = lent.drain().await;
+        if !may_go_on {
+            // Unless it is told, the client sends its next request into a connection that ends.
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
     }
 }
 

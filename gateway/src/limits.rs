@@ -159,3 +159,13 @@ mod tests {
         assert_eq!(connections_max(0), 2);
     }
 }
+
+/// Callers whose policies are kept parsed. One of a user with all policies that it may have takes some 100 KiB, and most take 1.
+pub const CALLERS_KEPT_MAX: usize = 1024;
+
+/// The form of a query API (IAM, STS), of whoever shows a known access key: a policy of 128 KiB has three times as much when it
+/// is percent-encoded. Of everybody else: a web identity's token, or what is refused anyway.
+pub const SIGNED_FORM_BYTES_MAX: usize = 512 * 1024;
+pub const UNSIGNED_FORM_BYTES_MAX: usize = 64 * 1024;
+/// Parameters of such a form: 50 tags have 100.
+pub const FORM_PARAMETERS_MAX: usize = 512;

@@ -8,11 +8,13 @@ use crate::events::webhook::{self, Webhook};
 use crate::guard::Guard;
 use crate::health::Health;
 use crate::host::Domains;
+use crate::iam::Iam;
 use crate::kms::NamedKeys;
 use crate::lenient::Lenient;
 use crate::lifecycle::scan;
 use crate::limits;
 use crate::listener::{Handler, Listener, Stage};
+use crate::query_api::QueryApi;
 use crate::s3::Service;
 use crate::s3::listen_events::{EventStreams, Routes};
 use crate::s3::post_object::Forms;
@@ -78,7 +80,9 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let forms = Forms::new(service(), access.clone(), config.form_signature_v2);
     let log = Arc::new(AccessLog::new(service(), config.access_log));
     let (region, random) = (config.region.clone(), parts.random.clone());
-    let guard = Guard { s3, access, forms, domains, region, random, health: health.clone(), log: log.clone() };
+    let query_api = query_api(&parts, &access, &region);
+    let guard =
+        Guard { s3, access, forms, domains, region, random, health: health.clone(), log: log.clone(), query_api };
     let (stop_log, stopped) = oneshot::channel();
     let delivery = tokio::spawn(async move { log.run(stopped).await });
 
@@ -127,6 +131,12 @@ fn s3_service(
     let events = EventStreams::new(parts.clone(), domains.clone(), config.region.clone(), stage);
     outer.set_route(Routes { lenient: Lenient::new(inner), events });
     outer.build()
+}
+
+/// IAM, and whatever else is asked with forms at the root of the data port.
+fn query_api(parts: &Parts, access: &Access, region: &str) -> QueryApi {
+    let iam = Iam::new(parts.control.clone(), parts.random.clone());
+    QueryApi::new(access.clone(), parts.control.clone(), parts.clock.clone(), region.to_owned(), vec![Arc::new(iam)])
 }
 
 fn service_of(config: &Config, parts: &Parts) -> Service {

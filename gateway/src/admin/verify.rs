@@ -1,13 +1,13 @@
 //! Whether a request was signed by an administrator, now, and completely. Pure.
 
-use crate::access::{allowed, caller};
+use crate::access::allowed;
 use crate::admin::problem::Problem;
+use crate::directory;
 use authn::Identity;
 use cluster::State;
 use common::sigv4::{self, Authorization};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
-use std::sync::Arc;
 
 /// A signature is good for this long before and after its time.
 const SKEW_MS_MAX: u64 = 15 * 60 * 1000;
@@ -44,7 +44,7 @@ pub(super) fn administrator<'a>(head: &'a Parts, state: &State, now_ms: u64, reg
         headers: signed_headers(&head.headers, &authorization)?,
         payload_hash,
     };
-    let key = state.keys.get(authorization.access_key.as_str());
+    let key = directory::active_key(state, &authorization.access_key);
     // An unknown key takes the same way and gets the same answer as a wrong signature: neither tells which keys exist.
     let signed = authorization.is_signed_by(key.map_or("", |key| &key.secret), timestamp, &request);
     let Some(key) = key.filter(|_| signed) else {
@@ -55,7 +55,8 @@ pub(super) fn administrator<'a>(head: &'a Parts, state: &State, now_ms: u64, reg
         ));
     };
 
-    let identity = Identity::Known(Arc::new(caller(key)));
+    let caller = directory::caller(state, &key.id.0);
+    let identity = caller.map_or(Identity::Anonymous, Identity::Known);
     if allowed(&identity, "weir:Administer", None) {
         return Ok(payload_hash);
     }

@@ -49,6 +49,10 @@ impl Exchange {
         }
     }
 
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
     pub async fn complete(self, answer: Response<Body>, operation: &str) -> Response<Body> {
         let (mut head, mut body) = answer.into_parts();
         if self.method == Method::HEAD

@@ -68,6 +68,38 @@ pub fn check(headers: &HeaderMap, query: &[Pair<'_>], region: &str) -> Result<Me
     Ok(mechanism)
 }
 
+/// What a request to a query API was signed with, before it is verified.
+pub struct HeaderSignature {
+    pub authorization: sigv4::Authorization,
+    /// The value of `x-amz-date`.
+    pub timestamp: String,
+}
+
+/// The signature of a request to a query API, if it has one: in a header only. Its scope is not looked at, as the service stands
+/// in the form.
+pub fn check_query_api(headers: &HeaderMap, query: &[Pair<'_>]) -> Result<Option<HeaderSignature>> {
+    if query.iter().any(|(key, _)| is_presign_key(key) || key == "Signature" || key == "AWSAccessKeyId") {
+        return Err(Error::InvalidRequest("Sign the request in the Authorization header, not in its query".to_owned()));
+    }
+    check_amz_headers(headers)?;
+    let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(text) = authorizations.next() else { return Ok(None) };
+    if authorizations.next().is_some() {
+        return Err(Error::InvalidArgument("Only one auth mechanism allowed".to_owned()));
+    }
+    let malformed =
+        |what: &str| Error::AuthorizationMalformed(format!("The authorization header is malformed; {what}"));
+    let authorization = text.to_str().ok().and_then(|text| sigv4::Authorization::parse(text).ok());
+    let authorization = authorization.ok_or_else(|| malformed("expecting AWS4-HMAC-SHA256"))?;
+    if !is_key_id(&authorization.access_key) {
+        return Err(malformed("the credential has no access key"));
+    }
+    let timestamp = headers.get("x-amz-date").and_then(|value| value.to_str().ok());
+    let timestamp = timestamp.ok_or_else(|| malformed("expecting x-amz-date"))?.to_owned();
+    check_signed(headers, &authorization.signed_headers)?;
+    Ok(Some(HeaderSignature { authorization, timestamp }))
+}
+
 fn is_presign_key(key: &str) -> bool {
     PRESIGN_KEYS.contains(&key)
 }
@@ -186,7 +218,7 @@ impl<'c> CredentialScope<'c> {
     }
 }
 
-const GUESSED_REGION: &str = "us-east-1";
+pub const GUESSED_REGION: &str = "us-east-1";
 
 /// `host` and every `x-amz-*` header must be among the signed ones. `x-amz-content-sha256` need not: its value is part of
 /// what is signed anyway.
@@ -358,6 +390,36 @@ mod tests {
         assert_eq!(answer(&[], &presigned("604800", "host")), "presigned by AK");
         for bad in ["0", "-1", "604801", "315360000", "1e30", "1;2", "", "99999999999999999999999"] {
             assert_eq!(answer(&[], &presigned(bad, "host")), "AuthorizationQueryParametersError", "{bad}");
+        }
+    }
+
+    #[test]
+    fn query_apis_are_signed_in_one_header() {
+        let (date, token) = (("x-amz-date", "20260102T030405Z"), ("x-amz-security-token", "t"));
+        let good = authorization("host;x-amz-date").replace("/s3/", "/iam/");
+        let code = |headers: &[(&'static str, &str)], query: &str| {
+            let mut map = HeaderMap::new();
+            map.insert(header::HOST, HeaderValue::from_static("h"));
+            for (name, value) in headers {
+                map.append(HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"));
+            }
+            check_query_api(&map, &pairs(query)).map_or_else(
+                |error| error.answer().code.to_owned(),
+                |signature| signature.map_or("none".to_owned(), |signature| signature.authorization.access_key),
+            )
+        };
+        let signed = ("authorization", good.as_str());
+        assert_eq!(code(&[date, signed], "Action=GetUser"), "AK");
+        assert_eq!(code(&[], ""), "none");
+        assert_eq!(code(&[date, signed, signed], ""), "InvalidArgument");
+        assert_eq!(code(&[signed], ""), "AuthorizationHeaderMalformed");
+        assert_eq!(code(&[date, date, signed], ""), "InvalidArgument");
+        assert_eq!(code(&[date, signed, token], ""), "AccessDenied");
+        assert_eq!(code(&[date, ("authorization", "Bearer x")], ""), "AuthorizationHeaderMalformed");
+        let unsigned_host = good.replace("host;", "");
+        assert_eq!(code(&[date, ("authorization", &unsigned_host)], ""), "AccessDenied");
+        for query in ["X-Amz-Signature=x", "X-Amz-Algorithm=x", "Signature=x", "AWSAccessKeyId=x"] {
+            assert_eq!(code(&[date, signed], query), "InvalidRequest", "{query}");
         }
     }
 
