@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod acl;
 mod authorize;
 pub mod builtin;
 mod error;
