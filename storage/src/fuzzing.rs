@@ -109,7 +109,7 @@ mod tests {
     use super::*;
     use crate::format::batch::{BatchId, Framed, seal};
     use crate::format::name::{FileId, SegmentNumber};
-    use crate::format::record::{Chunk, tests::sample};
+    use crate::format::record::{Acl, Chunk, tests::sample};
     use crate::index::rows::{Listed, Location, RowKind};
     use common::{BucketId, ETag, PartNumber, Stamp, Term, UploadId, VersionId};
     use std::path::Path;
@@ -143,6 +143,10 @@ mod tests {
         let inline = sample(9, "some/key", Payload::Inline { crc32c: crc32c(payload) }, payload.len() as u64);
         let chunk = Chunk { id: FileId::new(Term(1), 2, 3), length: 70_000, blocks: vec![4, 5] };
         let large = sample(10, "large", Payload::Chunks(vec![chunk.clone()]), 70_000);
+        let mut shared = sample(11, "shared", Payload::Inline { crc32c: crc32c(payload) }, payload.len() as u64);
+        if let Operation::Put(object) = &mut shared.operation {
+            object.more.acl = Some(Acl { owner: Some("somebody".into()), list: vec![1, 2, 3] });
+        }
         let body = |record: &Record| {
             let mut bytes = record.encode();
             bytes.truncate(bytes.len() - 4);
@@ -184,6 +188,7 @@ mod tests {
         vec![
             ("record/inline", body(&inline)),
             ("record/large", body(&large)),
+            ("record/acl", body(&shared)),
             ("member/framed", member::frame("bucket", &inline, payload)),
             ("member/record-and-payload", member),
             ("batch/two-records", sealed.slices.concat()),
@@ -192,7 +197,7 @@ mod tests {
             ("footer/segment-header", header.encode()),
             ("row/inline", row(RowKind::Inline(listed))),
             ("row/tombstone", row(RowKind::Tombstone(VersionId::Null))),
-            ("row/upload", row(RowKind::Upload { created_ms: 1, algorithm: None, newest_part: Stamp(3) })),
+            ("row/upload", row(RowKind::Upload { created_ms: 1, algorithm: None, newest_part: Stamp(3), owner: None })),
             ("row/key-of-an-object", RowKey::object(BucketId(1), "a\0b").in_table().to_vec()),
             ("row/key-of-an-upload", RowKey::upload(BucketId(1), "k", upload).in_table().to_vec()),
             ("row/key-of-a-part", RowKey::part(upload, PartNumber::new(3).expect("a part number")).in_table().to_vec()),

@@ -50,6 +50,9 @@ pub const PART_CHECKSUMS_BYTES_MAX: usize = 64 * 1024;
 /// What the gateway keeps with an encrypted object to find its key by.
 pub const ENVELOPE_BYTES_MAX: usize = 4 * 1024;
 
+/// An access control list with the owner's name.
+pub const ACL_BYTES_MAX: usize = 16 * 1024;
+
 /// A document in a disk's root, which is written as a whole.
 pub const DOCUMENT_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
@@ -138,7 +141,12 @@ const _: () =
 const _: () = assert!(QUEUE_BYTES_MAX >= 2 * BATCH_BYTES_MAX as usize && QUEUE_BYTES_MAX >= QUEUE_MUTATIONS_MAX);
 const _: () = assert!(INLINE_BYTES_DEFAULT <= INLINE_BYTES_LIMIT && INLINE_BYTES_LIMIT as usize <= BLOCK_BYTES);
 const _: () = assert!(
-    TABLE_IN_RECORD_BYTES_MAX + ATTRIBUTES_BYTES_MAX + PART_CHECKSUMS_BYTES_MAX + ENVELOPE_BYTES_MAX + 16 * 1024
+    TABLE_IN_RECORD_BYTES_MAX
+        + ATTRIBUTES_BYTES_MAX
+        + PART_CHECKSUMS_BYTES_MAX
+        + ENVELOPE_BYTES_MAX
+        + ACL_BYTES_MAX
+        + 8 * 1024
         < RECORD_BYTES_MAX
 );
 const _: () = assert!(SEGMENT_BYTES_MAX * COMPACTED_SEGMENTS_MAX <= u32::MAX as u64 + 1);

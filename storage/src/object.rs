@@ -16,7 +16,7 @@ pub use put::{ObjectWriter, Staged};
 use crate::disk::stage::StagedFile;
 use crate::format::record::{Chunk, More, ObjectRecord, PartChecksums, Payload, Seal, SealScheme};
 use crate::format::table;
-use crate::limits::{ATTRIBUTES_BYTES_MAX, ENVELOPE_BYTES_MAX, TABLE_IN_RECORD_BYTES_MAX};
+use crate::limits::{ACL_BYTES_MAX, ATTRIBUTES_BYTES_MAX, ENVELOPE_BYTES_MAX, TABLE_IN_RECORD_BYTES_MAX};
 use crate::store::DiskStore;
 use crate::types::{Attributes, ObjectInfo};
 use crate::{Error, Result};
@@ -67,6 +67,11 @@ fn check_attributes(attributes: &Attributes) -> Result<()> {
     if bytes > ATTRIBUTES_BYTES_MAX {
         return Err(Error::TooLarge { limit_bytes: ATTRIBUTES_BYTES_MAX as u64 });
     }
+    let acl = attributes.acl.as_ref();
+    let acl_bytes = acl.map_or(0, |acl| acl.list.len() + acl.owner.as_ref().map_or(0, String::len));
+    if acl_bytes > ACL_BYTES_MAX {
+        return Err(Error::TooLarge { limit_bytes: ACL_BYTES_MAX as u64 });
+    }
     Ok(())
 }
 
@@ -94,6 +99,7 @@ fn info_of(stamp: Stamp, object: &ObjectRecord, part_sizes: Vec<u64>) -> ObjectI
             user: object.user.clone(),
             tags: object.more.tags.clone(),
             lock: object.more.lock,
+            acl: object.more.acl.clone(),
         },
         checksums: object.checksums.clone(),
         composite: composite_of(object),

@@ -427,7 +427,7 @@ fn named_only(entry: &Entry, location: Location) -> Option<Change> {
             Change { key: RowKey::upload(entry.bucket, &entry.key, upload), row: row(RowKind::UploadEnd) }
         }
         Subject::Upload(upload) => {
-            let kind = RowKind::Upload { created_ms: 0, algorithm: None, newest_part: Stamp::ZERO };
+            let kind = RowKind::Upload { created_ms: 0, algorithm: None, newest_part: Stamp::ZERO, owner: None };
             Change { key: RowKey::upload(entry.bucket, &entry.key, upload), row: row(kind) }
         }
         Subject::Bucket | Subject::BucketEnd | Subject::Piece(_) => return None,

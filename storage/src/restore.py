@@ -109,7 +109,8 @@ class Postcard:
         self.option(lambda: (self.number(), self.number()))
         self.number()
         since = self.option(self.number)
-        return tags, since, self.option(lambda: (self.number(), self.bytes())) is not None
+        sealed = self.option(lambda: (self.number(), self.bytes())) is not None
+        return tags, since, sealed  # behind it stand causes and access control lists, which are the server's
 
     def subject(self):
         kind = self.number()

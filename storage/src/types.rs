@@ -1,6 +1,6 @@
 //! What the target's operations take and give. No user, no HTTP, no XML: the gateway translates.
 
-pub use crate::format::record::{Cause, Lock, Mode, Retention, Versioning};
+pub use crate::format::record::{Acl, Cause, Lock, Mode, Retention, Versioning};
 use common::{
     Algorithm, BucketId, Checksum, ETag, Epoch, ObjectKey, PartNumber, SecretKey, Stamp, UploadId, VersionId,
 };
@@ -36,6 +36,8 @@ pub struct Attributes {
     /// Object tags, in the order in which they were given.
     pub tags: Vec<(String, String)>,
     pub lock: Lock,
+    /// `None` where the bucket says all of it.
+    pub acl: Option<Acl>,
 }
 
 /// A condition on the current object, decided in the committer together with the write (engine rule A7).
@@ -182,6 +184,7 @@ pub enum Update {
         headers: Vec<(String, String)>,
         user: Vec<(String, String)>,
     },
+    Acl(Option<Acl>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +207,7 @@ pub struct CopyRequest {
     pub source_stamp: Option<Stamp>,
     pub bucket: BucketId,
     pub key: ObjectKey,
-    /// `None` keeps the source's headers, user metadata and tags, and no lock (`x-amz-metadata-directive: COPY`).
+    /// `None` keeps the source's headers, user metadata and tags, and neither lock nor ACL (`x-amz-metadata-directive: COPY`).
     pub attributes: Option<Attributes>,
     pub precondition: Precondition,
 }
@@ -260,6 +263,8 @@ pub struct ListedObject {
     pub modified_ms: u64,
     /// `x-amz-storage-class`, if it was put with one.
     pub class: Option<String>,
+    /// As in `Acl`.
+    pub owner: Option<String>,
 }
 
 /// Where a listing of versions goes on. All are exclusive.
@@ -303,6 +308,8 @@ pub struct ListedVersion {
     pub class: Option<String>,
     pub tags: Vec<(String, String)>,
     pub lock: Lock,
+    /// As in `Acl`.
+    pub owner: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -363,6 +370,8 @@ pub struct UploadInfo {
     pub key: String,
     pub created_ms: u64,
     pub algorithm: Option<Algorithm>,
+    /// Of the object that it becomes, as in `Acl`.
+    pub owner: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,6 +20,7 @@ pub fn name_of(change: Change) -> &'static str {
         Change::CompleteUpload => "ObjectCreated:CompleteMultipartUpload",
         Change::Tags => "ObjectTagging:Put",
         Change::TagsRemoved => "ObjectTagging:Delete",
+        Change::Acl => "ObjectAcl:Put",
         // S3 has no events for these; the names are MinIO's.
         Change::Retention => "ObjectCreated:PutRetention",
         Change::LegalHold => "ObjectCreated:PutLegalHold",

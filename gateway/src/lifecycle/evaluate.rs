@@ -165,6 +165,7 @@ mod tests {
             class: None,
             tags: vec![("a".into(), "1".into()), ("b".into(), "2".into())],
             lock: Lock::default(),
+            owner: None,
         }
     }
 

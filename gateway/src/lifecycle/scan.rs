@@ -470,11 +470,13 @@ mod tests {
             class: None,
             tags: Vec::new(),
             lock: Lock::default(),
+            owner: None,
         }
     }
 
     async fn scanned(versions: Vec<ListedVersion>, rules: &[Rule], from: Option<&str>) -> Vec<String> {
-        let upload = UploadInfo { upload: UploadId(Stamp(7), 0), key: "up".into(), created_ms: 0, algorithm: None };
+        let upload =
+            UploadInfo { upload: UploadId(Stamp(7), 0), key: "up".into(), created_ms: 0, algorithm: None, owner: None };
         let fake = Fake { versions, uploads: vec![upload], did: Mutex::default() };
         let clock = SimulatedClock::starting_at(100_000);
         let pace = Pace::of(Some(1));

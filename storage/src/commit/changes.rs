@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::files::ViewChange;
-use crate::format::record::{Lock, ObjectRecord, Operation, Payload, Record};
+use crate::format::record::{Lock, More, ObjectRecord, Operation, Payload, Record};
 use crate::index::overlay::Change;
 use crate::index::rows::{Kept, Listed, ListedPart, Location, Row, RowKey, RowKind};
 use common::{Stamp, VersionId};
@@ -26,6 +26,7 @@ pub fn changes_of(record: &Record, location: Location, open_upload: Option<(RowK
                 created_ms: upload.created_ms,
                 algorithm: upload.algorithm,
                 newest_part: Stamp::ZERO,
+                owner: owner_of(&upload.more),
             };
             vec![Change { key: RowKey::upload(record.bucket, &record.key, upload.upload), row: row(kind) }]
         }
@@ -50,8 +51,9 @@ pub fn changes_of(record: &Record, location: Location, open_upload: Option<(RowK
 
 fn listed(put: &ObjectRecord) -> Listed {
     let class = put.headers.iter().find(|(name, _)| name == "x-amz-storage-class").map(|(_, value)| value.clone());
-    let is_plain = put.more.tags.is_empty() && put.more.lock == Lock::default() && class.is_none();
-    let kept = || Box::new(Kept { tags: put.more.tags.clone(), lock: put.more.lock, class });
+    let owner = owner_of(&put.more);
+    let is_plain = put.more.tags.is_empty() && put.more.lock == Lock::default() && class.is_none() && owner.is_none();
+    let kept = || Box::new(Kept { tags: put.more.tags.clone(), lock: put.more.lock, class, owner });
     Listed {
         size: put.size,
         etag: put.etag,
@@ -60,6 +62,10 @@ fn listed(put: &ObjectRecord) -> Listed {
         since: put.more.since.filter(|_| put.version == VersionId::Null),
         kept: (!is_plain).then(kept),
     }
+}
+
+fn owner_of(more: &More) -> Option<String> {
+    more.acl.as_ref().and_then(|acl| acl.owner.clone())
 }
 
 /// Rows as they are at one place in the order of the mutations.

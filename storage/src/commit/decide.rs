@@ -329,7 +329,7 @@ mod tests {
             current: object.then(|| row(RowKind::Inline(listed(VersionId::Null)))),
             decisive: object.then(|| row(RowKind::Inline(listed(VersionId::Null)))),
             source: None,
-            upload: Some(row(RowKind::Upload { created_ms: 0, algorithm: None, newest_part: Stamp(5) })),
+            upload: Some(row(RowKind::Upload { created_ms: 0, algorithm: None, newest_part: Stamp(5), owner: None })),
         }
     }
 

@@ -31,6 +31,7 @@ pub enum Change {
     Retention,
     LegalHold,
     Metadata,
+    Acl,
     /// A lifecycle rule changed its storage class.
     Transition,
     /// The version is gone.
@@ -67,6 +68,7 @@ impl Event {
                     Cause::LegalHold => Change::LegalHold,
                     Cause::Metadata => Change::Metadata,
                     Cause::Lifecycle => Change::Transition,
+                    Cause::Acl => Change::Acl,
                 };
                 let (size, etag) = (object.size, Some(object.etag));
                 let at_ms = record.why.at_ms.or(Some(object.modified_ms));

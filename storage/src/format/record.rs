@@ -51,6 +51,7 @@ pub enum Cause {
     Metadata,
     /// A lifecycle rule: a delete, or a change of the storage class.
     Lifecycle,
+    Acl,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +109,18 @@ pub struct More {
     pub since: Option<Stamp>,
     /// Of an object whose bytes are encrypted, and of the upload of such a one.
     pub seal: Option<Seal>,
+    /// In the encoded record it stands behind everything else of version 3, where there is one.
+    #[serde(skip)]
+    pub acl: Option<Acl>,
+}
+
+/// Whose a version is and who may do what with it, where its bucket does not say all of that. In the gateway's words: no code
+/// of a disk looks into it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acl {
+    /// The owner's name for listings; `None` is the bucket's.
+    pub owner: Option<String>,
+    pub list: Vec<u8>,
 }
 
 /// How an object's bytes are encrypted, and what the gateway finds their key by.
@@ -259,6 +272,9 @@ impl Record {
             let none = More::default();
             let behind = (more.unwrap_or(&none), self.why);
             bytes = postcard::to_extend(&behind, bytes).expect("plain data always encodes");
+            if let Some(acl) = &behind.0.acl {
+                bytes = postcard::to_extend(acl, bytes).expect("plain data always encodes");
+            }
         }
         bytes.extend_from_slice(&crc32c(&bytes).to_le_bytes());
         assert!(bytes.len() <= RECORD_BYTES_MAX, "a record of {} bytes", bytes.len());
@@ -282,8 +298,12 @@ impl Record {
             rest = behind;
         }
         if *version >= VERSION_WITH_MORE {
-            let ((more, why), behind) =
+            let ((mut more, why), mut behind) =
                 postcard::take_from_bytes::<(More, Why)>(rest).map_err(|_| Malformed::Undecodable)?;
+            if !behind.is_empty() {
+                let (acl, end) = postcard::take_from_bytes::<Acl>(behind).map_err(|_| Malformed::Undecodable)?;
+                (more.acl, behind) = (Some(acl), end);
+            }
             match &mut record.operation {
                 Operation::Put(object) => object.more = more,
                 Operation::CreateUpload(upload) => upload.more = more,
@@ -391,7 +411,15 @@ pub mod tests {
         object.more.lock.retention = Some(Retention { mode: Mode::Compliance, until_ms: 9 });
         let bytes = with_parts.encode();
         assert_eq!(bytes[0], 3);
-        assert_eq!(Record::decode(&bytes), Ok(with_parts));
+        assert_eq!(Record::decode(&bytes), Ok(with_parts.clone()));
+        let Operation::Put(object) = &mut with_parts.operation else { panic!("a put") };
+        object.more = More { acl: Some(Acl { owner: Some("ann".into()), list: vec![1, 2] }), ..More::default() };
+        let with_acl = with_parts.encode();
+        assert_eq!(with_acl[0], 3);
+        assert_eq!(Record::decode(&with_acl), Ok(with_parts));
+        let mut twice = [&with_acl[..with_acl.len() - 4], &[0, 0]].concat();
+        twice.extend_from_slice(&crc32c(&twice).to_le_bytes());
+        assert_eq!(Record::decode(&twice), Err(Malformed::Undecodable));
 
         let upload = UploadRecord {
             upload: UploadId(Stamp(1), 2),
@@ -400,7 +428,11 @@ pub mod tests {
             headers: Vec::new(),
             user: Vec::new(),
             full_object: true,
-            more: More { tags: vec![("t".into(), "v".into())], ..More::default() },
+            more: More {
+                tags: vec![("t".into(), "v".into())],
+                acl: Some(Acl { owner: None, list: vec![7] }),
+                ..More::default()
+            },
         };
         let operation = Operation::CreateUpload(upload);
         let record =

@@ -146,6 +146,7 @@ fn page_of_objects(index: &Index, request: &ListRequest) -> Result<(ListPage, us
                 size: listed.size,
                 etag: listed.etag,
                 modified_ms: listed.modified_ms,
+                owner: listed.kept.as_ref().and_then(|kept| kept.owner.clone()),
                 class: listed.kept.and_then(|kept| kept.class),
             })),
         }
@@ -172,7 +173,7 @@ pub fn list_uploads(index: &Index, request: &ListUploadsRequest) -> Result<Uploa
     let mut entries = Vec::new();
     while let Some((row_key, row)) = scan.next_row()? {
         let (Some((_, key)), Some(upload)) = (row_key.object_key(), row_key.upload_id()) else { continue };
-        let RowKind::Upload { created_ms, algorithm, .. } = row.kind else { continue };
+        let RowKind::Upload { created_ms, algorithm, owner, .. } = row.kind else { continue };
         if entries.len() == request.limit {
             return Ok(UploadsPage { entries, more: true });
         }
@@ -181,7 +182,7 @@ pub fn list_uploads(index: &Index, request: &ListUploadsRequest) -> Result<Uploa
                 scan.seek(RowKey::after_prefix(Table::Uploads, bucket, common));
                 entries.push(UploadEntry::Prefix(common.to_owned()));
             }
-            None => entries.push(UploadEntry::Upload(UploadInfo { upload, key, created_ms, algorithm })),
+            None => entries.push(UploadEntry::Upload(UploadInfo { upload, key, created_ms, algorithm, owner })),
         }
     }
     Ok(UploadsPage { entries, more: false })

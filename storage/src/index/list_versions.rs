@@ -125,6 +125,7 @@ impl OfKey {
             class: kept.class,
             tags: kept.tags,
             lock: kept.lock,
+            owner: kept.owner,
         };
         self.newer = Some((since, modified_ms));
         page.push(VersionEntry::Version(Box::new(version)))

@@ -54,6 +54,8 @@ pub enum RowKind {
         algorithm: Option<Algorithm>,
         /// The stamp of the newest part: changes whenever a part does, so that Complete can tell.
         newest_part: Stamp,
+        /// As in `Kept`.
+        owner: Option<String>,
     },
     UploadEnd,
     Part(ListedPart),
@@ -78,6 +80,8 @@ pub struct Kept {
     pub lock: Lock,
     /// `x-amz-storage-class`.
     pub class: Option<String>,
+    /// Whose it is, where it is not the bucket owner's.
+    pub owner: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -53,7 +53,7 @@ const ROW_TABLES: [(&str, Definition); 6] = [
 const CHECKPOINT: &[u8] = b"checkpoint";
 /// Of the rows. One that was written in another form is built anew.
 const FORM: &[u8] = b"form";
-const FORM_NOW: u32 = 2;
+const FORM_NOW: u32 = 3;
 /// How many slots there are.
 const SLOTS_COUNT: usize = 1 << 16;
 /// Rows that are put behind a table in one go.

@@ -70,7 +70,12 @@ impl Staged {
             synced: true,
             payload,
             parts: None,
-            more: More { tags: info.attributes.tags, lock: info.attributes.lock, since: None, seal: None },
+            more: More {
+                tags: info.attributes.tags,
+                lock: info.attributes.lock,
+                acl: info.attributes.acl,
+                ..More::default()
+            },
         };
         let precondition = Precondition {
             if_match: Some(Match::ETags(vec![info.etag])),

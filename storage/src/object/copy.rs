@@ -41,7 +41,8 @@ impl Target {
         });
         let Prepared { info, payload, inline, staged } = prepared.await?;
         let parts = part_checksums_of(&info);
-        let attributes = request.attributes.unwrap_or(Attributes { lock: Lock::default(), ..info.attributes });
+        let attributes =
+            request.attributes.unwrap_or(Attributes { lock: Lock::default(), acl: None, ..info.attributes });
         let modified_ms = store.clock.now_ms();
         // A copy is put whole, but it keeps the ETag of its source, as the bytes were hashed then and not now.
         let object = ObjectRecord {
@@ -56,7 +57,7 @@ impl Target {
             synced: true,
             payload,
             parts,
-            more: More { tags: attributes.tags, lock: attributes.lock, since: None, seal: None },
+            more: More { tags: attributes.tags, lock: attributes.lock, acl: attributes.acl, ..More::default() },
         };
         let mutation = Mutation::Put { object: Box::new(object), precondition: request.precondition };
         let key = request.key.into();

@@ -45,10 +45,11 @@ impl Target {
         let created_ms = store.clock.now_ms();
         // Not a stamp of the log, which only the committer gives: the upload's place in listings is its time.
         let upload = UploadId(Stamp(created_ms), store.random.u64());
-        let info = UploadInfo { upload, key: key.as_str().to_owned(), created_ms, algorithm };
         let full_object = kind == ChecksumKind::FullObject && kind != ChecksumKind::usual(algorithm);
-        let Attributes { headers, user, tags, lock } = attributes;
-        let more = More { tags, lock, since: None, seal: envelope.map(seal_of) };
+        let Attributes { headers, user, tags, lock, acl } = attributes;
+        let owner = acl.as_ref().and_then(|acl| acl.owner.clone());
+        let info = UploadInfo { upload, key: key.as_str().to_owned(), created_ms, algorithm, owner };
+        let more = More { tags, lock, since: None, seal: envelope.map(seal_of), acl };
         let record = UploadRecord { upload, created_ms, algorithm, headers, user, full_object, more };
         let mutation = Mutation::CreateUpload(record);
         let request = Request {
@@ -259,9 +260,11 @@ fn read_part(store: &DiskStore, upload: UploadId, part: PartNumber, row: &Row) -
 
 fn list_parts(store: &DiskStore, request: &ListPartsRequest) -> Result<PartsPage> {
     let row = upload_row(store, request.bucket, &request.key, request.upload)?;
-    let RowKind::Upload { created_ms, algorithm, .. } = row.kind.clone() else { return Err(Error::NoSuchUpload) };
+    let RowKind::Upload { created_ms, algorithm, owner, .. } = row.kind.clone() else {
+        return Err(Error::NoSuchUpload);
+    };
     let key = request.key.as_str().to_owned();
-    let upload = UploadInfo { upload: request.upload, key, created_ms, algorithm };
+    let upload = UploadInfo { upload: request.upload, key, created_ms, algorithm, owner };
     let wanted = parts(store, request.upload)?.into_iter().filter(|(part, _)| part.number() > request.after_part);
     let row_key = RowKey::upload(request.bucket, request.key.as_str(), request.upload);
     let kind = kind_of(&created(store, &row_key, &row)?);

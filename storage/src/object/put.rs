@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 
 /// What the body becomes when it is whole.
 pub(super) enum Purpose {
-    Object { attributes: Attributes, precondition: Precondition },
+    Object { attributes: Box<Attributes>, precondition: Precondition },
     Part { upload: UploadId, part: PartNumber },
 }
 
@@ -52,7 +52,7 @@ impl Target {
         check_envelope(sealing.as_ref().map(|sealing| sealing.envelope.as_slice()))?;
         let PutRequest { epoch, bucket, key, attributes, precondition, length, algorithms } = request;
         let store = Arc::clone(self.home(bucket, &key));
-        let purpose = Purpose::Object { attributes, precondition };
+        let purpose = Purpose::Object { attributes: Box::new(attributes), precondition };
         let destination = Destination { epoch, bucket, key, purpose, cause: Cause::Usual };
         ObjectWriter::new(store, destination, length, Digester::new(&algorithms), true, sealing)
     }
@@ -413,7 +413,7 @@ impl Staged {
                     synced: true,
                     payload,
                     parts: None,
-                    more: More { tags: attributes.tags, lock: attributes.lock, since: None, seal },
+                    more: More { tags: attributes.tags, lock: attributes.lock, since: None, seal, acl: attributes.acl },
                 };
                 Mutation::Put { object: Box::new(object), precondition }
             }

@@ -47,7 +47,12 @@ impl Target {
                 synced: true,
                 payload,
                 parts: part_checksums_of(&info),
-                more: More { tags: info.attributes.tags, lock: info.attributes.lock, since: None, seal: None },
+                more: More {
+                    tags: info.attributes.tags,
+                    lock: info.attributes.lock,
+                    acl: info.attributes.acl,
+                    ..More::default()
+                },
             };
             let mutation = Mutation::Rename {
                 object: Box::new(object),

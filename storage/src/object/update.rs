@@ -1,5 +1,5 @@
 //! What is kept beside an object's bytes, changed without them: PutObjectTagging, PutObjectRetention, PutObjectLegalHold,
-//! and a change of metadata. The new record takes the old one's place and its files, and repeats the payload if that stands
+//! PutObjectAcl, and a change of metadata. The new record takes the old one's place and its files, and repeats the payload if that stands
 //! in the log: the latest record of a version is the whole truth of it (engine rules A11 and A12).
 
 use super::check_attributes;
@@ -85,6 +85,10 @@ fn apply(object: &mut ObjectRecord, update: &Update, now_ms: u64) -> Updated {
             object.modified_ms = now_ms;
             Updated::Metadata
         }
+        Update::Acl(acl) => {
+            object.more.acl.clone_from(acl);
+            Updated::Beside
+        }
     }
 }
 
@@ -96,6 +100,7 @@ fn cause_of(update: &Update) -> Cause {
         Update::LegalHold(_) => Cause::LegalHold,
         Update::Class(_) => Cause::Lifecycle,
         Update::Metadata { .. } => Cause::Metadata,
+        Update::Acl(_) => Cause::Acl,
     }
 }
 
@@ -105,5 +110,6 @@ fn attributes_of(object: &ObjectRecord) -> Attributes {
         user: object.user.clone(),
         tags: object.more.tags.clone(),
         lock: object.more.lock,
+        acl: object.more.acl.clone(),
     }
 }
