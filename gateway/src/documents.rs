@@ -1,14 +1,20 @@
 //! What the gateway reads out of a bucket's configuration documents (`cluster::Bucket::documents`, by the name of their
 //! sub-resource).
 
+use authn::acl::Ownership;
 use cluster::Bucket;
 use storage::Versioning;
 
-/// `versioning`: `Enabled` or `Suspended`, as the element `Status` says. All others are XML as `s3/document.rs` keeps it.
+/// `versioning`: `Enabled` or `Suspended`, as the element `Status` says. What is not said to be anything else is XML as `s3/document.rs` keeps it.
 pub const VERSIONING: &str = "versioning";
 pub const ENABLED: &[u8] = b"Enabled";
 /// `object-lock`: while there is one, versions of the bucket can be locked.
 pub const OBJECT_LOCK: &str = "object-lock";
+/// The bucket's access control list, as `authn::acl::Acl` encodes it. Without one it is private.
+pub const ACL: &str = "acl";
+/// `ownershipControls`: one of the three words of `ObjectOwnership`.
+pub const OWNERSHIP: &str = "ownershipControls";
+pub const PUBLIC_ACCESS_BLOCK: &str = "publicAccessBlock";
 pub const TAGGING: &str = "tagging";
 pub const CORS: &str = "cors";
 pub const LIFECYCLE: &str = "lifecycle";
@@ -38,4 +44,10 @@ pub fn versioning(bucket: &Bucket) -> Versioning {
 
 pub fn can_lock(bucket: &Bucket) -> bool {
     bucket.documents.contains_key(OBJECT_LOCK)
+}
+
+/// Without the document lists do not count: no bucket becomes public by a list that nobody enforced when it was put.
+pub fn ownership(bucket: &Bucket) -> Ownership {
+    let word = bucket.documents.get(OWNERSHIP).and_then(|word| std::str::from_utf8(word).ok());
+    word.and_then(Ownership::parse).unwrap_or_default()
 }

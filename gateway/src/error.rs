@@ -50,6 +50,20 @@ pub enum Error {
     InvalidRetentionPeriod(&'static str),
     #[error("The Versioning element must be specified")]
     IllegalVersioning,
+    #[error("The bucket does not allow ACLs")]
+    AclNotSupported,
+    #[error("Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")]
+    AclWithOwnership,
+    #[error("{0}")]
+    MalformedAcl(&'static str),
+    #[error("The e-mail address you provided does not match any account on record.")]
+    UnresolvableEmail,
+    #[error("The e-mail address you provided is associated with more than one account.")]
+    AmbiguousEmail,
+    #[error("This request does not support content")]
+    UnexpectedContent,
+    #[error("Your request was missing a required header")]
+    MissingSecurityHeader,
     #[error("{0}")]
     CorsRequest(String),
     #[error("CORSResponse: {0}")]
@@ -189,6 +203,13 @@ impl Error {
             Self::InvalidBucketState(_) => ("InvalidBucketState", S::CONFLICT),
             Self::InvalidRetentionPeriod(_) => ("InvalidRetentionPeriod", S::BAD_REQUEST),
             Self::IllegalVersioning => ("IllegalVersioningConfigurationException", S::BAD_REQUEST),
+            Self::AclNotSupported => ("AccessControlListNotSupported", S::BAD_REQUEST),
+            Self::AclWithOwnership => ("InvalidBucketAclWithObjectOwnership", S::BAD_REQUEST),
+            Self::MalformedAcl(_) => ("MalformedACLError", S::BAD_REQUEST),
+            Self::UnresolvableEmail => ("UnresolvableGrantByEmailAddress", S::BAD_REQUEST),
+            Self::AmbiguousEmail => ("AmbiguousGrantByEmailAddress", S::BAD_REQUEST),
+            Self::UnexpectedContent => ("UnexpectedContent", S::BAD_REQUEST),
+            Self::MissingSecurityHeader => ("MissingSecurityHeader", S::BAD_REQUEST),
             Self::CorsRequest(_) => ("BadRequest", S::BAD_REQUEST),
             Self::CorsForbidden(_) => ("AccessForbidden", S::FORBIDDEN),
             Self::InvalidTag(_) => ("InvalidTag", S::BAD_REQUEST),

@@ -5,6 +5,7 @@
 
 mod access;
 mod access_log;
+mod acl;
 pub mod admin;
 pub mod backup;
 mod directory;
