@@ -51,6 +51,9 @@ pub struct ServeArgs {
     /// Take form uploads whose policy is signed with Signature Version 2
     #[arg(long)]
     pub form_signature_v2: bool,
+    /// Make new buckets without the public access block that forbids public policies and access control lists
+    #[arg(long)]
+    pub allow_public_access: bool,
     /// Seconds that lines of access logs wait before they are an object [default: 60]
     #[arg(long, value_name = "SECONDS")]
     pub access_log_seconds: Option<u64>,

@@ -12,6 +12,9 @@
 //! access_log_seconds = 60
 //! drain_seconds = 30
 //!
+//! [s3]
+//! block_public_access = true
+//!
 //! [storage]
 //! segment_bytes = 67108864
 //! inline_bytes_max = 65536
@@ -40,6 +43,7 @@ use toml::{Table, Value};
 #[serde(default)]
 pub struct Settings {
     pub server: Server,
+    pub s3: S3,
     pub storage: Storage,
     pub test: Test,
     pub notifications: Notifications,
@@ -64,6 +68,13 @@ pub struct Server {
     /// Seconds that lines of access logs wait before they are an object.
     pub access_log_seconds: u64,
     pub drain_seconds: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct S3 {
+    /// New buckets begin with a public access block whose four parts are on.
+    pub block_public_access: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -99,6 +110,12 @@ impl Default for Server {
             access_log_seconds: 60,
             drain_seconds: 30,
         }
+    }
+}
+
+impl Default for S3 {
+    fn default() -> Self {
+        Self { block_public_access: true }
     }
 }
 
@@ -157,7 +174,7 @@ enum Kind {
 }
 
 /// Every name there is; the types above give the same ones their meaning.
-const NAMES: [(&str, &str, Kind); 14] = [
+const NAMES: [(&str, &str, Kind); 15] = [
     ("server", "data", Kind::List),
     ("server", "listen", Kind::Text),
     ("server", "admin_listen", Kind::Text),
@@ -167,6 +184,7 @@ const NAMES: [(&str, &str, Kind); 14] = [
     ("server", "form_signature_v2", Kind::Switch),
     ("server", "access_log_seconds", Kind::Number),
     ("server", "drain_seconds", Kind::Number),
+    ("s3", "block_public_access", Kind::Switch),
     ("storage", "segment_bytes", Kind::Number),
     ("storage", "inline_bytes_max", Kind::Number),
     ("test", "mode", Kind::Switch),
@@ -207,7 +225,7 @@ pub fn resolve(
 }
 
 fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
-    let Settings { server, storage, test, notifications: _ } = &mut settings;
+    let Settings { server, s3, storage, test, notifications: _ } = &mut settings;
     fn set<T: Clone>(setting: &mut T, flag: Option<&T>) {
         if let Some(flag) = flag {
             *setting = flag.clone();
@@ -222,6 +240,7 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
     set(&mut server.form_signature_v2, Some(&true).filter(|_| flags.form_signature_v2));
     set(&mut server.access_log_seconds, flags.access_log_seconds.as_ref());
     set(&mut server.drain_seconds, flags.drain_seconds.as_ref());
+    set(&mut s3.block_public_access, Some(&false).filter(|_| flags.allow_public_access));
     set(&mut test.mode, Some(&true).filter(|_| flags.test_mode));
     set(&mut test.ssec_plain_http, Some(&true).filter(|_| flags.test_ssec_plain_http));
     test.lifecycle_day_seconds = flags.test_lifecycle_day.or(test.lifecycle_day_seconds);

@@ -27,6 +27,7 @@ mod delete_bucket_website;
 mod delete_object;
 mod delete_object_tagging;
 mod delete_objects;
+mod delete_public_access_block;
 pub mod document;
 mod expiration;
 mod get_bucket_accelerate_configuration;
@@ -52,6 +53,7 @@ mod get_object_legal_hold;
 mod get_object_lock_configuration;
 mod get_object_retention;
 mod get_object_tagging;
+mod get_public_access_block;
 mod head_bucket;
 mod head_object;
 mod list_bucket_analytics_configurations;
@@ -93,6 +95,7 @@ mod put_object_legal_hold;
 mod put_object_lock_configuration;
 mod put_object_retention;
 mod put_object_tagging;
+mod put_public_access_block;
 mod rename_object;
 mod strict;
 mod tags;
@@ -129,6 +132,8 @@ pub struct Service {
     lifecycles: Known,
     /// The names of the webhooks in the settings.
     receivers: Vec<String>,
+    /// Whether new buckets begin with a public access block.
+    blocks_public_access: bool,
 }
 
 impl Service {
@@ -136,12 +141,17 @@ impl Service {
         let router = Router::new(parts.target.clone());
         let keys = parts.named_keys.clone();
         let (renames, lifecycles, receivers) = (RenameTokens::default(), Known::default(), Vec::new());
-        Self { parts, region, router, keys, customer_keys, renames, lifecycles, receivers }
+        Self { parts, region, router, keys, customer_keys, renames, lifecycles, receivers, blocks_public_access: true }
     }
 
     /// Knows the receivers that notifications may name.
     pub fn telling(mut self, webhooks: &[Webhook]) -> Self {
         self.receivers = webhooks.iter().map(|webhook| webhook.name.clone()).collect();
+        self
+    }
+
+    pub fn blocking_public_access(mut self, blocks: bool) -> Self {
+        self.blocks_public_access = blocks;
         self
     }
 
@@ -286,6 +296,7 @@ operations! {
     put_object_legal_hold(PutObjectLegalHoldInput) -> PutObjectLegalHoldOutput,
     put_object_retention(PutObjectRetentionInput) -> PutObjectRetentionOutput,
     put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput,
+    put_public_access_block(PutPublicAccessBlockInput) -> PutPublicAccessBlockOutput,
     upload_part(UploadPartInput) -> UploadPartOutput,
     upload_part_copy(UploadPartCopyInput) -> UploadPartCopyOutput,
 }

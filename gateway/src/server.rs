@@ -39,6 +39,8 @@ pub struct Config {
     pub domains: Vec<String>,
     /// Takes form uploads whose policy is signed with Signature Version 2.
     pub form_signature_v2: bool,
+    /// New buckets begin with a public access block.
+    pub block_public_access: bool,
     /// Takes customers' encryption keys over plain HTTP: in tests only.
     pub plain_customer_keys: bool,
     /// Receivers of notifications.
@@ -140,7 +142,8 @@ fn query_api(parts: &Parts, access: &Access, region: &str) -> QueryApi {
 }
 
 fn service_of(config: &Config, parts: &Parts) -> Service {
-    Service::new(parts.clone(), config.region.clone(), config.plain_customer_keys).telling(&config.webhooks)
+    let service = Service::new(parts.clone(), config.region.clone(), config.plain_customer_keys);
+    service.telling(&config.webhooks).blocking_public_access(config.block_public_access)
 }
 
 fn s3_builder(config: &Config, parts: &Parts, access: &Access, domains: &Domains) -> S3ServiceBuilder {

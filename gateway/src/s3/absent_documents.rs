@@ -31,8 +31,6 @@ absent! {
     get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = "NoSuchBucketPolicy", "policy";
     get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput =
         "ReplicationConfigurationNotFoundError", "replication";
-    get_public_access_block(GetPublicAccessBlockInput) -> GetPublicAccessBlockOutput =
-        "NoSuchPublicAccessBlockConfiguration", "public access block";
 }
 
 /// Operations that take a document away that is not there.
@@ -55,5 +53,4 @@ deleted! {
     delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput;
     delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput;
     delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput;
-    delete_public_access_block(DeletePublicAccessBlockInput) -> DeletePublicAccessBlockOutput;
 }

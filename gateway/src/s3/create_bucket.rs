@@ -6,7 +6,7 @@
 use crate::Parts;
 use crate::documents;
 use crate::error::{Error, Result};
-use crate::s3::{Service, attributes, document, put_object_lock_configuration};
+use crate::s3::{Service, attributes, document, put_object_lock_configuration, put_public_access_block};
 use cluster::{Applied, Bucket, Command};
 use common::{BucketName, NameError, OwnerId};
 use s3s::dto::{CreateBucketInput, CreateBucketOutput};
@@ -41,6 +41,13 @@ pub async fn create_bucket(
         let lock = document::write(&put_object_lock_configuration::enabled())?;
         given.insert(documents::OBJECT_LOCK.to_owned(), lock);
         given.insert(documents::VERSIONING.to_owned(), documents::ENABLED.to_vec());
+    }
+
+    if service.blocks_public_access {
+        given.insert(
+            documents::PUBLIC_ACCESS_BLOCK.to_owned(),
+            document::write(&put_public_access_block::everything())?,
+        );
     }
 
     let command = Command::CreateBucket {
