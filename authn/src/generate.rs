@@ -16,6 +16,15 @@ pub fn unique_id(prefix: &str, random: &dyn Random) -> String {
     format!("{prefix}{characters}")
 }
 
+/// What the access keys of sessions begin with, as AWS's do: SDKs and people know by it that a token belongs to it.
+pub(crate) const SESSION_PREFIX: &str = "ASIA";
+
+/// `ASIA` and 16 characters of base32: 80 bits.
+pub(crate) fn session_key_id(random: &dyn Random) -> AccessKeyId {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    AccessKeyId(format!("{SESSION_PREFIX}{}", characters(random, alphabet, limits::SESSION_ID_CHARACTERS)))
+}
+
 /// 40 letters and digits: nothing in it needs quoting in a shell, a URL or a configuration file.
 pub fn secret_key(random: &dyn Random) -> Secret {
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

@@ -109,7 +109,7 @@ pub fn is_sealed_by(root: &SecretKey, name: &str, versions: &[Vec<u8>]) -> bool 
     versions.last().is_none_or(|sealed| open_version(root, name, number, sealed).is_ok())
 }
 
-fn open_version(root: &SecretKey, name: &str, version: u32, sealed: &[u8]) -> Result<SecretKey, KmsError> {
+pub(crate) fn open_version(root: &SecretKey, name: &str, version: u32, sealed: &[u8]) -> Result<SecretKey, KmsError> {
     let opened = named_keys(root).unwrap_key(&of_version(name, version), sealed);
     opened.map_err(|_| {
         KmsError::Unavailable(format!("the root key is not the one that version {version} of {name} was sealed by"))

@@ -13,6 +13,8 @@ pub mod kms;
 pub mod limits;
 pub mod policy;
 mod secret;
+pub mod session;
+pub mod web_identity;
 
 pub use authorize::{By, Question, RESOURCE_POLICY, Verdict, authorize, authorize_assumption};
 pub use error::{Error, Result};

@@ -1,4 +1,4 @@
-//! Lengths of access keys and of policies.
+//! Lengths of access keys, of tokens and of policies, in bytes unless a name says otherwise.
 
 /// Source: AWS IAM API reference, `AccessKey`, allows 16 to 128; other stores accept 3, and their suites use it.
 pub const ACCESS_KEY_ID_BYTES_MIN: usize = 3;
@@ -13,6 +13,22 @@ pub const MADE_ID_CHARACTERS: usize = 18;
 pub const MADE_UNIQUE_CHARACTERS: usize = 17;
 /// Characters of a made secret: 238 bits.
 pub const MADE_SECRET_CHARACTERS: usize = 40;
+
+/// Random characters of a session's access key id, after its prefix: 80 bits.
+pub const SESSION_ID_CHARACTERS: usize = 16;
+/// Of a session token: clients send it in a header with each request.
+pub const TOKEN_BYTES_MAX: usize = 2048;
+
+/// Of a web identity's token.
+pub const WEB_IDENTITY_BYTES_MAX: usize = 8 * 1024;
+/// Of the `kid` of a token.
+pub const KEY_ID_BYTES_MAX: usize = 256;
+pub const SUBJECT_BYTES_MAX: usize = 255;
+/// Keys, not bytes.
+pub const ISSUER_KEYS_MAX: usize = 100;
+/// Of an RSA modulus: 2048 to 8192 bits.
+pub const RSA_BYTES_MIN: usize = 256;
+pub const RSA_BYTES_MAX: usize = 1024;
 
 const _: () = assert!(MADE_SECRET_CHARACTERS >= SECRET_KEY_BYTES_MIN && MADE_SECRET_CHARACTERS <= SECRET_KEY_BYTES_MAX);
 
