@@ -4,6 +4,8 @@
 use common::cipher::{KEY_BYTES, WRAPPING_BYTES};
 use common::{Random, SecretKey};
 
+/// What Weir's own keys begin with: nobody names one in a request.
+pub const OWN_KEYS: &str = "weir/";
 /// Of SSE-S3: made when it is needed first, and nobody names it.
 pub const SSE_S3_KEY: &str = "weir/sse-s3";
 /// Of SSE-KMS when a request names none.
@@ -63,7 +65,7 @@ pub fn parse_name(text: &str) -> Result<&str, KmsError> {
 
 /// Names that no administrator gives: Weir's own, and AWS's.
 pub fn is_reserved(name: &str) -> bool {
-    name.starts_with("weir/") || name.starts_with("aws/")
+    name.starts_with(OWN_KEYS) || name.starts_with("aws/")
 }
 
 /// A new version of a named key, in the form in which it is kept.

@@ -3,6 +3,7 @@
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::lenient::Verified;
+use crate::sessions::{self, Sessions};
 use authn::policy::Context;
 use authn::{Identity, Question, authorize};
 use cluster::{Bucket, ControlPlane};
@@ -39,30 +40,38 @@ pub struct Requester(pub Arc<OnceLock<String>>);
 #[derive(Clone)]
 pub struct Access {
     control: Arc<dyn ControlPlane>,
+    sessions: Sessions,
     region: HeaderValue,
     /// What signatures of unknown keys are compared with: nobody has it.
     no_ones_secret: SecretKey,
 }
 
 impl Access {
-    pub fn new(control: Arc<dyn ControlPlane>, random: &dyn Random, region: &str) -> Result<Self> {
+    pub fn new(control: Arc<dyn ControlPlane>, sessions: Sessions, random: &dyn Random, region: &str) -> Result<Self> {
         let region = HeaderValue::from_str(region);
         let region = region.map_err(|_| Error::InvalidArgument("the region is not a header's value".to_owned()))?;
         let mut secret = [0; 32];
         random.fill(&mut secret);
-        Ok(Self { control, region, no_ones_secret: SecretKey::from(hex::encode(secret)) })
+        Ok(Self { control, sessions, region, no_ones_secret: SecretKey::from(hex::encode(secret)) })
     }
 
     /// What signatures with this key are made with. A key that nobody has is not refused here: that would be quicker than a
     /// wrong signature (`guard/answer.rs` has the reasons).
     pub fn secret(&self, access_key: &str) -> String {
+        if let Some(session) = sessions::current(access_key) {
+            return session.secret().to_owned();
+        }
         let state = self.control.current();
         let known = directory::active_key(&state, access_key);
         known.map_or_else(|| self.no_ones_secret.expose().to_owned(), |key| key.secret.clone())
     }
 
     pub fn knows(&self, access_key: &str) -> bool {
-        directory::active_key(&self.control.current(), access_key).is_some()
+        sessions::current(access_key).is_some() || directory::active_key(&self.control.current(), access_key).is_some()
+    }
+
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 
     /// A bucket by its name, for who may not know of it too: only to answer a request that names it.
@@ -98,6 +107,9 @@ impl Access {
 
 /// The holder of an access key.
 pub fn identity(control: &dyn ControlPlane, access_key: &str) -> Result<Identity> {
+    if let Some(session) = sessions::current(access_key) {
+        return session.caller().map(Identity::Known);
+    }
     directory::caller(&control.current(), access_key).map(Identity::Known)
 }
 

@@ -21,6 +21,7 @@ mod verify;
 
 use crate::admin::problem::Problem;
 use crate::kms::NamedKeys;
+use crate::sessions::Sessions;
 use bytes::Bytes;
 use cluster::ControlPlane;
 use common::{Clock, Random, sigv4};
@@ -39,6 +40,12 @@ pub struct AdminParts {
     pub named_keys: Arc<NamedKeys>,
     /// The region that requests must be signed for.
     pub region: String,
+}
+
+impl AdminParts {
+    fn sessions(&self) -> Sessions {
+        Sessions::new(self.control.clone(), self.named_keys.clone(), self.clock.clone(), self.random.clone())
+    }
 }
 
 /// Answers one request. Never fails: what goes wrong is in the answer.
@@ -71,7 +78,9 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let state = parts.control.read().await.map_err(Problem::from)?;
-    let payload_hash = verify::administrator(head, &state, parts.clock.now_ms(), &parts.region)?;
+    let session = verify::claimed_token(head)?.map(|(key, token)| parts.sessions().open(Some(&key), token));
+    let session = session.transpose().map_err(Problem::of_token)?;
+    let payload_hash = verify::administrator(head, (&state, session.as_deref()), parts.clock.now_ms(), &parts.region)?;
     let body = read_body(body, payload_hash).await?;
 
     let path = head.uri.path();

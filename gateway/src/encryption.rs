@@ -12,8 +12,7 @@ pub use request::{Asked, CustomerKey, Whose, hide_keys, refuse_on_read};
 use crate::error::{Error, Result};
 use crate::s3::Service;
 use crate::s3::named::Named;
-use authn::KmsError;
-use authn::kms::{DEFAULT_KEY, DataKey, SSE_S3_KEY, parse_name};
+use authn::kms::{DEFAULT_KEY, DataKey, KmsError, OWN_KEYS, SSE_S3_KEY, parse_name};
 use cluster::Bucket;
 use common::{Algorithm, BucketId, ObjectKey, SecretKey};
 use http::{HeaderMap, HeaderValue};
@@ -45,6 +44,9 @@ impl Seal {
             }
             Asked::Kms { key, context: extra, bucket_key } => {
                 let name = parse_name(key.as_deref().unwrap_or(DEFAULT_KEY))?.to_owned();
+                if name.starts_with(OWN_KEYS) {
+                    return Err(KmsError::NotFound(name).into());
+                }
                 let DataKey { plain, wrapped } =
                     keys.generate_data_key(&name, &context.bytes(extra.as_deref())).await?;
                 (plain, Envelope::Kms { key: name, context: extra, bucket_key, wrapped }, None)

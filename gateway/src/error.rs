@@ -27,8 +27,12 @@ pub enum Error {
     WrongRegion { given: String, expected: String },
     #[error("The AWS access key ID that you provided does not exist in our records.")]
     InvalidAccessKeyId,
-    #[error("The provided token is malformed or otherwise not valid: session tokens are not issued here.")]
+    #[error("The provided token is malformed or otherwise not valid.")]
     InvalidToken,
+    #[error("The provided token has expired.")]
+    ExpiredToken,
+    #[error("The session's policies, tags and claims are too large: together they make a token of {bytes} bytes.")]
+    PackedPolicyTooLarge { bytes: usize },
 
     // The client's: what it asks for.
     #[error("The specified bucket does not exist")]
@@ -194,6 +198,8 @@ impl Error {
             }
             Self::InvalidAccessKeyId => ("InvalidAccessKeyId", S::FORBIDDEN),
             Self::InvalidToken => ("InvalidToken", S::BAD_REQUEST),
+            Self::ExpiredToken => ("ExpiredToken", S::BAD_REQUEST),
+            Self::PackedPolicyTooLarge { .. } => ("PackedPolicyTooLarge", S::BAD_REQUEST),
             Self::NoSuchBucket => ("NoSuchBucket", S::NOT_FOUND),
             Self::NoSuchVersion => ("NoSuchVersion", S::NOT_FOUND),
             Self::BucketAlreadyOwnedByYou(_) => ("BucketAlreadyOwnedByYou", S::CONFLICT),

@@ -33,6 +33,7 @@ use crate::query_api::{self, QueryApi, Refusal};
 use crate::s3::cors;
 use crate::s3::post_object::Forms;
 use crate::s3::written;
+use crate::sessions::within;
 use answer::Exchange;
 use body::{GuardedBody, Lent, Treatment};
 use cluster::Bucket;
@@ -118,9 +119,17 @@ impl Guard {
         if Place::of(&head, &self.domains).style == Style::Path && query_api::is_for(&head) {
             return self.query(&head, incoming, exchange, operation).await;
         }
-        let (body, lent) = match prepare(&mut head, &self.domains, &self.region) {
-            Ok(checked) => {
-                exchange.key_is_unknown = checked.claimed_key.is_some_and(|key| !self.access.knows(&key));
+        let checked = prepare(&mut head, &self.domains, &self.region).and_then(|checked| {
+            let key = checked.claimed_key.as_deref();
+            let session = checked.token.as_deref().map(|token| self.access.sessions().open(key, token)).transpose()?;
+            Ok((checked, session))
+        });
+        let mut session = None;
+        let (body, lent) = match checked {
+            Ok((checked, opened)) => {
+                let claimed = checked.claimed_key.filter(|_| opened.is_none());
+                exchange.key_is_unknown = claimed.is_some_and(|key| !self.access.knows(&key));
+                session = opened;
                 let (body, lent) = GuardedBody::lend(incoming, checked.treatment);
                 (Ok((body, checked.form_of)), lent)
             }
@@ -135,7 +144,7 @@ impl Guard {
                 let _ = operation.0.set("PostObject".to_owned());
                 self.forms.post_object(&head, &bucket, body).await.unwrap_or_else(refusal)
             }
-            Ok((body, None)) => match self.s3.call(Request::from_parts(head, body)).await {
+            Ok((body, None)) => match within(session, self.s3.call(Request::from_parts(head, body))).await {
                 Ok(answer) => written::replace(answer),
                 Err(_) => refusal(Error::Internal("the answer could not be written")),
             },
@@ -156,12 +165,20 @@ impl Guard {
     ) -> Response<Body> {
         let pairs = query::pairs(head.uri.query().unwrap_or(""));
         let checked = check_host(head).and_then(|_| check_expect(head));
-        let checked = checked.and_then(|()| credentials::check_query_api(&head.headers, &pairs));
+        let checked = checked.and_then(|()| {
+            let signature = credentials::check_query_api(&head.headers, &pairs)?;
+            let key = signature.as_ref().map(|signature| signature.authorization.access_key.clone());
+            let mechanism = key.clone().map_or(Mechanism::Anonymous, Mechanism::Header);
+            let token = credentials::token(&head.headers, &pairs, &mechanism)?;
+            let session = token.map(|token| self.access.sessions().open(key.as_deref(), &token)).transpose()?;
+            Ok((signature, session))
+        });
         let (body, lent) = GuardedBody::lend(incoming, Treatment::default());
         let mut answer = match checked {
-            Ok(signature) => {
+            Ok((signature, session)) => {
                 let named = |name| drop(operation.0.set(name));
-                self.query_api.answer(head, signature, body, exchange.request_id(), named).await
+                let answer = self.query_api.answer(head, signature, body, exchange.request_id(), named);
+                within(session, answer).await
             }
             Err(error) => {
                 drop(body);
@@ -276,6 +293,7 @@ impl Place {
 struct Checked {
     treatment: Treatment,
     claimed_key: Option<String>,
+    token: Option<String>,
     /// The bucket that a form is for: it does not go to s3s.
     form_of: Option<String>,
 }
@@ -293,11 +311,12 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str) -> Result<Checked> 
     let pairs = query::pairs(head.uri.query().unwrap_or(""));
     mend_transfer_encoding(&mut head.headers);
     let mechanism = credentials::check(&head.headers, &pairs, region)?;
+    let token = credentials::token(&head.headers, &pairs, &mechanism)?;
     if is_form(head) {
         // s3s would hold the whole file in memory, before it knows whose it is.
         let form_of = bucket_in_host.unwrap_or_else(|| path.trim_matches('/').to_owned());
         check_form(level, &mechanism, &pairs)?;
-        return Ok(Checked { treatment: Treatment::default(), claimed_key: None, form_of: Some(form_of) });
+        return Ok(Checked { treatment: Treatment::default(), claimed_key: None, token, form_of: Some(form_of) });
     }
     query::check(&head.method, level, &pairs)?;
 
@@ -332,6 +351,7 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str) -> Result<Checked> 
     Ok(Checked {
         treatment: Treatment { framing, digests, document, bytes },
         claimed_key: mechanism.claimed_key(),
+        token,
         form_of: None,
     })
 }

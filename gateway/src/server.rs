@@ -18,6 +18,7 @@ use crate::query_api::QueryApi;
 use crate::s3::Service;
 use crate::s3::listen_events::{EventStreams, Routes};
 use crate::s3::post_object::Forms;
+use crate::sessions::Sessions;
 use http::request::Parts as Head;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -75,7 +76,9 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
 
     let health = Health::new(admin_address);
     let domains = Domains::new(&config.domains);
-    let access = Access::new(parts.control.clone(), &*parts.random, &config.region)?;
+    let Parts { control, clock, random, named_keys, .. } = parts.clone();
+    let sessions = Sessions::new(control, named_keys, clock, random);
+    let access = Access::new(parts.control.clone(), sessions, &*parts.random, &config.region)?;
     let (stage, watched) = watch::channel(Stage::Serving);
     let s3 = s3_service(&config, &parts, &access, &domains, watched.clone());
     let service = || service_of(&config, &parts);

@@ -29,6 +29,7 @@ pub async fn run(args: KmsArgs) -> Result<()> {
         }
         KmsVerb::Rotate { name } => {
             let rotated = client.ask(Method::POST, &format!("{KEYS}/{name}/versions"), &Value::Null).await?;
+            let name = rotated["name"].as_str().unwrap_or(&name);
             output::line(format_args!("{name} has version {}", rotated["versions"]));
         }
     }

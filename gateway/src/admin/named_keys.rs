@@ -2,6 +2,8 @@
 
 use crate::admin::problem::Problem;
 use crate::admin::{AdminParts, Answer};
+use authn::kms::is_reserved;
+use authn::session::{SEALING_KEYS, sealing_key_name, sealing_key_number};
 use cluster::{KmsKey, State};
 use http::{Method, StatusCode};
 use serde::Deserialize;
@@ -42,7 +44,7 @@ async fn create(parts: &AdminParts, body: &[u8]) -> Result<Answer, Problem> {
     if authn::kms::parse_name(&asked.name) != Ok(asked.name.as_str()) || asked.name.starts_with('/') {
         return Err(Problem::invalid(authn::KmsError::Name.to_string()));
     }
-    if authn::kms::is_reserved(&asked.name) {
+    if is_reserved(&asked.name) {
         return Err(Problem::invalid("names that begin with weir/ or aws/ are not given by hand"));
     }
     parts.named_keys.create(&asked.name).await?;
@@ -50,6 +52,13 @@ async fn create(parts: &AdminParts, body: &[u8]) -> Result<Answer, Problem> {
 }
 
 async fn rotate(parts: &AdminParts, name: &str) -> Result<Answer, Problem> {
+    if name == SEALING_KEYS {
+        let number = parts.sessions().rotate().await.map_err(Problem::of_token)?;
+        return described(parts, &sealing_key_name(number)).await;
+    }
+    if sealing_key_number(name).is_some() {
+        return Err(Problem::invalid(format!("keys that seal sessions are replaced: rotate {SEALING_KEYS}")));
+    }
     parts.named_keys.rotate(name).await?;
     described(parts, name).await
 }

@@ -40,6 +40,12 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", detail)
     }
 
+    /// Of a session token, or of a session that is void.
+    pub(super) fn of_token(error: crate::Error) -> Self {
+        let crate::Answer { code, status } = error.answer();
+        Self::new(status, code, error.to_string())
+    }
+
     pub(super) fn into_answer(self) -> Answer {
         let mut body = json!({ "status": self.status.as_u16(), "code": self.code, "detail": self.detail });
         if let Some(region) = self.region {

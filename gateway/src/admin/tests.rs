@@ -231,3 +231,57 @@ async fn named_keys_are_made_and_rotated_and_show_nothing() {
     let shown: Vec<_> = listed["keys"][0].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!((listed["keys"].as_array().unwrap().len(), shown), (1, vec!["created_ms", "name", "versions"]));
 }
+
+#[tokio::test]
+async fn a_session_of_an_administrator_passes() {
+    use authn::session::{Grant, GrantedTo};
+    let bench = bench();
+    let grant = |admin| Grant {
+        owner: OwnerId("root".into()),
+        of: GrantedTo::Root { admin },
+        issued_ms: NOW_MS,
+        expires_ms: NOW_MS + 900_000,
+        policy: None,
+        policy_arns: Vec::new(),
+        tags: Default::default(),
+        claims: Default::default(),
+        issuer: None,
+        chained: false,
+    };
+    let ask = async |given: &crate::sessions::Given, secret: &str, token: Option<&str>| {
+        let timestamp = sigv4::timestamp(NOW_MS);
+        let hash = sigv4::payload_hash(b"");
+        let mut headers =
+            vec![("host", "127.0.0.1:9001"), ("x-amz-content-sha256", hash.as_str()), ("x-amz-date", &timestamp)];
+        headers.extend(token.map(|token| ("x-amz-security-token", token)));
+        let scope = Scope { date: timestamp[..8].into(), region: "us-east-1".into(), service: "s3".into() };
+        let signed = sigv4::Request {
+            method: "GET",
+            path: "/api/v1/keys",
+            query: "",
+            headers: headers.clone(),
+            payload_hash: &hash,
+        };
+        let authorization = Authorization::sign(&given.opened.access_key.0, secret, scope, &timestamp, &signed);
+        let mut request = Request::get("/api/v1/keys").header("authorization", authorization.to_string());
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.body(Full::new(Bytes::new())).unwrap();
+        let answer = handle(&bench.parts, request).await;
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        (status, body["code"].as_str().unwrap_or("ok").to_owned())
+    };
+    let admin = bench.parts.sessions().give(grant(true)).await.unwrap();
+    let other = bench.parts.sessions().give(grant(false)).await.unwrap();
+    let secret = |given: &crate::sessions::Given| given.opened.secret.expose().to_owned();
+    let answer = |status, code: &str| (status, code.to_owned());
+    assert_eq!(ask(&admin, &secret(&admin), Some(&admin.token)).await, answer(200, "ok"));
+    assert_eq!(ask(&other, &secret(&other), Some(&other.token)).await, answer(403, "AccessDenied"));
+    assert_eq!(ask(&admin, &secret(&other), Some(&admin.token)).await, answer(403, "SignatureDoesNotMatch"));
+    assert_eq!(ask(&admin, &secret(&admin), None).await, answer(403, "SignatureDoesNotMatch"));
+    assert_eq!(ask(&admin, &secret(&admin), Some(&other.token)).await, answer(400, "InvalidToken"));
+    assert_eq!(ask(&admin, &secret(&admin), Some("x")).await, answer(400, "InvalidToken"));
+}

@@ -3,6 +3,7 @@
 use crate::access::allowed;
 use crate::admin::problem::Problem;
 use crate::directory;
+use crate::sessions::Current;
 use authn::Identity;
 use cluster::State;
 use common::sigv4::{self, Authorization};
@@ -15,9 +16,17 @@ const SKEW_MS_MAX: u64 = 15 * 60 * 1000;
 const SERVICE: &str = "s3";
 const PAYLOAD_HASH: &str = "x-amz-content-sha256";
 const DATE: &str = "x-amz-date";
+const TOKEN: &str = "x-amz-security-token";
 
 /// The hash that the request's body must have, from a request that an administrator signed.
-pub(super) fn administrator<'a>(head: &'a Parts, state: &State, now_ms: u64, region: &str) -> Result<&'a str, Problem> {
+///
+/// `session`: what its token opened to (`claimed_token`).
+pub(super) fn administrator<'a>(
+    head: &'a Parts,
+    (state, session): (&State, Option<&Current>),
+    now_ms: u64,
+    region: &str,
+) -> Result<&'a str, Problem> {
     if !head.headers.contains_key("authorization") {
         return Err(Problem::new(
             StatusCode::UNAUTHORIZED,
@@ -44,27 +53,39 @@ pub(super) fn administrator<'a>(head: &'a Parts, state: &State, now_ms: u64, reg
         headers: signed_headers(&head.headers, &authorization)?,
         payload_hash,
     };
-    let key = directory::active_key(state, &authorization.access_key);
+    let key = directory::active_key(state, &authorization.access_key).filter(|_| session.is_none());
+    let secret = session.map(Current::secret).or(key.map(|key| key.secret.as_str()));
     // An unknown key takes the same way and gets the same answer as a wrong signature: neither tells which keys exist.
-    let signed = authorization.is_signed_by(key.map_or("", |key| &key.secret), timestamp, &request);
-    let Some(key) = key.filter(|_| signed) else {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "SignatureDoesNotMatch",
-            "no access key has made this signature: check the access key and its secret",
-        ));
+    let signed = authorization.is_signed_by(secret.unwrap_or(""), timestamp, &request) && secret.is_some();
+    let caller = match (session, key) {
+        (Some(session), _) if signed => session.caller().map_err(Problem::of_token)?,
+        (None, Some(key)) if signed => directory::caller(state, &key.id.0).map_err(Problem::of_token)?,
+        _ => {
+            return Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "SignatureDoesNotMatch",
+                "no access key has made this signature: check the access key and its secret",
+            ));
+        }
     };
-
-    let caller = directory::caller(state, &key.id.0);
-    let identity = caller.map_or(Identity::Anonymous, Identity::Known);
-    if allowed(&identity, "weir:Administer", None) {
+    if allowed(&Identity::Known(caller), "weir:Administer", None) {
         return Ok(payload_hash);
     }
     Err(Problem::new(
         StatusCode::FORBIDDEN,
         "AccessDenied",
-        format!("access key {} is not an administrator's", key.id.0),
+        format!("access key {} is not an administrator's", authorization.access_key),
     ))
+}
+
+/// The session token of a request, with the access key that it claims to be of.
+pub(super) fn claimed_token(head: &Parts) -> Result<Option<(String, &str)>, Problem> {
+    if !head.headers.contains_key(TOKEN) || !head.headers.contains_key("authorization") {
+        return Ok(None);
+    }
+    let authorization = Authorization::parse(only(&head.headers, "authorization")?)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "AuthorizationHeaderMalformed", error.to_string()))?;
+    Ok(Some((authorization.access_key, only(&head.headers, TOKEN)?)))
 }
 
 fn check_time(timestamp: &str, authorization: &Authorization, now_ms: u64) -> Result<(), Problem> {

@@ -53,19 +53,27 @@ pub fn check(headers: &HeaderMap, query: &[Pair<'_>], region: &str) -> Result<Me
     }
     check_amz_headers(headers)?;
     let streaming = headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"));
-    let mechanism = match (authorizations, presigned) {
+    match (authorizations, presigned) {
         (0, false) if streaming => {
-            return Err(Error::InvalidRequest("an unsigned request cannot have an aws-chunked body".to_owned()));
+            Err(Error::InvalidRequest("an unsigned request cannot have an aws-chunked body".to_owned()))
         }
-        (0, false) => Mechanism::Anonymous,
-        (0, true) => Mechanism::Presigned(check_presigned(headers, query, region)?),
-        _ => Mechanism::Header(check_header(headers, region)?),
-    };
-    // Behind the check of signed headers: what is not signed is refused as that.
-    if headers.contains_key("x-amz-security-token") || value("X-Amz-Security-Token").is_some() {
-        return Err(Error::InvalidToken);
+        (0, false) => Ok(Mechanism::Anonymous),
+        (0, true) => check_presigned(headers, query, region).map(Mechanism::Presigned),
+        _ => check_header(headers, region).map(Mechanism::Header),
     }
-    Ok(mechanism)
+}
+
+/// The session token of a request whose credentials were checked: one, where its kind of signature has it. The header is among
+/// the signed ones by then, and every parameter of a query is signed.
+pub fn token(headers: &HeaderMap, query: &[Pair<'_>], mechanism: &Mechanism) -> Result<Option<String>> {
+    let header = headers.get("x-amz-security-token").map(|value| value.to_str().map_err(|_| Error::InvalidToken));
+    let mut in_query = query.iter().filter(|(key, _)| key == "X-Amz-Security-Token").map(|(_, value)| value.as_ref());
+    match (mechanism, header.transpose()?, in_query.next(), in_query.next()) {
+        (_, None, None, None) => Ok(None),
+        (Mechanism::Header(_) | Mechanism::Presigned(_), Some(token), None, None)
+        | (Mechanism::Presigned(_), None, Some(token), None) => Ok(Some(token.to_owned())),
+        _ => Err(Error::InvalidToken),
+    }
 }
 
 /// What a request to a query API was signed with, before it is verified.
@@ -279,12 +287,16 @@ mod tests {
                 HeaderValue::from_bytes(value.as_bytes()).expect("a header value"),
             );
         }
-        match check(&map, &pairs(query), "us-east-1") {
-            Ok(Mechanism::Anonymous) => "Anonymous".to_owned(),
-            Ok(Mechanism::Header(key)) => format!("header of {key}"),
-            Ok(Mechanism::Presigned(key)) => format!("presigned by {key}"),
-            Err(error) => error.answer().code.to_owned(),
-        }
+        let pairs = pairs(query);
+        let checked = check(&map, &pairs, "us-east-1").and_then(|mechanism| {
+            let token = token(&map, &pairs, &mechanism)?.map(|token| format!(" with {token}")).unwrap_or_default();
+            Ok(match mechanism {
+                Mechanism::Anonymous => format!("Anonymous{token}"),
+                Mechanism::Header(key) => format!("header of {key}{token}"),
+                Mechanism::Presigned(key) => format!("presigned by {key}{token}"),
+            })
+        });
+        checked.unwrap_or_else(|error| error.answer().code.to_owned())
     }
 
     fn authorization(signed: &str) -> String {
@@ -342,11 +354,20 @@ mod tests {
     }
 
     #[test]
-    fn a_session_token_is_refused_once_it_is_signed() {
+    fn a_session_token_is_signed_and_there_once() {
         let token = ("x-amz-security-token", "t");
         assert_eq!(answer(&[("authorization", &authorization("host")), token], ""), "AccessDenied");
         let signed = authorization("host;x-amz-security-token");
-        assert_eq!(answer(&[("authorization", &signed), token], ""), "InvalidToken");
+        assert_eq!(answer(&[("authorization", &signed), token], ""), "header of AK with t");
+        assert_eq!(answer(&[("authorization", &signed), token, token], ""), "InvalidArgument");
+        assert_eq!(answer(&[("authorization", &signed), token], "X-Amz-Security-Token=t"), "InvalidToken");
+        assert_eq!(answer(&[("authorization", &authorization("host"))], "X-Amz-Security-Token=t"), "InvalidToken");
+        let query = |tokens: &str| format!("{}{tokens}", presigned("60", "host"));
+        assert_eq!(answer(&[], &query("&X-Amz-Security-Token=t")), "presigned by AK with t");
+        assert_eq!(answer(&[], &query("&X-Amz-Security-Token=t&X-Amz-Security-Token=t")), "InvalidToken");
+        assert_eq!(answer(&[token], &query("")), "AccessDenied");
+        assert_eq!(answer(&[token], &presigned("60", "host;x-amz-security-token")), "presigned by AK with t");
+        assert_eq!(answer(&[], "X-Amz-Security-Token=t"), "InvalidToken");
     }
 
     #[test]

@@ -94,7 +94,8 @@ impl From<Error> for Refusal {
         let answer = error.answer();
         match &error {
             Error::Cluster(error) => return error.clone().into(),
-            Error::InvalidAccessKeyId => return Self::unknown_key(),
+            Error::InvalidAccessKeyId | Error::InvalidToken => return Self::unknown_key(),
+            Error::ExpiredToken => return Self::forbidden("ExpiredToken", error.to_string()),
             Error::AuthorizationMalformed(text) => return Self::incomplete(text.clone()),
             _ => {}
         }

@@ -13,6 +13,7 @@ use crate::host::Domains;
 use crate::lenient::Lenient;
 use crate::limits;
 use crate::listener::{Stage, leaves};
+use crate::sessions;
 use authn::Identity;
 use bytes::Bytes;
 use cluster::Bucket;
@@ -100,6 +101,7 @@ impl EventStreams {
         let stream = Stream {
             parts: self.parts.clone(),
             region: self.region.clone(),
+            session: claimed.and_then(sessions::current),
             identity,
             bucket,
             filter: wanted.filter,
@@ -169,6 +171,7 @@ struct Stream {
     parts: Parts,
     region: String,
     identity: Identity,
+    session: Option<Arc<sessions::Current>>,
     bucket: Arc<Bucket>,
     filter: Filter,
     sender: mpsc::Sender<Bytes>,
@@ -216,7 +219,10 @@ impl Stream {
         let bucket = access::find(control, self.bucket.name.as_str()).ok();
         let bucket = bucket.filter(|bucket| bucket.id == self.bucket.id);
         let key = self.identity.caller().and_then(|caller| caller.access_key.as_ref());
-        let identity = key.map_or(Ok(self.identity.clone()), |key| access::identity(control, &key.0));
+        let identity = match &self.session {
+            Some(session) => session.caller_now(&control.current(), self.parts.clock.now_ms()).map(Identity::Known),
+            None => key.map_or(Ok(self.identity.clone()), |key| access::identity(control, &key.0)),
+        };
         match (bucket, identity) {
             (Some(bucket), Ok(identity)) => access::check(&identity, &bucket, None).is_ok(),
             _ => false,

@@ -14,6 +14,7 @@ use crate::limits;
 use crate::route::Target;
 use crate::s3::Service;
 use crate::s3::listing::Encoding;
+use authn::Identity;
 use bytes::Bytes;
 use cluster::Bucket;
 use common::{ETag, ObjectKey};
@@ -51,13 +52,16 @@ impl Forms {
             Signed::of(&fields, self.version_2, now_ms, |credential| check_scope(credential, &service.region))?;
         // There are no public buckets, so nobody may write without a name.
         let signed = signed.ok_or(Error::AccessDenied)?;
-        let policy = match signed.verify(&self.access.secret(signed.access_key)) {
-            Err(Error::SignatureDoesNotMatch) if !self.access.knows(signed.access_key) => {
-                return Err(Error::InvalidAccessKeyId);
-            }
-            verified => verified?,
+        let open = |token| self.access.sessions().open(Some(signed.access_key), token);
+        let (policy, identity) = match fields.get("x-amz-security-token").map(open).transpose()? {
+            Some(session) => (signed.verify(session.secret())?, Identity::Known(session.caller()?)),
+            None => match signed.verify(&self.access.secret(signed.access_key)) {
+                Err(Error::SignatureDoesNotMatch) if !self.access.knows(signed.access_key) => {
+                    return Err(Error::InvalidAccessKeyId);
+                }
+                verified => (verified?, access::identity(control, signed.access_key)?),
+            },
         };
-        let identity = access::identity(control, signed.access_key)?;
         let key = key_of(&fields, &filename)?;
         fields.set("key", key.as_str().to_owned());
         policy.check(&fields, bucket.name.as_str(), &*service.parts.clock)?;

@@ -87,11 +87,11 @@ impl<'f> Signed<'f> {
         if !is_version_4 && !is_version_2 && fields.get("policy").is_none() {
             return Ok(None);
         }
-        if fields.get("x-amz-security-token").is_some() {
-            return Err(Error::InvalidToken);
-        }
         let policy = fields.needs("policy")?;
         if !is_version_4 {
+            if fields.get("x-amz-security-token").is_some() {
+                return Err(Error::InvalidToken);
+            }
             if !version_2 {
                 return Err(Error::InvalidRequest(
                     "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
@@ -421,7 +421,8 @@ mod tests {
         assert_eq!(code(&[("key", "a")], false), "anonymous");
         let mut with_token = form(&policy, &signature, date).to_vec();
         with_token.push(("x-amz-security-token", "t"));
-        assert_eq!(code(&with_token, false), "InvalidToken");
+        // Whether it is one decides who looks the secret up.
+        assert_eq!(code(&with_token, false), "ok");
     }
 
     #[test]
@@ -432,6 +433,7 @@ mod tests {
         assert_eq!(code(&form, false), "InvalidRequest");
         assert_eq!(code(&form, true), "ok");
         assert_eq!(code(&form[..2], true), "InvalidArgument");
+        assert_eq!(code(&[form[0], form[1], form[2], ("x-amz-security-token", "t")], true), "InvalidToken");
         assert_eq!(code(&[form[0], form[1], ("signature", "AAAA")], true), "SignatureDoesNotMatch");
         assert_eq!(
             code(&[form[0], form[1], form[2], ("x-amz-algorithm", "AWS4-HMAC-SHA256")], true),

@@ -1,0 +1,473 @@
+//! Sessions: given out as sealed tokens, opened again at each request. Nothing about one is kept (`authn/src/session.rs`);
+//! what its role, user or account is allowed, and whether they are there still, is looked up at each decision.
+//!
+//! The keys that seal tokens are named keys of the key service, `weir/sessions/N`. The newest one seals. One that has a
+//! successor opens until the longest session has ended that it can have sealed.
+
+use crate::error::{Error, Result};
+use crate::kms::NamedKeys;
+use authn::identity::{Caller, Kind, Session, SessionOf, Standing, UserName};
+use authn::policy::{Policy, Purpose};
+use authn::session::{self, Grant, GrantedTo, Opened, TokenError, sealing_key_name, sealing_key_number};
+use authn::web_identity;
+use cluster::iam::Attached;
+use cluster::{ControlPlane, State};
+use common::{Clock, OwnerId, Random, SecretKey};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// No session is longer: 12 hours, as in AWS.
+pub const SESSION_SECONDS_MAX: u64 = 43_200;
+
+/// A sealing key gets a successor when it is so old: 30 days.
+const SEALING_KEY_MS_MAX: u64 = 30 * 24 * 3_600_000;
+
+tokio::task_local! {
+    /// The session of the request that this task answers.
+    static CURRENT: Option<Arc<Current>>;
+}
+
+/// A session whose token came with a request. Only the signature can prove that it is the caller's.
+#[derive(Debug)]
+pub struct Current {
+    opened: Opened,
+    caller: Result<Arc<Caller>, Void>,
+}
+
+impl Current {
+    pub fn secret(&self) -> &str {
+        self.opened.secret.expose()
+    }
+
+    /// As it was when the request came.
+    pub fn caller(&self) -> Result<Arc<Caller>> {
+        self.caller.clone().map_err(Error::from)
+    }
+
+    /// As it is now, for what takes longer than a request.
+    pub fn caller_now(&self, state: &State, now_ms: u64) -> Result<Arc<Caller>> {
+        if now_ms >= self.opened.grant.expires_ms {
+            return Err(Error::ExpiredToken);
+        }
+        Ok(Arc::new(caller(state, &self.opened)?))
+    }
+}
+
+/// Why a session that opened is not good any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Void {
+    /// It began before its role, user, account or issuer said that sessions begin.
+    Revoked,
+    /// Its role, user or account is gone, or a policy that limits it.
+    Gone,
+}
+
+impl From<Void> for Error {
+    fn from(void: Void) -> Self {
+        match void {
+            // Clients that can get a new session do so then. AWS says AccessDenied, and they give up.
+            Void::Revoked => Self::ExpiredToken,
+            Void::Gone => Self::AccessDenied,
+        }
+    }
+}
+
+impl From<TokenError> for Error {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Foreign => Self::InvalidToken,
+            TokenError::Expired => Self::ExpiredToken,
+            TokenError::TooLarge(bytes) => Self::PackedPolicyTooLarge { bytes },
+        }
+    }
+}
+
+/// The session of the request that is being answered, if it has signed with this access key.
+pub fn current(access_key: &str) -> Option<Arc<Current>> {
+    let current = CURRENT.try_with(Clone::clone).ok().flatten();
+    current.filter(|current| current.opened.access_key.0 == access_key)
+}
+
+/// Answers a request with its session at hand.
+pub async fn within<T>(session: Option<Arc<Current>>, answer: impl Future<Output = T>) -> T {
+    CURRENT.scope(session, answer).await
+}
+
+#[derive(Clone)]
+pub struct Sessions {
+    control: Arc<dyn ControlPlane>,
+    keys: Arc<NamedKeys>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+impl Sessions {
+    pub fn new(
+        control: Arc<dyn ControlPlane>,
+        keys: Arc<NamedKeys>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        Self { control, keys, clock, random }
+    }
+
+    /// The session that an access key's token is. A token with an access key that has none is nobody's.
+    pub fn open(&self, access_key: Option<&str>, token: &str) -> Result<Arc<Current>> {
+        let access_key = access_key.filter(|id| session::is_session_id(id)).ok_or(Error::InvalidToken)?;
+        let (state, now_ms) = (self.control.current(), self.clock.now_ms());
+        let key = self.sealing_key(&state, session::key_number(token)?, now_ms).ok_or(Error::InvalidToken)?;
+        let opened = session::open(&key, access_key, token, now_ms)?;
+        let caller = caller(&state, &opened).map(Arc::new);
+        Ok(Arc::new(Current { opened, caller }))
+    }
+
+    /// Gives a session out: its access key and secret, and its token.
+    pub async fn give(&self, grant: Grant) -> Result<Given> {
+        let state = self.control.current();
+        let number = match newest(&state) {
+            Some((number, created_ms)) if grant.issued_ms.saturating_sub(created_ms) < SEALING_KEY_MS_MAX => number,
+            _ => self.rotate().await?,
+        };
+        let state = self.control.read().await?;
+        let key = self.sealing_key(&state, number, grant.issued_ms);
+        let key = key.ok_or(Error::Internal("the newest sealing key cannot be opened"))?;
+        let (opened, token) = session::seal((number, &key), &*self.random, grant)?;
+        Ok(Given { opened, token })
+    }
+
+    /// Makes the next sealing key, and gives its number.
+    pub async fn rotate(&self) -> Result<u32> {
+        let state = self.control.read().await?;
+        let number = newest(&state).map_or(1, |(number, _)| number.saturating_add(1));
+        match self.keys.create(&sealing_key_name(number)).await {
+            // Somebody else did it at the same time.
+            Ok(()) | Err(cluster::Error::KmsKeyExists(_)) => Ok(number),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn sealing_key(&self, state: &State, number: u32, now_ms: u64) -> Option<SecretKey> {
+        let sealed = state.kms.get(&sealing_key_name(number))?.versions.first()?;
+        let successor = state.kms.get(&sealing_key_name(number.checked_add(1)?));
+        let is_over =
+            successor.is_some_and(|next| now_ms >= next.created_ms.saturating_add(SESSION_SECONDS_MAX * 1000));
+        session::sealing_key(self.keys.root(), number, sealed).ok().filter(|_| !is_over)
+    }
+}
+
+/// The number of the newest sealing key, and when it was made.
+fn newest(state: &State) -> Option<(u32, u64)> {
+    state.kms.values().filter_map(|key| Some((sealing_key_number(&key.name)?, key.created_ms))).max()
+}
+
+/// What a client gets.
+#[derive(Debug)]
+pub struct Given {
+    pub opened: Opened,
+    pub token: String,
+}
+
+/// Who the session is, and what it may do now.
+fn caller(state: &State, opened: &Opened) -> Result<Caller, Void> {
+    let Grant { owner, of, issued_ms, expires_ms, policy, policy_arns, tags, claims, issuer, chained: _ } =
+        &opened.grant;
+    let account = state.iam.accounts.get(owner);
+    let since = |not_before_ms: u64| if *issued_ms < not_before_ms { Err(Void::Revoked) } else { Ok(()) };
+    since(account.map_or(0, |account| account.not_before_ms))?;
+    if let Some(issuer) = issuer {
+        let name = web_identity::provider_name(issuer).to_owned();
+        let provider = state.iam.providers.get(&(owner.clone(), name)).ok_or(Void::Gone)?;
+        since(provider.not_before_ms)?;
+    }
+    let mut all_tags = BTreeMap::new();
+    let mut admin = false;
+    let (of, mut standing) = match of {
+        GrantedTo::Root { admin: was_admin } => {
+            if !state.owners.contains_key(owner) {
+                return Err(Void::Gone);
+            }
+            // A session is no longer an administrator's when nobody of the account is.
+            admin = *was_admin && state.keys.values().any(|key| key.admin && key.owner == *owner);
+            (SessionOf::Root, Standing { unlimited: true, ..Standing::default() })
+        }
+        GrantedTo::User { name, id } => {
+            let user = state.iam.users.get(&(owner.clone(), name.clone())).filter(|user| user.id == *id);
+            let user = user.ok_or(Void::Gone)?;
+            since(user.not_before_ms)?;
+            let groups = state.iam.groups.values();
+            let groups = groups.filter(|group| group.account == *owner && group.members.contains(name));
+            let mut identity = attached(state, owner, name, &user.attached)?;
+            for group in groups {
+                identity.extend(attached(state, owner, &group.name, &group.attached)?);
+            }
+            let boundary = boundary(state, owner, user.boundary.as_deref())?;
+            all_tags.extend(user.tags.clone());
+            let name =
+                UserName { name: name.clone(), path: user.path.clone(), id: id.clone(), tags: user.tags.clone() };
+            (SessionOf::User(name), Standing { identity, boundary, ..Standing::default() })
+        }
+        GrantedTo::Role { name, id, session } => {
+            let role = state.iam.roles.get(&(owner.clone(), name.clone())).filter(|role| role.id == *id);
+            let role = role.ok_or(Void::Gone)?;
+            since(role.not_before_ms)?;
+            let identity = attached(state, owner, name, &role.attached)?;
+            let boundary = boundary(state, owner, role.boundary.as_deref())?;
+            all_tags.extend(role.tags.clone());
+            let (name, path, id, session) = (name.clone(), role.path.clone(), id.clone(), session.clone());
+            let of = SessionOf::Role { name, path, id, session };
+            (of, Standing { identity, boundary, ..Standing::default() })
+        }
+    };
+    all_tags.extend(tags.clone());
+    if let Some(text) = policy {
+        standing.session.push(("the session's policy".to_owned(), parsed(text)?));
+    }
+    for arn in policy_arns {
+        standing.session.push((arn.clone(), managed(state, owner, arn)?));
+    }
+    Ok(Caller {
+        access_key: Some(opened.access_key.clone()),
+        owner: owner.clone(),
+        account: account.map(|account| account.number.clone()).unwrap_or_default(),
+        tenant: account.and_then(|account| account.tenant.clone()),
+        admin,
+        kind: Kind::Session(Session {
+            of,
+            issued_ms: *issued_ms,
+            expires_ms: *expires_ms,
+            tags: all_tags,
+            claims: issuer.as_deref().map(|issuer| web_identity::condition_keys(issuer, claims)).unwrap_or_default(),
+        }),
+        standing,
+    })
+}
+
+type Named = (String, Arc<Policy>);
+
+/// The policies of a user, a group or a role. One that cannot be read might be what denies: then nothing is allowed.
+fn attached(state: &State, owner: &OwnerId, of: &str, attached: &Attached) -> Result<Vec<Named>, Void> {
+    let inline = attached.inline.iter().map(|(name, text)| Ok((format!("{of}/{name}"), parsed(text)?)));
+    let managed = attached.managed.iter().map(|arn| Ok((arn.clone(), managed(state, owner, arn)?)));
+    inline.chain(managed).collect()
+}
+
+fn boundary(state: &State, owner: &OwnerId, arn: Option<&str>) -> Result<Option<Named>, Void> {
+    arn.map(|arn| Ok((arn.to_owned(), managed(state, owner, arn)?))).transpose()
+}
+
+fn managed(state: &State, owner: &OwnerId, arn: &str) -> Result<Arc<Policy>, Void> {
+    let (_, name) = arn.rsplit_once('/').ok_or(Void::Gone)?;
+    let policy = state.iam.policies.get(&(owner.clone(), name.to_owned())).ok_or(Void::Gone)?;
+    let version = policy.versions.get(&policy.default_version).ok_or(Void::Gone)?;
+    parsed(&version.document)
+}
+
+fn parsed(text: &str) -> Result<Arc<Policy>, Void> {
+    Policy::parse(text, Purpose::Identity).map(Arc::new).map_err(|_| Void::Gone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster::iam::{Account, OidcProvider, Role, User};
+    use cluster::{AccessKey, EmbeddedControlPlane, Owner};
+    use common::AccessKeyId;
+    use common::doors::{SeededRandom, SimulatedClock};
+
+    const NOW_MS: u64 = 1_800_000_000_000;
+
+    fn ann() -> OwnerId {
+        OwnerId("ann".into())
+    }
+
+    fn grant(of: GrantedTo) -> Grant {
+        Grant {
+            owner: ann(),
+            of,
+            issued_ms: NOW_MS,
+            expires_ms: NOW_MS + 900_000,
+            policy: None,
+            policy_arns: Vec::new(),
+            tags: [("team".to_owned(), "blue".to_owned())].into(),
+            claims: [("sub".to_owned(), vec!["s".to_owned()])].into(),
+            issuer: None,
+            chained: false,
+        }
+    }
+
+    fn role() -> GrantedTo {
+        GrantedTo::Role { name: "reader".into(), id: "AROA1".into(), session: "s".into() }
+    }
+
+    fn user() -> GrantedTo {
+        GrantedTo::User { name: "bob".into(), id: "AIDA1".into() }
+    }
+
+    /// An account with a role, a user and a provider, from which a test takes away.
+    fn state() -> State {
+        let named = |name: &str| (ann(), name.to_owned());
+        let account = Account { owner: ann(), number: "123456789012".into(), tenant: None, not_before_ms: NOW_MS };
+        let role = Role {
+            account: ann(),
+            name: "reader".into(),
+            path: "/p/".into(),
+            id: "AROA1".into(),
+            description: String::new(),
+            created_ms: 1,
+            trust: "{}".into(),
+            attached: Attached::default(),
+            boundary: None,
+            tags: [("team".to_owned(), "red".to_owned()), ("floor".to_owned(), "2".to_owned())].into(),
+            session_seconds_max: 3600,
+            not_before_ms: NOW_MS,
+        };
+        let user = User {
+            account: ann(),
+            name: "bob".into(),
+            path: "/".into(),
+            id: "AIDA1".into(),
+            created_ms: 1,
+            attached: Attached::default(),
+            boundary: None,
+            tags: BTreeMap::new(),
+            not_before_ms: NOW_MS,
+        };
+        let provider = OidcProvider {
+            account: ann(),
+            url: "https://idp.example.com".into(),
+            client_ids: Default::default(),
+            thumbprints: Default::default(),
+            created_ms: 1,
+            not_before_ms: NOW_MS,
+            tags: BTreeMap::new(),
+        };
+        let owner = Owner { id: ann(), display_name: "Ann".into(), email: None };
+        let mut state = State { owners: Arc::new([(ann(), Arc::new(owner))].into()), ..State::default() };
+        state.iam.accounts = Arc::new([(ann(), Arc::new(account))].into());
+        state.iam.roles = Arc::new([(named("reader"), Arc::new(role))].into());
+        state.iam.users = Arc::new([(named("bob"), Arc::new(user))].into());
+        state.iam.providers = Arc::new([(named("idp.example.com"), Arc::new(provider))].into());
+        state
+    }
+
+    fn opened(grant: Grant) -> Opened {
+        let secret = authn::Secret::parse("correct horse battery".replace(' ', "-").as_str()).expect("a secret");
+        Opened { access_key: AccessKeyId("ASIA2222222222222222".into()), secret, grant }
+    }
+
+    fn judge(state: &State, grant: Grant) -> Result<Caller, Void> {
+        caller(state, &opened(grant))
+    }
+
+    #[test]
+    fn sessions_are_of_what_is_there_now() {
+        let caller = judge(&state(), grant(role())).expect("good");
+        assert_eq!(caller.arn(), "arn:aws:sts::123456789012:assumed-role/reader/s");
+        assert_eq!(caller.user_id(), "AROA1:s");
+        assert!(!caller.standing.unlimited && !caller.admin);
+        let Kind::Session(session) = &caller.kind else { panic!("no session") };
+        assert_eq!((session.tags["team"].as_str(), session.tags["floor"].as_str()), ("blue", "2"));
+        assert!(session.claims.is_empty());
+
+        let gone = |state: &State, of| judge(state, grant(of)).err();
+        let mut without = state();
+        without.iam.roles = Arc::default();
+        assert_eq!((gone(&without, role()), gone(&without, user())), (Some(Void::Gone), None));
+        without.iam.users = Arc::default();
+        assert_eq!(gone(&without, user()), Some(Void::Gone));
+        let another = GrantedTo::Role { name: "reader".into(), id: "AROA2".into(), session: "s".into() };
+        assert_eq!(gone(&state(), another), Some(Void::Gone));
+        without.owners = Arc::default();
+        assert_eq!(gone(&without, GrantedTo::Root { admin: false }), Some(Void::Gone));
+    }
+
+    #[test]
+    fn sessions_end_when_they_are_revoked() {
+        let revoked = |change: fn(&mut State), of| {
+            let mut state = state();
+            change(&mut state);
+            let mut grant = grant(of);
+            grant.issuer = Some("https://idp.example.com".into());
+            judge(&state, grant).err()
+        };
+        fn later<K: Ord + Clone, T: Clone>(map: &mut Arc<BTreeMap<K, Arc<T>>>, change: fn(&mut T)) {
+            Arc::make_mut(map).values_mut().for_each(|record| change(Arc::make_mut(record)));
+        }
+        assert_eq!(revoked(|_| {}, role()), None);
+        let account: fn(&mut State) = |state| later(&mut state.iam.accounts, |account| account.not_before_ms += 1);
+        assert_eq!(revoked(account, role()), Some(Void::Revoked));
+        assert_eq!(revoked(account, GrantedTo::Root { admin: false }), Some(Void::Revoked));
+        let role_: fn(&mut State) = |state| later(&mut state.iam.roles, |role| role.not_before_ms += 1);
+        assert_eq!((revoked(role_, role()), revoked(role_, user())), (Some(Void::Revoked), None));
+        let user_: fn(&mut State) = |state| later(&mut state.iam.users, |user| user.not_before_ms += 1);
+        assert_eq!(revoked(user_, user()), Some(Void::Revoked));
+        let provider: fn(&mut State) = |state| later(&mut state.iam.providers, |provider| provider.not_before_ms += 1);
+        assert_eq!(revoked(provider, role()), Some(Void::Revoked));
+        assert_eq!(revoked(|state| state.iam.providers = Arc::default(), role()), Some(Void::Gone));
+    }
+
+    #[test]
+    fn a_policy_that_cannot_be_read_allows_nothing() {
+        let with = |policy: Option<&str>, arns: &[&str]| {
+            let policy_arns = arns.iter().map(|arn| (*arn).to_owned()).collect();
+            judge(&state(), Grant { policy: policy.map(str::to_owned), policy_arns, ..grant(role()) }).err()
+        };
+        assert_eq!(with(Some("{"), &[]), Some(Void::Gone));
+        assert_eq!(with(None, &["arn:aws:iam::123456789012:policy/gone"]), Some(Void::Gone));
+        let mut state = state();
+        for role in Arc::make_mut(&mut state.iam.roles).values_mut() {
+            Arc::make_mut(role).boundary = Some("arn:aws:iam::123456789012:policy/gone".into());
+        }
+        assert_eq!(judge(&state, grant(role())).err(), Some(Void::Gone));
+    }
+
+    #[test]
+    fn administrators_sessions_end_with_their_keys() {
+        let mut state = state();
+        let is_admin = |state: &State| judge(state, grant(GrantedTo::Root { admin: true })).expect("good").admin;
+        assert!(!is_admin(&state));
+        let (id, secret) = (AccessKeyId("WK1".into()), "12345678".to_owned());
+        let key =
+            AccessKey { id: id.clone(), secret, owner: ann(), admin: true, created_ms: 1, user: None, active: true };
+        state.keys = Arc::new([(id, Arc::new(key))].into());
+        assert!(is_admin(&state));
+        assert!(!judge(&state, grant(GrantedTo::Root { admin: false })).expect("good").admin);
+    }
+
+    #[tokio::test]
+    async fn a_replaced_key_opens_until_its_sessions_have_ended() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let control = EmbeddedControlPlane::open(&directory.path().join("control.redb")).expect("a store");
+        let control: Arc<dyn ControlPlane> = Arc::new(control);
+        let (clock, random) = (SimulatedClock::starting_at(NOW_MS), SeededRandom::new(1));
+        let root = SecretKey::from_slice(&[1; 32]).expect("32 bytes");
+        let keys = NamedKeys::new(control.clone(), root, clock.clone(), random.clone());
+        let sessions = Sessions::new(control.clone(), keys, clock.clone(), random);
+        let forever = || Grant { expires_ms: u64::MAX, ..grant(role()) };
+        let code = |given: &Given| {
+            let opened = sessions.open(Some(&given.opened.access_key.0), &given.token);
+            opened.map_or_else(|error| error.answer().code, |_| "ok")
+        };
+        let first = sessions.give(forever()).await.expect("given");
+        assert_eq!(newest(&control.current()).map(|(number, _)| number), Some(1));
+        assert_eq!(code(&first), "ok");
+        assert_eq!(sessions.rotate().await.expect("made"), 2);
+        let second = sessions.give(forever()).await.expect("given");
+        assert_eq!((code(&first), code(&second)), ("ok", "ok"));
+        clock.advance_ms(SESSION_SECONDS_MAX * 1000);
+        assert_eq!((code(&first), code(&second)), ("InvalidToken", "ok"));
+        // Old age replaces it too.
+        let month = Grant { issued_ms: NOW_MS + SEALING_KEY_MS_MAX + 60_000, ..forever() };
+        sessions.give(month).await.expect("given");
+        assert_eq!(newest(&control.current()).map(|(number, _)| number), Some(3));
+
+        assert_eq!(sessions.open(None, &second.token).expect_err("nobody's").answer().code, "InvalidToken");
+        assert_eq!(sessions.open(Some("WK2"), &second.token).expect_err("no session").answer().code, "InvalidToken");
+        let swapped = sessions.open(Some(&first.opened.access_key.0), &second.token);
+        assert_eq!(swapped.expect_err("another one's").answer().code, "InvalidToken");
+        let id = &second.opened.access_key.0;
+        let current = sessions.open(Some(id), &second.token).expect("good");
+        let seen = within(Some(current), async { super::current(id).is_some() && super::current("WK2").is_none() });
+        assert!(seen.await && super::current(id).is_none());
+    }
+}
