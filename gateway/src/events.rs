@@ -4,7 +4,6 @@
 
 pub mod cursor;
 pub mod filter;
-mod outbound;
 pub mod record;
 pub mod rules;
 pub mod webhook;

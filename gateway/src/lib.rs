@@ -25,6 +25,8 @@ pub mod lifecycle;
 mod limits;
 mod listener;
 mod query_api;
+#[allow(dead_code, unused_imports, reason = "documents are fetched by STS, which comes next")]
+mod outbound;
 mod route;
 mod s3;
 mod server;

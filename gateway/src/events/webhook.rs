@@ -4,13 +4,13 @@
 //! down behind each page of events; after a crash the last page comes again. While a receiver does not take an event nothing
 //! behind it in the same page is given up, and the log is kept for it up to `queue_bytes_max`.
 
-use super::outbound::{Client, Endpoint};
 use super::record::{Context, record};
 use super::rules::{self, Rule};
 use crate::Parts;
 use crate::documents;
 use crate::error::{Error, Result};
 use crate::listener::{Stage, leaves};
+use crate::outbound::{Client, Endpoint};
 use bytes::Bytes;
 use cluster::{Bucket, BucketState};
 use common::{BucketId, Random, Stamp};

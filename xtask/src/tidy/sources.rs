@@ -58,7 +58,7 @@ const DOORS: &[Door] = &[
             "gateway/src/listener.rs",
             "gateway/src/listener/",
             // To receivers of notifications.
-            "gateway/src/events/outbound.rs",
+            "gateway/src/outbound.rs",
             "common/src/transport.rs",
             "client/src/",
             // The admin verbs' own small client.
