@@ -184,7 +184,11 @@ pub enum Update {
         headers: Vec<(String, String)>,
         user: Vec<(String, String)>,
     },
-    Acl(Option<Acl>),
+    /// Of the version as it was seen, which may be another owner's by now: `ObjectChanged` if it is.
+    Acl {
+        acl: Option<Acl>,
+        seen: Stamp,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use storage::disk::Disk;
 use storage::disk::twin::TwinDisk;
 use storage::{
-    After, AfterVersion, Attributes, BucketState, BucketView, CopyRequest, DeleteRequest, Error, ListEntry,
+    Acl, After, AfterVersion, Attributes, BucketState, BucketView, CopyRequest, DeleteRequest, Error, ListEntry,
     ListRequest, ListVersionsRequest, Lock, Match, Mode, Precondition, PutRequest, Retention, Target, Update,
     UpdateRequest, VersionEntry, Versioning,
 };
@@ -140,6 +140,16 @@ impl History {
         (self.below(4) > 0).then_some(Retention { mode, until_ms })
     }
 
+    fn some_acl(&self) -> Option<Acl> {
+        let owner = (self.below(2) == 0).then(|| format!("owner-{}", self.below(3)));
+        (self.below(3) > 0).then(|| Acl { owner, list: vec![1; self.below(200) as usize] })
+    }
+
+    async fn stamp_of(&self, (bucket, key): Place, version: Option<VersionId>) -> Stamp {
+        let found = self.target.head(bucket, &weir_model::key(key), version).await;
+        found.map_or(Stamp::ZERO, |info| info.stamp)
+    }
+
     fn attributes(&self, bucket: BucketId) -> Attributes {
         let mut attributes = weir_model::attributes(self.random.u64());
         if self.below(3) == 0 {
@@ -147,6 +157,9 @@ impl History {
         }
         if self.below(4) == 0 {
             attributes.headers.push(("x-amz-storage-class".into(), "GLACIER".into()));
+        }
+        if self.below(4) == 0 {
+            attributes.acl = self.some_acl();
         }
         if bucket.0 == 1 && self.below(3) == 0 {
             attributes.lock = Lock { retention: self.some_retention(), legal_hold: self.below(4) == 0 };
@@ -242,7 +255,7 @@ impl History {
             (Ok(outcome), Some(mut content)) => {
                 content.attributes = match attributes {
                     Some(attributes) => attributes,
-                    None => Attributes { lock: Lock::default(), ..content.attributes },
+                    None => Attributes { lock: Lock::default(), acl: None, ..content.attributes },
                 };
                 assert_eq!(outcome.etag, content.etag);
                 self.add(to, outcome.version, Some(content));
@@ -303,7 +316,8 @@ impl History {
     async fn update(&mut self, place: Place) {
         let version = (self.below(2) == 0).then(|| self.some_version(place));
         let bypass_governance = self.below(2) == 0;
-        let update = match self.below(5) {
+        let update = match self.below(6) {
+            5 => Update::Acl { acl: self.some_acl(), seen: self.stamp_of(place, version).await },
             0 => Update::Tags((0..self.below(3)).map(|at| (format!("k{at}"), self.below(9).to_string())).collect()),
             1 => Update::Retention { retention: self.some_retention(), bypass_governance },
             2 => Update::LegalHold(self.below(3) == 0),
@@ -363,6 +377,7 @@ impl History {
                 attributes.headers.extend(class.map(|class| ("x-amz-storage-class".to_owned(), class)));
             }
             Update::Metadata { headers, user } => (attributes.headers, attributes.user) = (headers, user),
+            Update::Acl { acl, .. } => attributes.acl = acl,
         }
         let versions = self.reference.get_mut(&place).expect("it was found");
         let version = versions.iter_mut().find(|version| version.id == id).expect("it was found");
