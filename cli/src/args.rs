@@ -54,6 +54,10 @@ pub struct ServeArgs {
     /// Make new buckets without the public access block that forbids public policies and access control lists
     #[arg(long)]
     pub allow_public_access: bool,
+    /// Object ownership of new buckets that do not say: BucketOwnerEnforced (no access control lists), BucketOwnerPreferred or
+    /// ObjectWriter [default: BucketOwnerEnforced]
+    #[arg(long, value_name = "NAME")]
+    pub object_ownership: Option<String>,
     /// Seconds that lines of access logs wait before they are an object [default: 60]
     #[arg(long, value_name = "SECONDS")]
     pub access_log_seconds: Option<u64>,

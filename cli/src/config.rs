@@ -14,6 +14,7 @@
 //!
 //! [s3]
 //! block_public_access = true
+//! object_ownership = "BucketOwnerEnforced"
 //!
 //! [storage]
 //! segment_bytes = 67108864
@@ -34,6 +35,7 @@
 
 use crate::args::ServeArgs;
 use crate::error::{Error, Result};
+use authn::acl::Ownership;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -75,6 +77,8 @@ pub struct Server {
 pub struct S3 {
     /// New buckets begin with a public access block whose four parts are on.
     pub block_public_access: bool,
+    /// Of new buckets that do not say: `BucketOwnerEnforced`, `BucketOwnerPreferred` or `ObjectWriter`.
+    pub object_ownership: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -115,7 +119,18 @@ impl Default for Server {
 
 impl Default for S3 {
     fn default() -> Self {
-        Self { block_public_access: true }
+        Self { block_public_access: true, object_ownership: Ownership::default().name().to_owned() }
+    }
+}
+
+impl S3 {
+    pub fn ownership(&self) -> Result<Ownership> {
+        let word = self.object_ownership.as_str();
+        Ownership::parse(word).ok_or_else(|| {
+            Error::Usage(format!(
+                "the object ownership is BucketOwnerEnforced, BucketOwnerPreferred or ObjectWriter, and {word:?} was given"
+            ))
+        })
     }
 }
 
@@ -174,7 +189,7 @@ enum Kind {
 }
 
 /// Every name there is; the types above give the same ones their meaning.
-const NAMES: [(&str, &str, Kind); 15] = [
+const NAMES: [(&str, &str, Kind); 16] = [
     ("server", "data", Kind::List),
     ("server", "listen", Kind::Text),
     ("server", "admin_listen", Kind::Text),
@@ -185,6 +200,7 @@ const NAMES: [(&str, &str, Kind); 15] = [
     ("server", "access_log_seconds", Kind::Number),
     ("server", "drain_seconds", Kind::Number),
     ("s3", "block_public_access", Kind::Switch),
+    ("s3", "object_ownership", Kind::Text),
     ("storage", "segment_bytes", Kind::Number),
     ("storage", "inline_bytes_max", Kind::Number),
     ("test", "mode", Kind::Switch),
@@ -241,6 +257,7 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
     set(&mut server.access_log_seconds, flags.access_log_seconds.as_ref());
     set(&mut server.drain_seconds, flags.drain_seconds.as_ref());
     set(&mut s3.block_public_access, Some(&false).filter(|_| flags.allow_public_access));
+    set(&mut s3.object_ownership, flags.object_ownership.as_ref());
     set(&mut test.mode, Some(&true).filter(|_| flags.test_mode));
     set(&mut test.ssec_plain_http, Some(&true).filter(|_| flags.test_ssec_plain_http));
     test.lifecycle_day_seconds = flags.test_lifecycle_day.or(test.lifecycle_day_seconds);
@@ -250,6 +267,7 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
 }
 
 fn check_settings(settings: Settings) -> Result<Settings> {
+    settings.s3.ownership()?;
     if settings.server.data.len() != 1 {
         let count = settings.server.data.len();
         return Err(Error::Usage(format!("one --data directory is possible for now, and {count} were given")));

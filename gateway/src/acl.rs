@@ -5,12 +5,11 @@
 use crate::documents;
 use crate::error::{Error, Result};
 use crate::route::{Router, Target};
-use crate::s3::document;
+use crate::s3::put_public_access_block::PublicAccessBlock;
 use authn::Identity;
 use authn::acl::{Acl, Canned, Grantee, Listed, is_the_objects, permission_of};
 use cluster::Bucket;
 use common::{ObjectKey, OwnerId, VersionId};
-use s3s::dto::PublicAccessBlockConfiguration;
 use storage::Attributes;
 
 /// What of a bucket a request is about.
@@ -38,7 +37,7 @@ pub struct Said {
 
 /// Asks the lists about one action. An object's record is read only where its list may count: where the bucket has lists, and
 /// the object's owner decides about the action.
-#[allow(dead_code, reason = "called by the decision and by writes, which come next")]
+#[allow(dead_code, reason = "called by the decision, which comes next")]
 pub async fn ask(
     router: &Router,
     bucket: &Bucket,
@@ -106,7 +105,7 @@ const WRITE: authn::acl::Permission = authn::acl::Permission::Write;
 
 /// The list without what the bucket ignores.
 fn in_force(acl: Acl, bucket: &Bucket) -> Result<Acl> {
-    let ignored = acl.is_public() && block(bucket)?.ignore_public_acls == Some(true);
+    let ignored = acl.is_public() && PublicAccessBlock::of(bucket)?.ignores_public_acls;
     Ok(if ignored { acl.without_public() } else { acl })
 }
 
@@ -136,13 +135,9 @@ pub fn kept(acl: &Acl, bucket: &Bucket) -> Result<Option<storage::Acl>> {
     Ok(Some(storage::Acl { owner: is_foreign.then(|| acl.owner.0.clone()), list }))
 }
 
-fn block(bucket: &Bucket) -> Result<PublicAccessBlockConfiguration> {
-    Ok(document::read(bucket, documents::PUBLIC_ACCESS_BLOCK)?.unwrap_or_default())
-}
-
 /// Refuses a public list where the bucket blocks these.
 pub fn check_block(bucket: &Bucket, acl: &Acl) -> Result<()> {
-    let blocked = acl.is_public() && block(bucket)?.block_public_acls == Some(true);
+    let blocked = acl.is_public() && PublicAccessBlock::of(bucket)?.public_acls;
     if blocked { Err(Error::AccessDenied) } else { Ok(()) }
 }
 
@@ -150,16 +145,14 @@ pub fn check_block(bucket: &Bucket, acl: &Acl) -> Result<()> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     Canned(Canned),
-    #[allow(dead_code, reason = "what headers and documents say, which come next")]
     Grants(Vec<authn::acl::Grant>),
 }
 
 /// The list that a new object of this writer gets.
-#[allow(dead_code, reason = "called by the decision and by writes, which come next")]
 pub fn of_new_object(bucket: &Bucket, writer: &Identity, wanted: Option<&Wanted>) -> Result<Option<storage::Acl>> {
     let ownership = documents::ownership(bucket);
     if !ownership.has_lists() {
-        check_nothing_granted(bucket, wanted)?;
+        check_nothing_granted(bucket, writer, wanted)?;
         return Ok(None);
     }
     let canned = match wanted {
@@ -182,11 +175,12 @@ pub fn expand_for_object(wanted: &Wanted, owner: OwnerId, bucket: &Bucket) -> Re
     }
 }
 
-/// Where lists do not count, only those are taken that say what is so anyway: full control for the bucket's owner.
-pub fn check_nothing_granted(bucket: &Bucket, wanted: Option<&Wanted>) -> Result<()> {
+/// Where lists do not count, only those are taken that say what is so anyway: full control for the bucket's owner. `private`
+/// says that only where the bucket's own account asks for it.
+pub fn check_nothing_granted(bucket: &Bucket, writer: &Identity, wanted: Option<&Wanted>) -> Result<()> {
     let is_so = match wanted {
-        None | Some(Wanted::Canned(Canned::Private | Canned::BucketOwnerFullControl)) => true,
-        Some(Wanted::Canned(_)) => false,
+        None | Some(Wanted::Canned(Canned::BucketOwnerFullControl)) => true,
+        Some(Wanted::Canned(canned)) => *canned == Canned::Private && writer.owner() == Some(&bucket.owner),
         Some(Wanted::Grants(grants)) => {
             let own = |grantee: &Grantee| *grantee == Grantee::Account(bucket.owner.clone());
             let full = authn::acl::Permission::FullControl;
@@ -199,6 +193,7 @@ pub fn check_nothing_granted(bucket: &Bucket, wanted: Option<&Wanted>) -> Result
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::s3::{document, put_public_access_block};
     use authn::acl::{Grant, Group, Ownership, Permission};
     use authn::identity::{Caller, Kind, Standing};
     use cluster::BucketState;
@@ -232,11 +227,7 @@ mod tests {
             documents.insert(documents::ACL.to_owned(), acl.encode().expect("few"));
         }
         if ignores_public {
-            let block = PublicAccessBlockConfiguration {
-                ignore_public_acls: Some(true),
-                block_public_acls: Some(true),
-                ..Default::default()
-            };
+            let block = put_public_access_block::everything();
             documents.insert(documents::PUBLIC_ACCESS_BLOCK.to_owned(), document::write(&block).expect("plain data"));
         }
         Bucket {
@@ -390,9 +381,12 @@ mod tests {
         };
         let canned = |name| Wanted::Canned(Canned::parse(name).expect("known"));
         let enforced = bucket(None, None, false);
-        for name in ["private", "bucket-owner-full-control"] {
-            assert_eq!(code(&enforced, &who("bob"), Some(&canned(name))), Ok(None));
+        for writer in [who("ann"), who("bob"), Identity::Anonymous] {
+            assert_eq!(code(&enforced, &writer, None), Ok(None));
+            assert_eq!(code(&enforced, &writer, Some(&canned("bucket-owner-full-control"))), Ok(None));
         }
+        assert_eq!(code(&enforced, &who("ann"), Some(&canned("private"))), Ok(None));
+        assert_eq!(code(&enforced, &who("bob"), Some(&canned("private"))), Err("AccessControlListNotSupported"));
         let full = |name: &str| Grant { grantee: Grantee::Account(id(name)), permission: Permission::FullControl };
         assert_eq!(code(&enforced, &who("bob"), Some(&Wanted::Grants(vec![full("ann")]))), Ok(None));
         for other in [

@@ -14,8 +14,6 @@ pub const OBJECT_LOCK: &str = "object-lock";
 pub const ACL: &str = "acl";
 /// `ownershipControls`: one of the three words of `ObjectOwnership`.
 pub const OWNERSHIP: &str = "ownershipControls";
-/// The four parts of a public access block.
-pub const PUBLIC_ACCESS_BLOCK: &str = "publicAccessBlock";
 pub const TAGGING: &str = "tagging";
 pub const CORS: &str = "cors";
 pub const LIFECYCLE: &str = "lifecycle";
@@ -27,6 +25,8 @@ pub const LOGGING: &str = "logging";
 pub const NOTIFICATION: &str = "notification";
 pub const REQUEST_PAYMENT: &str = "requestPayment";
 pub const ACCELERATE: &str = "accelerate";
+/// The four parts of a public access block.
+pub const PUBLIC_ACCESS_BLOCK: &str = "publicAccessBlock";
 /// Kinds of which a bucket has many: the name of one is the kind's, a slash and its id.
 pub const INVENTORY: &str = "inventory";
 pub const ANALYTICS: &str = "analytics";

@@ -58,6 +58,8 @@ pub enum Error {
     AclNotSupported,
     #[error("Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")]
     AclWithOwnership,
+    #[error("Bucket cannot have public ACLs set with BlockPublicAccess enabled")]
+    AclWithBlock,
     #[error("{0}")]
     MalformedAcl(&'static str),
     #[error("The e-mail address you provided does not match any account on record.")]
@@ -211,6 +213,7 @@ impl Error {
             Self::IllegalVersioning => ("IllegalVersioningConfigurationException", S::BAD_REQUEST),
             Self::AclNotSupported => ("AccessControlListNotSupported", S::BAD_REQUEST),
             Self::AclWithOwnership => ("InvalidBucketAclWithObjectOwnership", S::BAD_REQUEST),
+            Self::AclWithBlock => ("InvalidBucketAclWithBlockPublicAccessError", S::BAD_REQUEST),
             Self::MalformedAcl(_) => ("MalformedACLError", S::BAD_REQUEST),
             Self::UnresolvableEmail => ("UnresolvableGrantByEmailAddress", S::BAD_REQUEST),
             Self::AmbiguousEmail => ("AmbiguousGrantByEmailAddress", S::BAD_REQUEST),

@@ -3,6 +3,7 @@
 
 mod abort_multipart_upload;
 mod absent_documents;
+mod acl_request;
 mod append;
 mod attributes;
 mod body;
@@ -22,6 +23,7 @@ mod delete_bucket_intelligent_tiering_configuration;
 mod delete_bucket_inventory_configuration;
 mod delete_bucket_lifecycle;
 mod delete_bucket_metrics_configuration;
+mod delete_bucket_ownership_controls;
 mod delete_bucket_tagging;
 mod delete_bucket_website;
 mod delete_object;
@@ -42,6 +44,7 @@ mod get_bucket_location;
 mod get_bucket_logging;
 mod get_bucket_metrics_configuration;
 mod get_bucket_notification_configuration;
+mod get_bucket_ownership_controls;
 mod get_bucket_request_payment;
 mod get_bucket_tagging;
 mod get_bucket_versioning;
@@ -85,6 +88,7 @@ mod put_bucket_lifecycle_configuration;
 pub mod put_bucket_logging;
 mod put_bucket_metrics_configuration;
 mod put_bucket_notification_configuration;
+mod put_bucket_ownership_controls;
 mod put_bucket_request_payment;
 mod put_bucket_tagging;
 mod put_bucket_versioning;
@@ -95,7 +99,7 @@ mod put_object_legal_hold;
 mod put_object_lock_configuration;
 mod put_object_retention;
 mod put_object_tagging;
-mod put_public_access_block;
+pub mod put_public_access_block;
 mod rename_object;
 mod strict;
 mod tags;
@@ -113,6 +117,7 @@ use crate::error::{Error, Result};
 use crate::events::webhook::Webhook;
 use crate::lifecycle::rules::Known;
 use crate::route::Router;
+use authn::acl::Ownership;
 use authn::{Identity, KeyService};
 use cluster::Bucket;
 use common::OwnerId;
@@ -134,6 +139,8 @@ pub struct Service {
     receivers: Vec<String>,
     /// Whether new buckets begin with a public access block.
     blocks_public_access: bool,
+    /// What new buckets begin with.
+    ownership: Ownership,
 }
 
 impl Service {
@@ -141,7 +148,18 @@ impl Service {
         let router = Router::new(parts.target.clone());
         let keys = parts.named_keys.clone();
         let (renames, lifecycles, receivers) = (RenameTokens::default(), Known::default(), Vec::new());
-        Self { parts, region, router, keys, customer_keys, renames, lifecycles, receivers, blocks_public_access: true }
+        Self {
+            parts,
+            region,
+            router,
+            keys,
+            customer_keys,
+            renames,
+            lifecycles,
+            receivers,
+            blocks_public_access: true,
+            ownership: Ownership::default(),
+        }
     }
 
     /// Knows the receivers that notifications may name.
@@ -152,6 +170,11 @@ impl Service {
 
     pub fn blocking_public_access(mut self, blocks: bool) -> Self {
         self.blocks_public_access = blocks;
+        self
+    }
+
+    pub fn with_ownership(mut self, ownership: Ownership) -> Self {
+        self.ownership = ownership;
         self
     }
 
@@ -174,6 +197,11 @@ impl Service {
     fn identity<T>(&self, request: &S3Request<T>) -> Result<Identity> {
         let known = request.extensions.get::<Identity>().filter(|identity| !identity.is_anonymous());
         known.cloned().ok_or(Error::AccessDenied)
+    }
+
+    /// The owners of a page's entries, by the names that storage has of them.
+    fn owners<'b>(&self, bucket: &'b Bucket) -> listing::Owners<'_, 'b> {
+        listing::Owners::new(self, bucket)
     }
 
     /// An owner as S3's documents name one.
@@ -286,6 +314,7 @@ operations! {
     put_bucket_metrics_configuration(PutBucketMetricsConfigurationInput) -> PutBucketMetricsConfigurationOutput,
     put_bucket_notification_configuration(PutBucketNotificationConfigurationInput)
         -> PutBucketNotificationConfigurationOutput,
+    put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput,
     put_bucket_request_payment(PutBucketRequestPaymentInput) -> PutBucketRequestPaymentOutput,
     put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput,
     put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput,

@@ -42,6 +42,8 @@ pub struct Config {
     pub form_signature_v2: bool,
     /// New buckets begin with a public access block.
     pub block_public_access: bool,
+    /// Of new buckets that do not say.
+    pub object_ownership: authn::acl::Ownership,
     /// Takes customers' encryption keys over plain HTTP: in tests only.
     pub plain_customer_keys: bool,
     /// Receivers of notifications.
@@ -146,7 +148,10 @@ fn query_api(parts: &Parts, access: &Access, region: &str) -> QueryApi {
 
 fn service_of(config: &Config, parts: &Parts) -> Service {
     let service = Service::new(parts.clone(), config.region.clone(), config.plain_customer_keys);
-    service.telling(&config.webhooks).blocking_public_access(config.block_public_access)
+    service
+        .telling(&config.webhooks)
+        .blocking_public_access(config.block_public_access)
+        .with_ownership(config.object_ownership)
 }
 
 fn s3_builder(config: &Config, parts: &Parts, access: &Access, domains: &Domains) -> S3ServiceBuilder {

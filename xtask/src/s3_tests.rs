@@ -188,6 +188,7 @@ impl Server {
         serve.args(["serve", "--data", "data", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         // All of the suite's forms are signed with version 2, and it gives buckets public lists without asking whether they may be.
         serve.args(["--region", REGION, "--form-signature-v2", "--allow-public-access"]);
+        serve.args(["--object-ownership", "ObjectWriter"]);
         // It sends customers' keys over plain HTTP.
         serve.args(["--test-mode", "--test-ssec-plain-http"]);
         serve.args(["--test-lifecycle-day", &LIFECYCLE_DAY_SECONDS.to_string()]);

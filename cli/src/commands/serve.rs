@@ -80,6 +80,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         domains: settings.server.domain,
         form_signature_v2: settings.server.form_signature_v2,
         block_public_access: settings.s3.block_public_access,
+        object_ownership: settings.s3.ownership()?,
         plain_customer_keys: settings.test.ssec_plain_http,
         webhooks,
         lifecycle_day_seconds: settings.test.lifecycle_day_seconds,

@@ -25,8 +25,6 @@ macro_rules! absent {
 }
 
 absent! {
-    get_bucket_ownership_controls(GetBucketOwnershipControlsInput) -> GetBucketOwnershipControlsOutput =
-        "OwnershipControlsNotFoundError", "ownership controls";
     get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = "NoSuchBucketPolicy", "policy";
     get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = "NoSuchBucketPolicy", "policy";
     get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput =
@@ -50,7 +48,6 @@ macro_rules! deleted {
 }
 
 deleted! {
-    delete_bucket_ownership_controls(DeleteBucketOwnershipControlsInput) -> DeleteBucketOwnershipControlsOutput;
     delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput;
     delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput;
 }

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::s3::{lock, tags};
+use crate::s3::{acl_request, lock, tags};
 use cluster::Bucket;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use s3s::dto::Metadata;
@@ -39,9 +39,8 @@ const STORAGE_CLASSES: [&[u8]; 8] = [
 /// Headers that ask for something that is not there yet. They are refused by name: an object that its owner believes
 /// shared must be so.
 const UNSUPPORTED: [&str; 2] = ["x-amz-write-offset-bytes", "x-amz-bucket-object-lock-enabled"];
-const UNSUPPORTED_FAMILIES: [&str; 1] = ["x-amz-grant-"];
 
-/// Everything that a write gives a new object to keep: its metadata, its tags, its lock.
+/// What a write gives a new object to keep: its metadata, its tags, its lock. Its list is `Service::acl_of_write`.
 pub fn of_write(headers: &HeaderMap, metadata: Option<Metadata>, bucket: &Bucket, now_ms: u64) -> Result<Attributes> {
     refuse_unsupported(headers)?;
     let tags = tags::of_header(headers)?;
@@ -52,8 +51,9 @@ pub fn of_write(headers: &HeaderMap, metadata: Option<Metadata>, bucket: &Bucket
 /// What a part cannot have: it was said when the upload was created.
 pub fn refuse_of_part(headers: &HeaderMap) -> Result<()> {
     refuse_unsupported(headers)?;
-    if headers.contains_key(tags::HEADER) || lock::is_asked_for(headers) {
-        return Err(Error::InvalidRequest("Tags and locks belong to CreateMultipartUpload, not to a part".to_owned()));
+    if headers.contains_key(tags::HEADER) || lock::is_asked_for(headers) || acl_request::is_in(headers) {
+        let text = "Tags, locks and access control lists belong to CreateMultipartUpload, not to a part";
+        return Err(Error::InvalidRequest(text.to_owned()));
     }
     Ok(())
 }
@@ -91,23 +91,8 @@ pub fn refuse_unsupported(headers: &HeaderMap) -> Result<()> {
         if name == "x-amz-bucket-object-lock-enabled" && value.as_bytes().eq_ignore_ascii_case(b"false") {
             continue;
         }
-        if UNSUPPORTED.contains(&name) || UNSUPPORTED_FAMILIES.iter().any(|family| name.starts_with(family)) {
+        if UNSUPPORTED.contains(&name) {
             return Err(Error::NotImplemented(format!("The header {name}")));
-        }
-    }
-    if let Some(acl) = headers.get("x-amz-acl") {
-        // With one owner per bucket the first two say what is so anyway.
-        match acl.as_bytes() {
-            b"private" | b"bucket-owner-full-control" => {}
-            b"public-read"
-            | b"public-read-write"
-            | b"authenticated-read"
-            | b"aws-exec-read"
-            | b"bucket-owner-read"
-            | b"log-delivery-write" => {
-                return Err(Error::NotImplemented("The header x-amz-acl with a value other than private".to_owned()));
-            }
-            _ => return Err(Error::InvalidArgument("Unknown canned ACL.".to_owned())),
         }
     }
     match headers.get(STORAGE_CLASS) {
@@ -203,19 +188,16 @@ mod tests {
 
     #[test]
     fn promises_that_cannot_be_kept_are_refused() {
-        for (name, value) in
-            [("x-amz-bucket-object-lock-enabled", "true"), ("x-amz-acl", "public-read"), ("x-amz-grant-read", "id=1")]
-        {
-            let refused = refuse_unsupported(&headers(&[(name, value)]));
-            assert!(matches!(refused, Err(Error::NotImplemented(text)) if text.contains(name)), "{name}");
-        }
-        assert!(refuse_unsupported(&headers(&[("x-amz-acl", "private"), ("x-amz-storage-class", "STANDARD")])).is_ok());
+        let name = "x-amz-bucket-object-lock-enabled";
+        let refused = refuse_unsupported(&headers(&[(name, "true")]));
+        assert!(matches!(refused, Err(Error::NotImplemented(text)) if text.contains(name)), "{name}");
+        assert!(refuse_of_part(&headers(&[("x-amz-acl", "public-read")])).is_err());
+        assert!(refuse_of_part(&headers(&[("x-amz-grant-read", "id=1")])).is_err());
+        assert!(refuse_of_part(&headers(&[("x-amz-acl", "private"), ("x-amz-storage-class", "STANDARD")])).is_ok());
         assert!(refuse_unsupported(&headers(&[("x-amz-storage-class", "GLACIER")])).is_ok());
         assert!(refuse_unsupported(&headers(&[("x-amz-storage-class", "glacier")])).is_err());
         assert!(refuse_of_part(&headers(&[("x-amz-tagging", "a=b")])).is_err());
         assert!(refuse_of_part(&headers(&[("x-amz-object-lock-mode", "GOVERNANCE")])).is_err());
         assert!(refuse_unsupported(&headers(&[("x-amz-bucket-object-lock-enabled", "false")])).is_ok());
-        let unknown = refuse_unsupported(&headers(&[("x-amz-acl", "public-ready")])).expect_err("refused");
-        assert_eq!(unknown.answer().code, "InvalidArgument");
     }
 }

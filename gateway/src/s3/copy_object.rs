@@ -12,14 +12,14 @@ use crate::route::Target;
 use crate::s3::checksums::{self, set_checksum};
 use crate::s3::conditions::{Conditions, Verdict, precondition};
 use crate::s3::named::{Named, wanted_version, written_version};
-use crate::s3::{Service, attributes, dates, listing, lock, rename_object, tags};
+use crate::s3::{Service, acl_request, attributes, dates, listing, lock, rename_object, tags};
 use common::{Algorithm, ObjectKey, SecretKey};
 use futures::StreamExt;
 use http::HeaderMap;
 use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, Metadata};
 use s3s::{S3Request, S3Response};
 use storage::{
-    Attributes, Cause, CopyRequest, Lock, Match, ObjectInfo, ObjectReader, Precondition, PutOutcome, PutRequest,
+    Acl, Attributes, Cause, CopyRequest, Lock, Match, ObjectInfo, ObjectReader, Precondition, PutOutcome, PutRequest,
     Sealing, Update, UpdateOutcome, UpdateRequest, Versioning,
 };
 
@@ -36,12 +36,14 @@ pub async fn copy_object(
     let key = ObjectKey::parse(&request.input.key)?;
     attributes::refuse_unsupported(&request.headers)?;
     let source = Source::find(service, &request, &request.input.copy_source)?;
+    let writer = acl_request::writer(&request.extensions);
     let S3Request { input, headers, .. } = request;
     let directives = Directives {
         metadata: directive("metadata", input.metadata_directive.as_ref().map(|directive| directive.as_str()))?,
         tagging: directive("tagging", input.tagging_directive.as_ref().map(|directive| directive.as_str()))?,
     };
     let lock = lock::of_write(&headers, &bucket, service.parts.clock.now_ms())?;
+    let acl = service.acl_of_write(&headers, &bucket, &writer)?;
 
     let info = source.info(service, &headers).await?;
     if info.size > limits::COPY_BYTES_MAX {
@@ -55,7 +57,7 @@ pub async fn copy_object(
     {
         return Err(Error::NotImplemented("A copy with another checksum algorithm than its source's".to_owned()));
     }
-    let attributes = new_attributes(directives, &headers, input.metadata, lock, &info)?;
+    let attributes = new_attributes(directives, &headers, input.metadata, (lock, acl), &info)?;
     let named = &source.0;
     let (source_key, _) = Wanted::of(named, &info).open(service, &headers, Whose::CopySource).await?;
     let (sealing, answer) = Seal::split(Seal::begin(service, &headers, &bucket, &key).await?);
@@ -84,6 +86,7 @@ pub async fn copy_object(
     };
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
     let only_metadata = to_itself
+        && copy.attributes.as_ref().is_some_and(|new| new.acl == info.attributes.acl)
         && directives == (Directives { metadata: Directive::Replace, tagging: Directive::Copy })
         && documents::versioning(&bucket) == Versioning::Off;
     let outcome = match (&source_key, &sealing) {
@@ -290,18 +293,18 @@ impl Directives {
 
 const REDIRECT: &str = "x-amz-website-redirect-location";
 
-/// The attributes of the copy; `None` where they are the source's, without its lock. A storage class is the copy's own also
+/// The attributes of the copy; `None` where they are the source's, without its lock and list. A storage class is the copy's own also
 /// when metadata is kept: without a header the copy is STANDARD. A redirect that is given takes the place of the source's.
 fn new_attributes(
     directives: Directives,
     headers: &HeaderMap,
     metadata: Option<Metadata>,
-    lock: Lock,
+    (lock, acl): (Lock, Option<Acl>),
     info: &ObjectInfo,
 ) -> Result<Option<Attributes>> {
     let given = attributes::parse(headers, metadata)?;
     let given_tags = tags::of_header(headers)?;
-    let kept = Attributes { lock: Lock::default(), ..info.attributes.clone() };
+    let kept = Attributes { lock: Lock::default(), acl: None, ..info.attributes.clone() };
     let mut new = match directives.metadata {
         Directive::Replace => Attributes { tags: kept.tags.clone(), ..given },
         Directive::Copy => {
@@ -317,6 +320,7 @@ fn new_attributes(
         new.tags = given_tags;
     }
     new.lock = lock;
+    new.acl = acl;
     Ok((new != kept).then_some(new))
 }
 
@@ -358,7 +362,7 @@ mod tests {
             metadata: directive("metadata", Some(metadata)).expect("known"),
             tagging: directive("tagging", Some(tagging)).expect("known"),
         };
-        new_attributes(directives, &headers(pairs), None, Lock::default(), &info()).expect("valid")
+        new_attributes(directives, &headers(pairs), None, (Lock::default(), None), &info()).expect("valid")
     }
 
     #[test]
@@ -393,7 +397,7 @@ mod tests {
         let mut source = info();
         source.attributes.headers.push((attributes::STORAGE_CLASS.to_owned(), "GLACIER".to_owned()));
         let directives = Directives { metadata: Directive::Copy, tagging: Directive::Copy };
-        let copy = |lock| new_attributes(directives, &HeaderMap::new(), None, lock, &source).expect("valid");
+        let copy = |lock| new_attributes(directives, &HeaderMap::new(), None, (lock, None), &source).expect("valid");
         let copied = copy(Lock::default()).expect("another class");
         assert_eq!(attributes::storage_class(&copied), "STANDARD");
         assert!(!copied.lock.legal_hold);

@@ -6,7 +6,10 @@
 use crate::Parts;
 use crate::documents;
 use crate::error::{Error, Result};
-use crate::s3::{Service, attributes, document, put_object_lock_configuration, put_public_access_block};
+use crate::s3::{
+    Service, acl_request, attributes, document, put_bucket_acl, put_object_lock_configuration, put_public_access_block,
+};
+use authn::acl::{Acl, Ownership};
 use cluster::{Applied, Bucket, Command};
 use common::{BucketName, NameError, OwnerId};
 use s3s::dto::{CreateBucketInput, CreateBucketOutput};
@@ -31,9 +34,6 @@ pub async fn create_bucket(
     attributes::refuse_unsupported(&headers)?;
     let name = BucketName::parse(&input.bucket)?;
     check_labels(&name)?;
-    if input.object_ownership.as_ref().is_some_and(|ownership| ownership.as_str() != "BucketOwnerEnforced") {
-        return Err(Error::NotImplemented("An object ownership other than BucketOwnerEnforced".to_owned()));
-    }
     let constraint = input.create_bucket_configuration.and_then(|configuration| configuration.location_constraint);
     check_location(constraint.as_ref().map(|constraint| constraint.as_str()), &service.region)?;
     let mut given = BTreeMap::new();
@@ -48,6 +48,18 @@ pub async fn create_bucket(
             documents::PUBLIC_ACCESS_BLOCK.to_owned(),
             document::write(&put_public_access_block::everything())?,
         );
+    }
+
+    let ownership = match input.object_ownership.as_ref().map(|ownership| ownership.as_str()) {
+        None => service.ownership,
+        Some(word) => Ownership::parse(word)
+            .ok_or_else(|| Error::InvalidArgument(format!("Invalid x-amz-object-ownership header: {word}")))?,
+    };
+    given.insert(documents::OWNERSHIP.to_owned(), ownership.name().as_bytes().to_vec());
+    if let Some(wanted) = acl_request::of_headers(&headers, &service.parts.control.current())? {
+        let acl = put_bucket_acl::expand(&wanted, &owner);
+        check_acl(&acl, ownership, service.blocks_public_access)?;
+        given.extend(put_bucket_acl::kept(&acl)?.map(|acl| (documents::ACL.to_owned(), acl)));
     }
 
     let command = Command::CreateBucket {
@@ -106,6 +118,14 @@ fn check_labels(name: &BucketName) -> Result<()> {
     if wrong { Err(NameError::BucketReserved.into()) } else { Ok(()) }
 }
 
+/// A new bucket has no list that would not count.
+fn check_acl(acl: &Acl, ownership: Ownership, blocks_public_access: bool) -> Result<()> {
+    if !ownership.has_lists() && !acl.is_private() {
+        return Err(Error::AclWithOwnership);
+    }
+    if blocks_public_access && acl.is_public() { Err(Error::AclWithBlock) } else { Ok(()) }
+}
+
 /// There is one region; a bucket that asks for another one does not get this one instead.
 fn check_location(constraint: Option<&str>, region: &str) -> Result<()> {
     match constraint {
@@ -126,6 +146,21 @@ mod tests {
         assert_eq!(code("foo.bar-baz"), Ok(()));
         assert_eq!(code("foo.-bar"), Err("InvalidBucketName"));
         assert_eq!(code("foo-.bar"), Err("InvalidBucketName"));
+    }
+
+    #[test]
+    fn no_bucket_begins_with_a_list_that_does_not_count() {
+        use authn::acl::Canned;
+        let code = |canned: Canned, ownership, blocks| {
+            let acl = canned.of_bucket(&OwnerId("ann".to_owned()));
+            check_acl(&acl, ownership, blocks).map_err(|error| error.answer().code)
+        };
+        let (enforced, writer) = (Ownership::BucketOwnerEnforced, Ownership::ObjectWriter);
+        assert_eq!(code(Canned::Private, enforced, true), Ok(()));
+        assert_eq!(code(Canned::LogDeliveryWrite, enforced, false), Err("InvalidBucketAclWithObjectOwnership"));
+        assert_eq!(code(Canned::LogDeliveryWrite, writer, true), Ok(()));
+        assert_eq!(code(Canned::PublicRead, writer, true), Err("InvalidBucketAclWithBlockPublicAccessError"));
+        assert_eq!(code(Canned::PublicRead, writer, false), Ok(()));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 use crate::encryption::Seal;
 use crate::error::{Error, Result};
 use crate::route::Target;
-use crate::s3::{Service, attributes};
+use crate::s3::{Service, acl_request, attributes};
 use common::{Algorithm, ObjectKey};
 use s3s::dto::{ChecksumAlgorithm, ChecksumType, CreateMultipartUploadInput, CreateMultipartUploadOutput};
 use s3s::{S3Request, S3Response};
@@ -15,10 +15,12 @@ pub async fn create_multipart_upload(
     service: &Service,
     request: S3Request<CreateMultipartUploadInput>,
 ) -> Result<S3Response<CreateMultipartUploadOutput>> {
+    let writer = acl_request::writer(&request.extensions);
     let S3Request { input, headers, .. } = request;
     let bucket = service.bucket(&input.bucket)?;
     let key = ObjectKey::parse(&input.key)?;
-    let attributes = attributes::of_write(&headers, input.metadata, &bucket, service.parts.clock.now_ms())?;
+    let mut attributes = attributes::of_write(&headers, input.metadata, &bucket, service.parts.clock.now_ms())?;
+    attributes.acl = service.acl_of_write(&headers, &bucket, &writer)?;
     let algorithm = input.checksum_algorithm.as_ref().map(|name| algorithm(name.as_str())).transpose()?;
     let checksum_type = checksum_type(algorithm, input.checksum_type.as_ref().map(|kind| kind.as_str()))?;
     let create = CreateUploadRequest {

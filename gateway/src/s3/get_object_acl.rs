@@ -1,11 +1,12 @@
-//! GetObjectAcl: an object belongs to its bucket's owner, who has full control.
+//! GetObjectAcl, of a version. Where lists do not count, the bucket's owner has full control and nobody else anything.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAcl.html>
 
 use crate::error::Result;
 use crate::s3::Service;
-use crate::s3::get_bucket_acl::full_control;
 use crate::s3::named::Named;
+use crate::{acl, documents};
+use authn::acl::Acl;
 use s3s::dto::{GetObjectAclInput, GetObjectAclOutput};
 use s3s::{S3Request, S3Response};
 
@@ -16,11 +17,13 @@ pub async fn get_object_acl(
     let input = request.input;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     // What is said of an object is said only if it is there.
-    named.head(service).await?;
-    let owner = service.owner(&named.bucket.owner);
-    Ok(S3Response::new(GetObjectAclOutput {
-        grants: Some(vec![full_control(&owner)]),
-        owner: Some(owner),
-        request_charged: None,
-    }))
+    let info = named.head(service).await?;
+    let counts = documents::ownership(&named.bucket).has_lists();
+    let acl = if counts {
+        acl::of_attributes(&info.attributes, &named.bucket)?
+    } else {
+        Acl::private(named.bucket.owner.clone())
+    };
+    let (owner, grants) = service.written_acl(&acl);
+    Ok(S3Response::new(GetObjectAclOutput { grants: Some(grants), owner: Some(owner), request_charged: None }))
 }

@@ -44,25 +44,28 @@ pub async fn list_multipart_uploads(
         Some(UploadEntry::Upload(upload)) => (Some(encoding.name(&upload.key)), Some(upload.upload.to_string())),
         Some(UploadEntry::Prefix(prefix)) => (Some(encoding.name(prefix)), None),
     };
-    let owner = service.owner(&bucket.owner);
+    let mut owners = service.owners(&bucket);
     let (mut uploads, mut common_prefixes) = (Vec::new(), Vec::new());
     for entry in page.entries {
         match entry {
             UploadEntry::Prefix(prefix) => {
                 common_prefixes.push(dto::CommonPrefix { prefix: Some(encoding.name(&prefix)) });
             }
-            UploadEntry::Upload(upload) => uploads.push(dto::MultipartUpload {
-                key: Some(encoding.name(&upload.key)),
-                upload_id: Some(upload.upload.to_string()),
-                initiated: Some(dates::timestamp(upload.created_ms)),
-                initiator: Some(dto::Initiator { id: owner.id.clone(), display_name: owner.display_name.clone() }),
-                owner: Some(owner.clone()),
-                storage_class: Some(dto::StorageClass::from_static(dto::StorageClass::STANDARD)),
-                checksum_algorithm: upload
-                    .algorithm
-                    .map(|algorithm| dto::ChecksumAlgorithm::from_static(algorithm.name())),
-                checksum_type: None,
-            }),
+            UploadEntry::Upload(upload) => {
+                let owner = owners.of(upload.owner.as_deref());
+                let algorithm = upload.algorithm;
+                uploads.push(dto::MultipartUpload {
+                    key: Some(encoding.name(&upload.key)),
+                    upload_id: Some(upload.upload.to_string()),
+                    initiated: Some(dates::timestamp(upload.created_ms)),
+                    initiator: Some(dto::Initiator { id: owner.id.clone(), display_name: owner.display_name.clone() }),
+                    owner: Some(owner),
+                    storage_class: Some(dto::StorageClass::from_static(dto::StorageClass::STANDARD)),
+                    checksum_algorithm: algorithm
+                        .map(|algorithm| dto::ChecksumAlgorithm::from_static(algorithm.name())),
+                    checksum_type: None,
+                });
+            }
         }
     }
     Ok(S3Response::new(ListMultipartUploadsOutput {

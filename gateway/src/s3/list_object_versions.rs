@@ -54,10 +54,10 @@ pub async fn list_object_versions(
     document.optional("Delimiter", delimiter.map(|delimiter| encoding.name(&delimiter)));
     document.optional("EncodingType", encoding.answer().as_ref().map(dto::EncodingType::as_str));
     document.element("IsTruncated", page.more);
-    let owner = service.owner(&bucket.owner);
+    let mut owners = service.owners(&bucket);
     for entry in &page.entries {
         if let VersionEntry::Version(version) = entry {
-            write(&mut document, version, encoding, &owner);
+            write(&mut document, version, encoding, &owners.of(version.owner.as_deref()));
         }
     }
     for entry in &page.entries {

@@ -32,8 +32,7 @@ pub async fn list_objects(
         ListEntry::Object(object) => encoding.name(&object.key),
         ListEntry::Prefix(prefix) => encoding.name(prefix),
     });
-    let owner = service.owner(&bucket.owner);
-    let (contents, common_prefixes) = listing::contents(page.entries, encoding, Some(&owner));
+    let (contents, common_prefixes) = listing::contents(page.entries, encoding, Some(service.owners(&bucket)));
     Ok(S3Response::new(ListObjectsOutput {
         name: Some(input.bucket),
         prefix: Some(encoding.name(&prefix)),

@@ -31,7 +31,7 @@ pub async fn list_objects_v2(
     let page = page(service, list).await?;
 
     let next = page.entries.last().filter(|_| page.more).map(listing::after_entry);
-    let owner = input.fetch_owner.unwrap_or(false).then(|| service.owner(&bucket.owner));
+    let owners = input.fetch_owner.unwrap_or(false).then(|| service.owners(&bucket));
     let key_count = listing::count(page.entries.len());
     let mut output = ListObjectsV2Output {
         name: Some(input.bucket),
@@ -48,12 +48,12 @@ pub async fn list_objects_v2(
     };
     if query.iter().any(|(key, value)| key == "metadata" && value == "true") {
         let kept = metadata_listing::read(service, &bucket, &page.entries).await;
-        let document = metadata_listing::write(&output, &page.entries, encoding, owner.as_ref(), &kept);
+        let document = metadata_listing::write(&output, &page.entries, encoding, owners, &kept);
         let mut answer = S3Response::new(output);
         answer.extensions.insert(document);
         return Ok(answer);
     }
-    let (contents, common_prefixes) = listing::contents(page.entries, encoding, owner.as_ref());
+    let (contents, common_prefixes) = listing::contents(page.entries, encoding, owners);
     output.contents = Some(contents);
     output.common_prefixes = Some(common_prefixes);
     Ok(S3Response::new(output))

@@ -35,7 +35,7 @@ pub async fn list_parts(service: &Service, request: S3Request<ListPartsInput>) -
 
     let algorithm = page.upload.algorithm.map(|algorithm| ChecksumAlgorithm::from_static(algorithm.name()));
     let last = page.parts.last().map_or(after_part, |part| part.part.number());
-    let owner = service.owner(&bucket.owner);
+    let owner = service.owners(&bucket).of(page.upload.owner.as_deref());
     let initiator = dto::Initiator { id: owner.id.clone(), display_name: owner.display_name.clone() };
     Ok(S3Response::new(ListPartsOutput {
         bucket: Some(input.bucket),

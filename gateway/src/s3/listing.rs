@@ -2,13 +2,15 @@
 //!
 //! Source: "ListObjectsV2" and "ListObjects", Amazon S3 API Reference.
 
+use crate::documents;
 use crate::error::{Error, Result};
 use crate::guard::Pair;
 use crate::limits;
-use crate::s3::dates;
+use crate::s3::{Service, dates};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use common::ETag;
+use cluster::Bucket;
+use common::{ETag, OwnerId};
 use s3s::dto;
 use storage::{After, ListEntry};
 
@@ -114,11 +116,41 @@ pub fn parse_token(token: &str) -> Result<After> {
     }
 }
 
+/// Whose the entries of a page are. Few pages have more than one owner: the last one is remembered.
+pub struct Owners<'s, 'b> {
+    service: &'s Service,
+    bucket: &'b Bucket,
+    has_lists: bool,
+    last: Option<(Option<String>, dto::Owner)>,
+}
+
+impl<'s, 'b> Owners<'s, 'b> {
+    pub fn new(service: &'s Service, bucket: &'b Bucket) -> Self {
+        Self { service, bucket, has_lists: documents::ownership(bucket).has_lists(), last: None }
+    }
+
+    /// `None` is the bucket's. Where its owner is enforced, all are.
+    pub fn of(&mut self, name: Option<&str>) -> dto::Owner {
+        let name = name.filter(|_| self.has_lists);
+        if let Some((last, owner)) = &self.last
+            && last.as_deref() == name
+        {
+            return owner.clone();
+        }
+        let owner = match name {
+            None => self.service.owner(&self.bucket.owner),
+            Some(name) => self.service.owner(&OwnerId(name.to_owned())),
+        };
+        self.last = Some((name.map(str::to_owned), owner.clone()));
+        owner
+    }
+}
+
 /// The entries of a page as the two object listings write them.
 pub fn contents(
     entries: Vec<ListEntry>,
     encoding: Encoding,
-    owner: Option<&dto::Owner>,
+    mut owners: Option<Owners<'_, '_>>,
 ) -> (Vec<dto::Object>, Vec<dto::CommonPrefix>) {
     let (mut objects, mut prefixes) = (Vec::new(), Vec::new());
     for entry in entries {
@@ -132,7 +164,7 @@ pub fn contents(
                 storage_class: Some(
                     object.class.unwrap_or_else(|| dto::ObjectStorageClass::STANDARD.to_owned()).into(),
                 ),
-                owner: owner.cloned(),
+                owner: owners.as_mut().map(|owners| owners.of(object.owner.as_deref())),
                 ..Default::default()
             }),
         }

@@ -3,7 +3,7 @@
 
 use crate::route::Target;
 use crate::s3::Service;
-use crate::s3::listing::Encoding;
+use crate::s3::listing::{Encoding, Owners};
 use crate::s3::written::{Document, Written};
 use crate::s3::{attributes, dates};
 use cluster::Bucket;
@@ -40,7 +40,7 @@ pub fn write(
     page: &ListObjectsV2Output,
     entries: &[ListEntry],
     encoding: Encoding,
-    owner: Option<&dto::Owner>,
+    mut owners: Option<Owners<'_, '_>>,
     kept: &HashMap<String, Attributes>,
 ) -> Written {
     let mut document = Document::new("ListBucketResult");
@@ -64,7 +64,7 @@ pub fn write(
                 contents.element("LastModified", dates::iso_date(&dates::timestamp(object.modified_ms)));
                 contents.element("ETag", format!("\"{}\"", object.etag));
                 contents.element("Size", object.size);
-                if let Some(owner) = owner {
+                if let Some(owner) = owners.as_mut().map(|owners| owners.of(object.owner.as_deref())) {
                     contents.group("Owner", |group| {
                         group.optional("ID", owner.id.as_ref());
                         group.optional("DisplayName", owner.display_name.as_ref());

@@ -73,6 +73,7 @@ impl Forms {
         let Wanted { headers, metadata } = Wanted::of(&fields)?;
         let now_ms = service.parts.clock.now_ms();
         let mut attributes = attributes::of_write(&headers, Some(metadata), &bucket, now_ms)?;
+        attributes.acl = service.acl_of_write(&headers, &bucket, &identity)?;
         if let Some(field) = fields.get("tagging") {
             attributes.tags = tags::of_field(field)?;
         }

@@ -1,50 +1,53 @@
-//! PutBucketAcl: the canned lists that say what is so anyway. Any other would be a promise.
+//! PutBucketAcl: a canned list, grants in headers, or a document.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketAcl.html>
 
+use crate::acl::{self, Wanted};
+use crate::documents;
 use crate::error::{Error, Result};
-use crate::s3::{Service, attributes};
-use http::HeaderMap;
-use s3s::dto::{AccessControlPolicy, PutBucketAclInput, PutBucketAclOutput};
+use crate::s3::document::Changes;
+use crate::s3::{Service, acl_request, document};
+use authn::Identity;
+use authn::acl::Acl;
+use cluster::Bucket;
+use common::OwnerId;
+use s3s::dto::{PutBucketAclInput, PutBucketAclOutput};
 use s3s::{S3Request, S3Response};
 
 pub async fn put_bucket_acl(
     service: &Service,
     request: S3Request<PutBucketAclInput>,
 ) -> Result<S3Response<PutBucketAclOutput>> {
-    let S3Request { input, headers, .. } = request;
-    service.bucket(&input.bucket)?;
-    check_acl(&headers, input.access_control_policy.as_ref())?;
+    let bucket = service.bucket(&request.input.bucket)?;
+    let state = service.parts.control.current();
+    let wanted = acl_request::of_change(&request, request.input.access_control_policy.as_ref(), &state, &bucket.owner)?;
+    let writer = acl_request::writer(&request.extensions);
+    document::change(service, &request.input.bucket, move |bucket| decide(bucket, &writer, &wanted)).await?;
     Ok(S3Response::new(PutBucketAclOutput::default()))
 }
 
-/// A list comes as one header, as grants or as a document. The header is the one that is understood, and says who owns it.
-pub fn check_acl(headers: &HeaderMap, document: Option<&AccessControlPolicy>) -> Result<()> {
-    attributes::refuse_unsupported(headers)?;
-    match (document, headers.contains_key("x-amz-acl")) {
-        (Some(_), _) => Err(Error::NotImplemented("An access control list of grants".to_owned())),
-        (None, true) => Ok(()),
-        (None, false) => Err(Error::InvalidRequest("Your request was missing a required header: x-amz-acl".to_owned())),
+/// By the bucket's ownership and block as they are at the moment of the change.
+fn decide(bucket: &Bucket, writer: &Identity, wanted: &Wanted) -> Result<Changes> {
+    if !documents::ownership(bucket).has_lists() {
+        acl::check_nothing_granted(bucket, writer, Some(wanted))?;
+        return Ok([(documents::ACL.to_owned(), None)].into());
+    }
+    let acl = expand(wanted, &bucket.owner);
+    acl::check_block(bucket, &acl)?;
+    Ok([(documents::ACL.to_owned(), kept(&acl)?)].into())
+}
+
+pub fn expand(wanted: &Wanted, owner: &OwnerId) -> Acl {
+    match wanted {
+        Wanted::Canned(canned) => canned.of_bucket(owner),
+        Wanted::Grants(grants) => Acl { owner: owner.clone(), grants: grants.clone() },
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_is_so_anyway_is_taken() {
-        let code = |name: &'static str, value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, http::HeaderValue::from_static(value));
-            check_acl(&headers, None).map_or_else(|error| error.answer().code, |()| "ok")
-        };
-        assert_eq!(code("x-amz-acl", "private"), "ok");
-        assert_eq!(code("x-amz-acl", "public-read"), "NotImplemented");
-        assert_eq!(code("x-amz-acl", "public-ready"), "InvalidArgument");
-        assert_eq!(code("x-amz-grant-read", "id=1"), "NotImplemented");
-        assert_eq!(code("host", "a"), "InvalidRequest");
-        let document = check_acl(&HeaderMap::new(), Some(&AccessControlPolicy::default()));
-        assert_eq!(document.expect_err("refused").answer().code, "NotImplemented");
+/// The document of a list; a private bucket has none.
+pub fn kept(acl: &Acl) -> Result<Option<Vec<u8>>> {
+    if acl.is_private() {
+        return Ok(None);
     }
+    acl.encode().map(Some).ok_or(Error::MalformedAcl("The list is too long"))
 }

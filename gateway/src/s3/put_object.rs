@@ -1,5 +1,5 @@
-//! PutObject: `If-Match`, `If-None-Match`, Content-MD5 and all checksums in headers and trailers, tags and locks. What it
-//! does not do yet (ACLs) is refused by name.
+//! PutObject: `If-Match`, `If-None-Match`, Content-MD5 and all checksums in headers and trailers, tags, locks and access
+//! control lists.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html>
 
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::route::Target;
 use crate::s3::checksums::{self, Declared, set_checksum};
 use crate::s3::named::written_version;
-use crate::s3::{Service, append, attributes, body, conditions, listing, lock, rename_object};
+use crate::s3::{Service, acl_request, append, attributes, body, conditions, listing, lock, rename_object};
 use bytes::Bytes;
 use cluster::Bucket;
 use common::ObjectKey;
@@ -21,11 +21,13 @@ pub async fn put_object(service: &Service, request: S3Request<PutObjectInput>) -
     if rename_object::is_asked_for(&request.uri) {
         return rename_object::rename_object(service, request).await;
     }
+    let writer = acl_request::writer(&request.extensions);
     let S3Request { input, mut headers, trailing_headers, .. } = request;
     let bucket = service.bucket(&input.bucket)?;
     let key = ObjectKey::parse(&input.key)?;
     let offset = append::take_offset(&mut headers)?;
-    let attributes = attributes::of_write(&headers, input.metadata, &bucket, service.parts.clock.now_ms())?;
+    let mut attributes = attributes::of_write(&headers, input.metadata, &bucket, service.parts.clock.now_ms())?;
+    attributes.acl = service.acl_of_write(&headers, &bucket, &writer)?;
     if let Some(offset) = offset {
         append::check(offset, &bucket, &attributes)?;
     }
