@@ -10,6 +10,7 @@ mod clients;
 mod command;
 mod crash;
 mod fuzz;
+mod policy_diff;
 mod s3_tests;
 mod test;
 mod tidy;
@@ -41,6 +42,8 @@ enum Verb {
     Fuzz(fuzz::Options),
     /// Send a large tree up and down with aws, s3cmd and presigned URLs while the server is being killed
     Bigtree(bigtree::Options),
+    /// Compare random decisions with those of iam-rs and moto
+    PolicyDiff(policy_diff::Options),
     /// Run Ceph's S3 conformance suite against the real server
     S3Tests(s3_tests::Options),
 }
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Verb::Clients(options) => clients::run(root, &options),
         Verb::Fuzz(options) => fuzz::run(root, &options),
         Verb::Bigtree(options) => bigtree::run(root, &options),
+        Verb::PolicyDiff(options) => policy_diff::run(root, &options),
         Verb::S3Tests(options) => s3_tests::run(root, &options),
     };
     match outcome {

@@ -2,7 +2,7 @@
 //! what it needs, goes on after a failure, and ends with one line `N passed, N failed`.
 
 use crate::clients::{EARLIER, Session, TODAY};
-use crate::{cache, command, crash, s3_tests, tidy};
+use crate::{cache, command, crash, policy_diff, s3_tests, tidy};
 use anyhow::Result;
 use std::ops::AddAssign;
 use std::path::Path;
@@ -27,7 +27,7 @@ impl AddAssign for Tally {
 
 impl Tally {
     /// A step that has no tests of its own counts as one.
-    fn of(succeeded: bool) -> Self {
+    pub fn of(succeeded: bool) -> Self {
         Self { passed: u64::from(succeeded), failed: u64::from(!succeeded), skipped: 0 }
     }
 
@@ -56,6 +56,10 @@ pub fn run(root: &Path) -> Result<bool> {
     steps.take("tidy", || tidy::run(root).map(Tally::of));
     steps.take("dependencies", || dependencies(root, &cache));
     steps.take("cargo test", || cargo_test(root, &cache));
+    steps.take("policies beside iam-rs and moto", || {
+        let options = policy_diff::Options { cases: policy_diff::SHORT_CASES, seed: policy_diff::SEED };
+        policy_diff::tally(root, &options)
+    });
 
     let mut server = None;
     steps.take("build weir", || {
