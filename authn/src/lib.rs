@@ -7,6 +7,8 @@ pub mod acl;
 mod authorize;
 pub mod builtin;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod generate;
 pub mod identity;
 pub mod kms;
