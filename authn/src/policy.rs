@@ -69,6 +69,13 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Whether it asks for a condition key that begins so, in any case: what nobody asks for need not be looked up.
+    pub fn mentions(&self, start: &str) -> bool {
+        self.statements.iter().any(|statement| statement.mentions(start))
+    }
+}
+
 /// A question to one policy.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'q> {
@@ -118,6 +125,22 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_mentioned_in_conditions_and_variables() {
+        let mentions = |resource: &str, condition: &str| {
+            let statement = format!(
+                r#"{{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/{resource}","Condition":{condition}}}"#
+            );
+            let text = format!(r#"{{"Version":"2012-10-17","Statement":[{statement}]}}"#);
+            Policy::parse(&text, Purpose::Identity).expect(&text).mentions("s3:ExistingObjectTag/")
+        };
+        assert!(!mentions("*", "{}"));
+        assert!(!mentions("*", r#"{"StringEquals":{"s3:RequestObjectTag/a":"b"}}"#));
+        assert!(mentions("*", r#"{"Null":{"S3:existingobjecttag/a":"true"}}"#));
+        assert!(mentions("*", r#"{"StringEquals":{"s3:prefix":"${s3:ExistingObjectTag/a, 'b'}"}}"#));
+        assert!(mentions("${s3:ExistingObjectTag/a, 'b'}", "{}"));
+    }
 
     /// The sentence of what is refused.
     fn refused(text: &str, purpose: Purpose<'_>) -> String {

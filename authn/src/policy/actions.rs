@@ -2,7 +2,7 @@
 //!
 //! Source: "Actions, resources, and condition keys for AWS services", Service Authorization Reference; `weir:` are Weir's own.
 
-/// Of buckets and objects, and those of S3 that Weir has no operation for: AWS's own policies name them.
+/// Of buckets and objects, `ListenBucketNotification` of MinIO's, and those of S3 that Weir has no operation for: AWS's own policies name them.
 #[rustfmt::skip]
 const S3: &[&str] = &[
     "AbortMultipartUpload", "AllowVendedLogDeliveryForResource", "AssociateAccessGrantsIdentityCenter", "BypassGovernanceRetention", "CreateAccessGrant",
@@ -36,7 +36,7 @@ const S3: &[&str] = &[
     "ListAccessPointsForObjectLambda", "ListAllMyBuckets", "ListBucket", "ListBucketMultipartUploads",
     "ListBucketVersions", "ListCallerAccessGrants", "ListJobs", "ListMultiRegionAccessPoints",
     "ListMultipartUploadParts", "ListObjectAnnotations", "ListStorageLensConfigurations", "ListStorageLensGroups",
-    "ListTagsForResource", "ObjectOwnerOverrideToBucketOwner", "PauseReplication", "PutAccelerateConfiguration",
+    "ListTagsForResource", "ListenBucketNotification", "ObjectOwnerOverrideToBucketOwner", "PauseReplication", "PutAccelerateConfiguration",
     "PutAccessGrantsInstanceResourcePolicy", "PutAccessPointConfigurationForObjectLambda", "PutAccessPointPolicy",
     "PutAccessPointPolicyForObjectLambda", "PutAccessPointPublicAccessBlock", "PutAccountPublicAccessBlock",
     "PutAnalyticsConfiguration", "PutBucketAbac", "PutBucketAcl", "PutBucketCORS", "PutBucketLogging",

@@ -95,6 +95,16 @@ impl Condition {
         }
     }
 
+    /// The key that it is about, and those of variables.
+    pub fn keys(&self) -> Box<dyn Iterator<Item = &str> + '_> {
+        let own = std::iter::once(&*self.key);
+        match &self.values {
+            Values::Texts { texts, .. } => Box::new(own.chain(texts.iter().flat_map(Filled::keys))),
+            Values::Arns(arns) => Box::new(own.chain(arns.iter().flat_map(Filled::keys))),
+            _ => Box::new(own),
+        }
+    }
+
     /// Keys of variables that must have a value.
     pub fn required(&self) -> Box<dyn Iterator<Item = &str> + '_> {
         match &self.values {

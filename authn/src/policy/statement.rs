@@ -55,6 +55,13 @@ impl Statement {
             && !self.conditions.iter().any(Condition::fixes)
     }
 
+    /// Whether a condition or a variable of it is about a key that begins so.
+    pub(super) fn mentions(&self, start: &str) -> bool {
+        let begins = |key: &str| key.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
+        let resources = self.resources.iter().flat_map(|resources| resources.items.iter().flat_map(Filled::keys));
+        self.conditions.iter().flat_map(Condition::keys).chain(resources).any(begins)
+    }
+
     /// How it names who asks, if it is about the question at all.
     pub(super) fn applies(&self, asked: &Asked<'_>) -> Option<Named> {
         if !self.actions.has(|pattern| pattern.matches_any_case(asked.action)) {
