@@ -1,17 +1,20 @@
-//! Who may do what: the secret of an access key for the signature, and one decision for every operation.
+//! s3s's two questions: the secret of an access key, for the signature, and whether an operation may be done. Who sent a
+//! request is found out here; what that allows is decided in `admission.rs`.
 
+use crate::admission::{Admission, Admitted, Scene, scene};
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::lenient::Verified;
+use crate::s3::{dates, rename_object};
 use crate::sessions::{self, Sessions};
 use authn::policy::Context;
 use authn::{Identity, Question, authorize};
 use cluster::{Bucket, ControlPlane};
 use common::{BucketName, OwnerId, Random};
-use http::{HeaderMap, HeaderValue};
+use http::{Extensions, HeaderValue};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
-use s3s::{S3Error, S3Result};
+use s3s::{S3Error, S3Request, S3Result, dto};
 use std::sync::{Arc, OnceLock};
 
 /// Whether the identity may do this, where no policy but its own speaks: the one decision, made by `authn`.
@@ -33,26 +36,45 @@ pub fn allowed(identity: &Identity, action: &str, owner: Option<&OwnerId>) -> bo
 #[derive(Clone, Default)]
 pub struct OperationName(pub Arc<OnceLock<String>>);
 
-/// The owner id of the key that signed a request, for the access log.
+/// What was found out about a request, for its operation, the access log and the audit: in the request's extensions.
 #[derive(Clone, Default)]
-pub struct Requester(pub Arc<OnceLock<String>>);
+pub struct Requester(pub Arc<Findings>);
+
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// The owner id of the key that signed.
+    pub owner: OnceLock<String>,
+    pub admitted: OnceLock<Admitted>,
+}
+
+/// What was decided about a request that has these extensions. Where nothing was, nothing was allowed.
+pub fn admitted(extensions: &Extensions) -> Option<&Admitted> {
+    extensions.get::<Requester>().and_then(|requester| requester.0.admitted.get())
+}
 
 #[derive(Clone)]
 pub struct Access {
     control: Arc<dyn ControlPlane>,
     sessions: Sessions,
+    admission: Arc<Admission>,
     region: HeaderValue,
     /// What signatures of unknown keys are compared with: nobody has it.
     no_ones_secret: SecretKey,
 }
 
 impl Access {
-    pub fn new(control: Arc<dyn ControlPlane>, sessions: Sessions, random: &dyn Random, region: &str) -> Result<Self> {
+    pub fn new(
+        control: Arc<dyn ControlPlane>,
+        sessions: Sessions,
+        admission: Arc<Admission>,
+        random: &dyn Random,
+        region: &str,
+    ) -> Result<Self> {
         let region = HeaderValue::from_str(region);
         let region = region.map_err(|_| Error::InvalidArgument("the region is not a header's value".to_owned()))?;
         let mut secret = [0; 32];
         random.fill(&mut secret);
-        Ok(Self { control, sessions, region, no_ones_secret: SecretKey::from(hex::encode(secret)) })
+        Ok(Self { control, sessions, admission, region, no_ones_secret: SecretKey::from(hex::encode(secret)) })
     }
 
     /// What signatures with this key are made with. A key that nobody has is not refused here: that would be quicker than a
@@ -79,30 +101,68 @@ impl Access {
         find(&*self.control, name).ok()
     }
 
-    fn decide(&self, context: &mut S3AccessContext<'_>) -> Result<()> {
+    /// Who sent it, before anything is decided.
+    fn identify(&self, context: &mut S3AccessContext<'_>) -> Result<Identity> {
         let key = match context.credentials() {
             Some(signed) => Some(signed.access_key.clone()),
             None => context.extensions_mut().get::<Verified>().map(|verified| verified.0.clone()),
         };
         let identity = key.map_or(Ok(Identity::Anonymous), |key| identity(&*self.control, &key))?;
-        let creates = context.s3_op().name() == "CreateBucket";
-        let bucket = context.s3_path().get_bucket_name().map(str::to_owned);
-        let expected_owner = expected_owner(context.headers(), "x-amz-expected-bucket-owner");
         if let (Some(requester), Some(owner)) = (context.extensions_mut().get::<Requester>(), identity.owner()) {
-            let _ = requester.0.set(owner.0.clone());
+            let _ = requester.0.owner.set(owner.0.clone());
         }
         context.extensions_mut().insert(identity.clone());
-        let bucket = match bucket {
-            Some(bucket) if !creates => bucket,
-            // ListBuckets shows what is the caller's; a new bucket becomes the caller's.
-            bucket => {
-                let action = if bucket.is_some() { "s3:CreateBucket" } else { "s3:ListAllMyBuckets" };
-                return if allowed(&identity, action, None) { Ok(()) } else { Err(Error::AccessDenied) };
+        Ok(identity)
+    }
+
+    async fn decide(&self, context: &mut S3AccessContext<'_>, operation: &str) -> Result<()> {
+        let identity = self.identify(context)?;
+        // The scene is of what was parsed, and the extensions can only be had from all of the context at once.
+        let extensions = std::mem::take(context.extensions_mut());
+        let decided = {
+            let path = context.s3_path();
+            let place = (path.get_bucket_name(), path.get_object_key());
+            let scene = Scene::new(operation, place, context.headers(), context.uri(), &extensions, &identity);
+            match waits_for(operation).map_or(Ok(false), |keys| self.admission.depends_on(&scene, keys)) {
+                Ok(true) => Ok(()),
+                Ok(false) => self.admission.admit(&scene).await,
+                Err(error) => Err(error),
             }
         };
-        let bucket = find(&*self.control, &bucket)?;
-        check(&identity, &bucket, expected_owner.as_deref())
+        *context.extensions_mut() = extensions;
+        decided
     }
+
+    /// Decides what waited for the request's document. `document` has the condition keys that are in it.
+    async fn decide_with<I>(
+        &self,
+        request: &S3Request<I>,
+        operation: &str,
+        place: (&str, Option<&str>),
+        document: Vec<(String, Vec<String>)>,
+    ) -> Result<()> {
+        let identity = request.extensions.get::<Identity>().ok_or(Error::AccessDenied)?;
+        let place = (Some(place.0), place.1);
+        let mut scene = Scene::new(operation, place, &request.headers, &request.uri, &request.extensions, identity);
+        if scene.findings.as_ref().is_some_and(|findings| findings.admitted.get().is_some()) {
+            return Ok(());
+        }
+        scene.document = document;
+        self.admission.admit(&scene).await
+    }
+}
+
+/// Condition keys that are in an operation's document: where a policy speaks of one, the decision waits until it is read.
+fn waits_for(operation: &str) -> Option<&'static [&'static str]> {
+    Some(match operation {
+        "PutObjectTagging" => &["s3:RequestObjectTag/", "s3:RequestObjectTagKeys"],
+        "PutObjectRetention" => {
+            &["s3:object-lock-mode", "s3:object-lock-retain-until-date", "s3:object-lock-remaining-retention-days"]
+        }
+        "PutObjectLegalHold" => &["s3:object-lock-legal-hold"],
+        "CreateBucket" => &["s3:LocationConstraint"],
+        _ => return None,
+    })
 }
 
 /// The holder of an access key.
@@ -119,17 +179,6 @@ pub fn find(control: &dyn ControlPlane, name: &str) -> Result<Arc<Bucket>> {
     control.current().buckets.get(&name).cloned().ok_or(Error::NoSuchBucket)
 }
 
-/// Whether the caller may use this bucket, and whether it belongs to whom the caller believes.
-pub fn check(identity: &Identity, bucket: &Bucket, expected_owner: Option<&str>) -> Result<()> {
-    let as_expected = expected_owner.is_none_or(|owner| owner == bucket.owner.0);
-    if allowed(identity, "s3:*", Some(&bucket.owner)) && as_expected { Ok(()) } else { Err(Error::AccessDenied) }
-}
-
-/// A header that cannot be read names nobody.
-pub fn expected_owner(headers: &HeaderMap, name: &str) -> Option<String> {
-    headers.get(name).map(|value| value.to_str().unwrap_or("").to_owned())
-}
-
 #[async_trait::async_trait]
 impl S3Auth for Access {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
@@ -141,10 +190,13 @@ impl S3Auth for Access {
 impl S3Access for Access {
     async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
         let operation = context.s3_op().name().to_owned();
+        // To s3s a rename is a PutObject.
+        let renames = operation == "PutObject" && rename_object::is_asked_for(context.uri());
+        let decided = if renames { "RenameObject" } else { &operation };
         if let Some(name) = context.extensions_mut().get::<OperationName>() {
             let _ = name.0.set(operation.clone());
         }
-        self.decide(context).map_err(|error| {
+        self.decide(context, decided).await.map_err(|error| {
             let mut answer = S3Error::from(error);
             if operation == "HeadBucket" {
                 // SDKs find a bucket's region in this answer, whatever its status.
@@ -154,5 +206,51 @@ impl S3Access for Access {
             }
             answer
         })
+    }
+
+    async fn put_object_tagging(&self, request: &mut S3Request<dto::PutObjectTaggingInput>) -> S3Result<()> {
+        let input = &request.input;
+        let tags = input.tagging.tag_set.iter();
+        let tags: Vec<_> = tags.filter_map(|tag| tag.key.clone().zip(tag.value.clone())).collect();
+        let place = (input.bucket.as_str(), Some(input.key.as_str()));
+        Ok(self.decide_with(request, "PutObjectTagging", place, scene::of_tags(&tags)).await?)
+    }
+
+    async fn put_object_retention(&self, request: &mut S3Request<dto::PutObjectRetentionInput>) -> S3Result<()> {
+        let input = &request.input;
+        let mut document = Vec::new();
+        if let Some(retention) = &input.retention {
+            let until = retention.retain_until_date.as_ref().map(dates::iso_date);
+            let days = until.as_deref().and_then(|until| scene::remaining_days(until, self.admission.now_ms()));
+            let mode = retention.mode.as_ref().map(|mode| mode.as_str().to_owned());
+            let keys = ["mode", "retain-until-date", "remaining-retention-days"];
+            let values = [mode, until, days.map(|days| days.to_string())];
+            for (key, value) in keys.into_iter().zip(values) {
+                document.extend(value.map(|value| (format!("s3:object-lock-{key}"), vec![value])));
+            }
+        }
+        let place = (input.bucket.as_str(), Some(input.key.as_str()));
+        Ok(self.decide_with(request, "PutObjectRetention", place, document).await?)
+    }
+
+    async fn put_object_legal_hold(&self, request: &mut S3Request<dto::PutObjectLegalHoldInput>) -> S3Result<()> {
+        let input = &request.input;
+        let status = input.legal_hold.as_ref().and_then(|hold| hold.status.as_ref());
+        let key = |status: &dto::ObjectLockLegalHoldStatus| {
+            ("s3:object-lock-legal-hold".to_owned(), vec![status.as_str().to_owned()])
+        };
+        let document = status.map(key).into_iter().collect();
+        let place = (input.bucket.as_str(), Some(input.key.as_str()));
+        Ok(self.decide_with(request, "PutObjectLegalHold", place, document).await?)
+    }
+
+    async fn create_bucket(&self, request: &mut S3Request<dto::CreateBucketInput>) -> S3Result<()> {
+        let configuration = request.input.create_bucket_configuration.as_ref();
+        let constraint = configuration.and_then(|configuration| configuration.location_constraint.as_ref());
+        let key = |constraint: &dto::BucketLocationConstraint| {
+            ("s3:LocationConstraint".to_owned(), vec![constraint.as_str().to_owned()])
+        };
+        let document = constraint.map(key).into_iter().collect();
+        Ok(self.decide_with(request, "CreateBucket", (&request.input.bucket, None), document).await?)
     }
 }

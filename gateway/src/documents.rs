@@ -25,8 +25,8 @@ pub const LOGGING: &str = "logging";
 pub const NOTIFICATION: &str = "notification";
 pub const REQUEST_PAYMENT: &str = "requestPayment";
 pub const ACCELERATE: &str = "accelerate";
-/// The four parts of a public access block.
-pub const PUBLIC_ACCESS_BLOCK: &str = "publicAccessBlock";
+/// JSON, as it was put.
+pub const POLICY: &str = "policy";
 /// Kinds of which a bucket has many: the name of one is the kind's, a slash and its id.
 pub const INVENTORY: &str = "inventory";
 pub const ANALYTICS: &str = "analytics";

@@ -48,6 +48,11 @@ pub enum Error {
     /// A configuration document that the bucket does not have: S3 has a code of its own for each.
     #[error("The {1} configuration was not found")]
     NoSuchDocument(&'static str, &'static str),
+    #[error("The bucket policy does not exist")]
+    NoSuchBucketPolicy,
+    /// A bucket's policy that is none, in a sentence.
+    #[error("{0}")]
+    MalformedPolicy(String),
     #[error("{0}")]
     InvalidBucketState(&'static str),
     #[error("{0}")]
@@ -208,6 +213,8 @@ impl Error {
             Self::BucketNotEmpty => ("BucketNotEmpty", S::CONFLICT),
             Self::IllegalLocationConstraint(_) => ("IllegalLocationConstraintException", S::BAD_REQUEST),
             Self::NoSuchDocument(code, _) => (*code, S::NOT_FOUND),
+            Self::NoSuchBucketPolicy => ("NoSuchBucketPolicy", S::NOT_FOUND),
+            Self::MalformedPolicy(_) => ("MalformedPolicy", S::BAD_REQUEST),
             Self::InvalidBucketState(_) => ("InvalidBucketState", S::CONFLICT),
             Self::InvalidRetentionPeriod(_) => ("InvalidRetentionPeriod", S::BAD_REQUEST),
             Self::IllegalVersioning => ("IllegalVersioningConfigurationException", S::BAD_REQUEST),
@@ -271,6 +278,18 @@ impl Error {
             Self::Listen { .. } | Self::Internal(_) => ("InternalError", S::INTERNAL_SERVER_ERROR),
         };
         Answer { code, status }
+    }
+
+    /// For who may not know what a bucket holds: what is not there is refused as what is not the caller's.
+    pub fn without_absence(self) -> Self {
+        use storage::Error as E;
+        match self {
+            Self::NoSuchVersion
+            | Self::Storage(E::NoSuchKey | E::NoSuchVersion | E::IsDeleteMarker { was_named: false, .. }) => {
+                Self::AccessDenied
+            }
+            other => other,
+        }
     }
 
     /// Headers that belong to the error itself.

@@ -363,6 +363,7 @@ fn document_bounds(method: &Method, level: Level, pairs: &[query::Pair<'_>]) -> 
         ("POST", Level::Bucket) if names("delete") => Some(Bounds::list(limits::DELETE_KEYS_MAX)),
         ("POST", Level::Object) if names("uploadId") => Some(Bounds::list(limits::PARTS_MAX)),
         ("PUT", Level::Object) if query::is_plain(pairs) || names("uploadId") => None,
+        ("PUT", Level::Bucket) if names("policy") => Some(Bounds::POLICY),
         ("PUT", Level::Bucket) if names("lifecycle") => Some(Bounds::LIFECYCLE),
         ("PUT" | "POST", _) => Some(Bounds::SMALL),
         _ => None,

@@ -3,6 +3,7 @@
 //! s3s verifies its signature, then it is asked again without these headers and with the verified key in place of the
 //! signature.
 
+use crate::admission::Proof;
 use crate::guard::query_pairs;
 use common::ByteRange;
 use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
@@ -11,9 +12,9 @@ use s3s::route::S3Route;
 use s3s::service::S3Service;
 use s3s::{Body, HttpRequest, S3Request, S3Response, S3Result, s3_error};
 
-/// The access key whose signature was verified. Made here only, and never from anything that a client can send.
+/// The access key whose signature was verified, and the proof, which is taken away. Made here only, and never from anything that a client can send.
 #[derive(Clone)]
-pub struct Verified(pub String);
+pub struct Verified(pub String, pub Proof);
 
 pub struct Lenient {
     /// The same service, without this route.
@@ -46,6 +47,7 @@ impl S3Route for Lenient {
         for name in dropped {
             request.headers.remove(name);
         }
+        let proof = Proof::of(&request.headers, request.uri.query().unwrap_or(""));
         request.headers.remove(header::AUTHORIZATION);
         let mut again = HttpRequest::new(Body::empty());
         *again.method_mut() = request.method;
@@ -53,7 +55,7 @@ impl S3Route for Lenient {
         *again.headers_mut() = request.headers;
         *again.extensions_mut() = request.extensions;
         if let Some(credentials) = request.credentials {
-            again.extensions_mut().insert(Verified(credentials.access_key));
+            again.extensions_mut().insert(Verified(credentials.access_key, proof));
         }
         let answer =
             self.inner.call(again).await.map_err(|_| s3_error!(InternalError, "the answer could not be written"))?;

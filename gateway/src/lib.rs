@@ -1,12 +1,13 @@
 //! The gateway: listeners, the guard before s3s, the S3 operations. It stores nothing and opens no data file; it speaks HTTP
 //! to clients and typed requests to targets.
 //!
-//! A request's way: `listener` → `guard` → s3s (signature) → `access` (identity, policy) → `s3/<operation>` → `route` → storage.
+//! A request's way: `listener` → `guard` → s3s (signature) → `access` (identity) → `admission` (policy) → `s3/<operation>` → `route` → storage.
 
 mod access;
 mod access_log;
 mod acl;
 pub mod admin;
+mod admission;
 pub mod backup;
 mod directory;
 mod documents;
@@ -24,9 +25,9 @@ mod lenient;
 pub mod lifecycle;
 mod limits;
 mod listener;
-mod query_api;
 #[allow(dead_code, unused_imports, reason = "documents are fetched by STS, which comes next")]
 mod outbound;
+mod query_api;
 mod route;
 mod s3;
 mod server;

@@ -51,6 +51,12 @@ pub const DOCUMENT_NODES_MAX: usize = 10_000;
 /// Elements inside of each other, in any document.
 pub const DOCUMENT_DEPTH_MAX: usize = 32;
 
+/// A bucket's policy, as in S3.
+pub const BUCKET_POLICY_BYTES_MAX: usize = 20 * 1024;
+
+/// Policies of buckets that are kept parsed: of the longest some 60 KiB each.
+pub const BUCKET_POLICIES_CACHED_MAX: usize = 512;
+
 /// Everything of a form upload but its file: names, values and framing. S3 allows 20 KiB of values.
 pub const FORM_FIELDS_BYTES_MAX: usize = 32 * 1024;
 pub const FORM_FIELDS_MAX: usize = 100;

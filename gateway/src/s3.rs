@@ -24,6 +24,7 @@ mod delete_bucket_inventory_configuration;
 mod delete_bucket_lifecycle;
 mod delete_bucket_metrics_configuration;
 mod delete_bucket_ownership_controls;
+mod delete_bucket_policy;
 mod delete_bucket_tagging;
 mod delete_bucket_website;
 mod delete_object;
@@ -45,6 +46,8 @@ mod get_bucket_logging;
 mod get_bucket_metrics_configuration;
 mod get_bucket_notification_configuration;
 mod get_bucket_ownership_controls;
+mod get_bucket_policy;
+mod get_bucket_policy_status;
 mod get_bucket_request_payment;
 mod get_bucket_tagging;
 mod get_bucket_versioning;
@@ -89,6 +92,7 @@ pub mod put_bucket_logging;
 mod put_bucket_metrics_configuration;
 mod put_bucket_notification_configuration;
 mod put_bucket_ownership_controls;
+mod put_bucket_policy;
 mod put_bucket_request_payment;
 mod put_bucket_tagging;
 mod put_bucket_versioning;
@@ -100,9 +104,9 @@ mod put_object_lock_configuration;
 mod put_object_retention;
 mod put_object_tagging;
 pub mod put_public_access_block;
-mod rename_object;
+pub mod rename_object;
 mod strict;
-mod tags;
+pub mod tags;
 mod upload_part;
 mod upload_part_copy;
 pub mod website;
@@ -113,6 +117,7 @@ use self::absent_documents::*;
 use self::rename_object::RenameTokens;
 use crate::Parts;
 use crate::access;
+use crate::admission::Admission;
 use crate::error::{Error, Result};
 use crate::events::webhook::Webhook;
 use crate::lifecycle::rules::Known;
@@ -121,6 +126,7 @@ use authn::acl::Ownership;
 use authn::{Identity, KeyService};
 use cluster::Bucket;
 use common::OwnerId;
+use http::Extensions;
 use s3s::dto;
 use s3s::{S3Request, S3Response, S3Result};
 use std::sync::Arc;
@@ -130,6 +136,7 @@ pub struct Service {
     pub parts: Parts,
     pub region: String,
     pub router: Router,
+    pub admission: Arc<Admission>,
     pub keys: Arc<dyn KeyService>,
     /// Whether customers' keys may come with requests: over a connection that nobody else can read, or in a test.
     customer_keys: bool,
@@ -144,7 +151,7 @@ pub struct Service {
 }
 
 impl Service {
-    pub fn new(parts: Parts, region: String, customer_keys: bool) -> Self {
+    pub fn new(parts: Parts, admission: Arc<Admission>, region: String, customer_keys: bool) -> Self {
         let router = Router::new(parts.target.clone());
         let keys = parts.named_keys.clone();
         let (renames, lifecycles, receivers) = (RenameTokens::default(), Known::default(), Vec::new());
@@ -152,6 +159,7 @@ impl Service {
             parts,
             region,
             router,
+            admission,
             keys,
             customer_keys,
             renames,
@@ -188,15 +196,14 @@ impl Service {
         ))
     }
 
-    /// The bucket of a request; that the caller may use it was decided before (`access.rs`).
+    /// The bucket of a request; that the caller may use it was decided before (`admission.rs`).
     fn bucket(&self, name: &str) -> Result<Arc<Bucket>> {
         access::find(&*self.parts.control, name)
     }
 
-    /// The caller. Every operation but those of anonymous readers has one, and there are none of these yet.
+    /// The caller, who may be nobody.
     fn identity<T>(&self, request: &S3Request<T>) -> Result<Identity> {
-        let known = request.extensions.get::<Identity>().filter(|identity| !identity.is_anonymous());
-        known.cloned().ok_or(Error::AccessDenied)
+        identity_of(&request.extensions)
     }
 
     /// The owners of a page's entries, by the names that storage has of them.
@@ -212,16 +219,27 @@ impl Service {
     }
 }
 
+/// Who sent the request that has these extensions: who may be nobody.
+fn identity_of(extensions: &Extensions) -> Result<Identity> {
+    extensions.get::<Identity>().cloned().ok_or(Error::AccessDenied)
+}
+
 /// Forwards each method of s3s's trait to the file of the same name.
 macro_rules! operations {
     ($($operation:ident($input:ident) -> $output:ident,)*) => {
+        /// The names of them, for the test that each has a decision.
+        #[cfg(test)]
+        pub const OPERATIONS: &[&str] = &[$(stringify!($operation),)*];
+
         #[async_trait::async_trait]
         impl s3s::S3 for Service {
             $(async fn $operation(
                 &self,
                 request: S3Request<dto::$input>,
             ) -> S3Result<S3Response<dto::$output>> {
-                Ok($operation::$operation(self, request).await?)
+                let sees_absence = access::admitted(&request.extensions).is_some_and(|admitted| admitted.sees_absence);
+                let answered = $operation::$operation(self, request).await;
+                Ok(answered.map_err(|error| if sees_absence { error } else { error.without_absence() })?)
             })*
         }
     };
@@ -315,6 +333,7 @@ operations! {
     put_bucket_notification_configuration(PutBucketNotificationConfigurationInput)
         -> PutBucketNotificationConfigurationOutput,
     put_bucket_ownership_controls(PutBucketOwnershipControlsInput) -> PutBucketOwnershipControlsOutput,
+    put_bucket_policy(PutBucketPolicyInput) -> PutBucketPolicyOutput,
     put_bucket_request_payment(PutBucketRequestPaymentInput) -> PutBucketRequestPaymentOutput,
     put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput,
     put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput,

@@ -3,6 +3,7 @@
 use crate::access::Access;
 use crate::access_log::AccessLog;
 use crate::admin::{self, AdminParts};
+use crate::admission::Admission;
 use crate::error::{Error, Result};
 use crate::events::webhook::{self, Webhook};
 use crate::guard::Guard;
@@ -15,6 +16,7 @@ use crate::lifecycle::scan;
 use crate::limits;
 use crate::listener::{Handler, Listener, Stage};
 use crate::query_api::QueryApi;
+use crate::route::Router;
 use crate::s3::Service;
 use crate::s3::listen_events::{EventStreams, Routes};
 use crate::s3::post_object::Forms;
@@ -80,10 +82,12 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let domains = Domains::new(&config.domains);
     let Parts { control, clock, random, named_keys, .. } = parts.clone();
     let sessions = Sessions::new(control, named_keys, clock, random);
-    let access = Access::new(parts.control.clone(), sessions, &*parts.random, &config.region)?;
+    let router = Router::new(parts.target.clone());
+    let admission = Arc::new(Admission::new(parts.control.clone(), parts.clock.clone(), router));
+    let access = Access::new(parts.control.clone(), sessions, admission.clone(), &*parts.random, &config.region)?;
     let (stage, watched) = watch::channel(Stage::Serving);
-    let s3 = s3_service(&config, &parts, &access, &domains, watched.clone());
-    let service = || service_of(&config, &parts);
+    let s3 = s3_service(&config, &parts, (&access, &admission), &domains, watched.clone());
+    let service = || service_of(&config, &parts, &admission);
     let forms = Forms::new(service(), access.clone(), config.form_signature_v2);
     let log = Arc::new(AccessLog::new(service(), config.access_log));
     let (region, random) = (config.region.clone(), parts.random.clone());
@@ -129,13 +133,13 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
 fn s3_service(
     config: &Config,
     parts: &Parts,
-    access: &Access,
+    (access, admission): (&Access, &Arc<Admission>),
     domains: &Domains,
     stage: watch::Receiver<Stage>,
 ) -> S3Service {
-    let inner = s3_builder(config, parts, access, domains).build();
-    let mut outer = s3_builder(config, parts, access, domains);
-    let events = EventStreams::new(parts.clone(), domains.clone(), config.region.clone(), stage);
+    let inner = s3_builder(config, parts, (access, admission), domains).build();
+    let mut outer = s3_builder(config, parts, (access, admission), domains);
+    let events = EventStreams::new(parts.clone(), admission.clone(), domains.clone(), config.region.clone(), stage);
     outer.set_route(Routes { lenient: Lenient::new(inner), events });
     outer.build()
 }
@@ -146,16 +150,22 @@ fn query_api(parts: &Parts, access: &Access, region: &str) -> QueryApi {
     QueryApi::new(access.clone(), parts.control.clone(), parts.clock.clone(), region.to_owned(), vec![Arc::new(iam)])
 }
 
-fn service_of(config: &Config, parts: &Parts) -> Service {
-    let service = Service::new(parts.clone(), config.region.clone(), config.plain_customer_keys);
+fn service_of(config: &Config, parts: &Parts, admission: &Arc<Admission>) -> Service {
+    let (parts, admission, region) = (parts.clone(), admission.clone(), config.region.clone());
+    let service = Service::new(parts, admission, region, config.plain_customer_keys);
     service
         .telling(&config.webhooks)
         .blocking_public_access(config.block_public_access)
         .with_ownership(config.object_ownership)
 }
 
-fn s3_builder(config: &Config, parts: &Parts, access: &Access, domains: &Domains) -> S3ServiceBuilder {
-    let mut builder = S3ServiceBuilder::new(service_of(config, parts));
+fn s3_builder(
+    config: &Config,
+    parts: &Parts,
+    (access, admission): (&Access, &Arc<Admission>),
+    domains: &Domains,
+) -> S3ServiceBuilder {
+    let mut builder = S3ServiceBuilder::new(service_of(config, parts, admission));
     builder.set_auth(access.clone());
     builder.set_access(access.clone());
     builder.set_host(domains.clone());

@@ -10,6 +10,10 @@ use std::io::Write;
 /// Operations whose documents name keys or echo what was asked.
 fn names_keys(operation: &str) -> bool {
     let others = ["DeleteObjects", "CreateMultipartUpload", "CompleteMultipartUpload"];
+    // A policy is JSON, as it was put.
+    if operation == "GetBucketPolicy" {
+        return false;
+    }
     operation.starts_with("List") || operation.starts_with("GetBucket") || others.contains(&operation)
 }
 

@@ -2,7 +2,8 @@
 //! asked of s3s as an anonymous GetObject, so that the one decision about access is made for it too, and a page is 403 as long
 //! as nothing makes its object public. Redirects need nothing to be read.
 
-use super::escape;
+use super::{Peer, escape};
+use crate::access::Requester;
 use crate::documents;
 use crate::s3::document;
 use crate::s3::website::{self, Asked, Read, Step, What};
@@ -23,6 +24,9 @@ const KEPT: [HeaderName; 6] = [
     header::IF_MODIFIED_SINCE,
     header::IF_UNMODIFIED_SINCE,
 ];
+
+/// What of them a policy may ask for.
+const DECIDING: [HeaderName; 2] = [header::REFERER, header::USER_AGENT];
 
 /// Why a page is not shown: S3's code and message.
 struct Refusal {
@@ -110,12 +114,16 @@ async fn read(s3: &S3Service, head: &Head, bucket: &Bucket, key: &str, what: Wha
     // A host that is no domain, so that the path names the bucket.
     let mut request =
         Request::builder().method(method).uri(format!("/{}/{key}", bucket.name)).header("host", "localhost");
-    if what == What::Page {
-        for name in KEPT {
-            for value in head.headers.get_all(&name) {
-                request = request.header(&name, value);
-            }
+    let of_page = KEPT.iter().filter(|_| what == What::Page);
+    for name in DECIDING.iter().chain(of_page) {
+        for value in head.headers.get_all(name) {
+            request = request.header(name, value);
         }
+    }
+    // Each read is a decision of its own, about a reader at the same place.
+    request = request.extension(Requester::default());
+    if let Some(peer) = head.extensions.get::<Peer>() {
+        request = request.extension(*peer);
     }
     let request = request.body(Body::empty()).map_err(|_| NO_KEY)?;
     s3.call(request).await.map_err(|_| FAULT)

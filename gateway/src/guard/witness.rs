@@ -100,7 +100,7 @@ impl Witness {
         let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let entry = &mut self.entry;
         entry.turnaround_ms = self.log.now_ms().saturating_sub(entry.time_ms);
-        entry.requester = self.requester.0.get().cloned();
+        entry.requester = self.requester.0.owner.get().cloned();
         entry.status = head.status.as_u16();
         entry.error_code = head.extensions.get::<ErrorCode>().map(|code| code.0.clone());
         entry.request_id = text("x-amz-request-id").unwrap_or_default();

@@ -25,8 +25,6 @@ macro_rules! absent {
 }
 
 absent! {
-    get_bucket_policy(GetBucketPolicyInput) -> GetBucketPolicyOutput = "NoSuchBucketPolicy", "policy";
-    get_bucket_policy_status(GetBucketPolicyStatusInput) -> GetBucketPolicyStatusOutput = "NoSuchBucketPolicy", "policy";
     get_bucket_replication(GetBucketReplicationInput) -> GetBucketReplicationOutput =
         "ReplicationConfigurationNotFoundError", "replication";
 }
@@ -48,6 +46,5 @@ macro_rules! deleted {
 }
 
 deleted! {
-    delete_bucket_policy(DeleteBucketPolicyInput) -> DeleteBucketPolicyOutput;
     delete_bucket_replication(DeleteBucketReplicationInput) -> DeleteBucketReplicationOutput;
 }

@@ -3,7 +3,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
 
-use crate::access::{self, expected_owner};
+use crate::access::admitted;
 use crate::documents;
 use crate::encryption::{Seal, Wanted, Whose};
 use crate::error::{Error, Result};
@@ -35,9 +35,9 @@ pub async fn copy_object(
     let bucket = service.bucket(&request.input.bucket)?;
     let key = ObjectKey::parse(&request.input.key)?;
     attributes::refuse_unsupported(&request.headers)?;
-    let source = Source::find(service, &request, &request.input.copy_source)?;
+    let source = Source::find(service, &request.input.copy_source)?;
     let writer = acl_request::writer(&request.extensions);
-    let S3Request { input, headers, .. } = request;
+    let S3Request { input, headers, extensions, .. } = request;
     let directives = Directives {
         metadata: directive("metadata", input.metadata_directive.as_ref().map(|directive| directive.as_str()))?,
         tagging: directive("tagging", input.tagging_directive.as_ref().map(|directive| directive.as_str()))?,
@@ -56,6 +56,10 @@ pub async fn copy_object(
         && !info.checksums.iter().any(|checksum| checksum.algorithm.name() == asked.as_str())
     {
         return Err(Error::NotImplemented("A copy with another checksum algorithm than its source's".to_owned()));
+    }
+    let brings_tags = directives.tagging == Directive::Copy && !info.attributes.tags.is_empty();
+    if brings_tags && !admitted(&extensions).is_some_and(|admitted| admitted.moves_tags) {
+        return Err(Error::AccessDenied);
     }
     let attributes = new_attributes(directives, &headers, input.metadata, (lock, acl), &info)?;
     let named = &source.0;
@@ -214,18 +218,15 @@ async fn copy_anew(
     Ok(writer.finish().await?.commit().await?)
 }
 
-/// The source of a copy, which the caller may read.
+/// The source of a copy. That the caller may read it was decided with the copy (`admission.rs`).
 pub struct Source(pub Named);
 
 impl Source {
-    pub fn find<T>(service: &Service, request: &S3Request<T>, source: &CopySource) -> Result<Self> {
+    pub fn find(service: &Service, source: &CopySource) -> Result<Self> {
         let CopySource::Bucket { bucket, key, version_id } = source else {
             return Err(Error::NotImplemented("A copy source that is an access point".to_owned()));
         };
         let bucket = service.bucket(bucket)?;
-        let identity = service.identity(request)?;
-        let expected = expected_owner(&request.headers, "x-amz-source-expected-bucket-owner");
-        access::check(&identity, &bucket, expected.as_deref())?;
         Ok(Self(Named { bucket, key: ObjectKey::parse(key)?, version: wanted_version(version_id.as_deref())? }))
     }
 

@@ -34,7 +34,7 @@ pub async fn delete_object(
         key: key.clone(),
         version,
         precondition,
-        bypass_governance: lock::bypasses(&request.headers),
+        bypass_governance: lock::bypasses(&request.headers, &request.extensions),
     };
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
     let outcome = target.delete(delete).await?;

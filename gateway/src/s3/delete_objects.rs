@@ -4,6 +4,7 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_DeleteObjects.html>
 
 use crate::access_log::{Deleted, DeletedKeys};
+use crate::admission::Scene;
 use crate::error::{Error, Result};
 use crate::guard::BodyDigests;
 use crate::limits;
@@ -11,7 +12,7 @@ use crate::route::Target;
 use crate::s3::checksums::{Declared, DeclaredChecksum};
 use crate::s3::delete_object::{refuse_mfa, wanted_size};
 use crate::s3::named::wanted_version;
-use crate::s3::{Service, dates, lock};
+use crate::s3::{Service, dates, identity_of, lock};
 use cluster::Bucket;
 use common::{ETag, ObjectKey};
 use futures::{StreamExt, stream};
@@ -28,8 +29,11 @@ pub async fn delete_objects(
 ) -> Result<S3Response<DeleteObjectsOutput>> {
     verify(&request)?;
     refuse_mfa(&request.headers)?;
-    let bypass_governance = lock::bypasses(&request.headers);
-    let input = request.input;
+    let S3Request { input, headers, uri, extensions, .. } = request;
+    let identity = identity_of(&extensions)?;
+    let name = input.bucket.clone();
+    let scene = Scene::new("DeleteObjects", (Some(&name), None), &headers, &uri, &extensions, &identity);
+    let wants_bypass = lock::wants_bypass(&headers);
     let bucket = service.bucket(&input.bucket)?;
     let quiet = input.delete.quiet.unwrap_or(false);
     let keys = input.delete.objects;
@@ -39,14 +43,20 @@ pub async fn delete_objects(
 
     let outcomes: Vec<_> = stream::iter(keys)
         .map(|identifier| async {
-            let outcome = delete(service, &bucket, &identifier, bypass_governance).await;
+            let (key, version) = (&identifier.key, identifier.version_id.as_deref());
+            let has_etag = identifier.e_tag.as_ref().is_some_and(|etag| etag.value() != "*");
+            // A refusal of one key is that key's outcome.
+            let outcome = match service.admission.may_delete(&scene, key, version, has_etag).await {
+                Ok(bypasses) => delete(service, &bucket, &identifier, wants_bypass && bypasses).await,
+                Err(error) => Err(error),
+            };
             (identifier, outcome)
         })
         .buffered(DELETES_AT_ONCE)
         .collect()
         .await;
 
-    if let Some(log) = request.extensions.get::<DeletedKeys>() {
+    if let Some(log) = extensions.get::<DeletedKeys>() {
         let _ = log.0.set(outcomes.iter().map(|(identifier, outcome)| logged(identifier, outcome)).collect());
     }
     let (mut deleted, mut errors) = (Vec::new(), Vec::new());

@@ -18,7 +18,7 @@ use storage::ObjectInfo;
 
 pub async fn get_object(service: &Service, request: S3Request<GetObjectInput>) -> Result<S3Response<GetObjectOutput>> {
     let overrides = overridden(&request.input);
-    if !overrides.is_empty() && service.identity(&request).is_err() {
+    if !overrides.is_empty() && service.identity(&request)?.is_anonymous() {
         return Err(Error::InvalidRequest(
             "Request specific response headers cannot be used for anonymous GET requests.".to_owned(),
         ));

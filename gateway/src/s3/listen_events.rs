@@ -5,6 +5,7 @@
 
 use crate::Parts;
 use crate::access::{self, OperationName};
+use crate::admission::{Admission, Scene};
 use crate::error::{Error, Result};
 use crate::events::record::{Context, record};
 use crate::events::{Filter, Pattern, cursor};
@@ -57,6 +58,8 @@ impl S3Route for Routes {
     }
 }
 
+const OPERATION: &str = "ListenBucketNotification";
+
 /// What the guard has let through with this in its query is this operation.
 fn is_listening(method: &Method, uri: &Uri) -> bool {
     method == Method::GET && query_pairs(uri.query().unwrap_or("")).iter().any(|(key, _)| key == "events")
@@ -64,6 +67,7 @@ fn is_listening(method: &Method, uri: &Uri) -> bool {
 
 pub struct EventStreams {
     parts: Parts,
+    admission: Arc<Admission>,
     domains: Domains,
     region: String,
     places: Arc<Semaphore>,
@@ -71,21 +75,28 @@ pub struct EventStreams {
 }
 
 impl EventStreams {
-    pub fn new(parts: Parts, domains: Domains, region: String, stage: watch::Receiver<Stage>) -> Self {
+    pub fn new(
+        parts: Parts,
+        admission: Arc<Admission>,
+        domains: Domains,
+        region: String,
+        stage: watch::Receiver<Stage>,
+    ) -> Self {
         let places = Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX));
-        Self { parts, domains, region, places, stage }
+        Self { parts, admission, domains, region, places, stage }
     }
 
     async fn listen(&self, request: &S3Request<Body>) -> Result<S3Response<Body>> {
         if let Some(name) = request.extensions.get::<OperationName>() {
-            let _ = name.0.set("ListenBucketNotification".to_owned());
+            let _ = name.0.set(OPERATION.to_owned());
         }
         let control = &*self.parts.control;
         let claimed = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
         let identity = claimed.map_or(Ok(Identity::Anonymous), |key| access::identity(control, key))?;
-        let bucket = access::find(control, &self.bucket_name(request))?;
-        let expected_owner = access::expected_owner(&request.headers, "x-amz-expected-bucket-owner");
-        access::check(&identity, &bucket, expected_owner.as_deref())?;
+        let name = self.bucket_name(request);
+        let asker = Asker::of(request, identity);
+        self.admission.admit(&asker.scene(&name)).await?;
+        let bucket = access::find(control, &name)?;
         let wanted = Wanted::of(&query_pairs(request.uri.query().unwrap_or("")))?;
         let place = self.places.clone().try_acquire_owned().map_err(|_| Error::Storage(storage::Error::Busy))?;
 
@@ -102,7 +113,8 @@ impl EventStreams {
             parts: self.parts.clone(),
             region: self.region.clone(),
             session: claimed.and_then(sessions::current),
-            identity,
+            admission: self.admission.clone(),
+            asker,
             bucket,
             filter: wanted.filter,
             sender,
@@ -166,12 +178,33 @@ impl Wanted {
     }
 }
 
+/// Who asked, and how: it is decided again as long as the reader stays.
+struct Asker {
+    identity: Identity,
+    headers: HeaderMap,
+    uri: Uri,
+    extensions: Extensions,
+}
+
+impl Asker {
+    fn of(request: &S3Request<Body>, identity: Identity) -> Self {
+        let (headers, uri, extensions) = (request.headers.clone(), request.uri.clone(), request.extensions.clone());
+        Self { identity, headers, uri, extensions }
+    }
+
+    fn scene<'a>(&'a self, bucket: &'a str) -> Scene<'a> {
+        let place = (Some(bucket), None);
+        Scene::new(OPERATION, place, &self.headers, &self.uri, &self.extensions, &self.identity)
+    }
+}
+
 /// One reader, until it goes, stays behind, or may not read any more.
 struct Stream {
     parts: Parts,
     region: String,
-    identity: Identity,
     session: Option<Arc<sessions::Current>>,
+    admission: Arc<Admission>,
+    asker: Asker,
     bucket: Arc<Bucket>,
     filter: Filter,
     sender: mpsc::Sender<Bytes>,
@@ -190,7 +223,7 @@ impl Stream {
                 () = self.sender.closed() => return,
                 _ = beats.tick() => {
                     // The beat carries the cursor, so that a reader of rare events does not fall behind the horizon.
-                    if !self.may_go_on() || self.send(line(&[], cursor)).await.is_none() {
+                    if !self.may_go_on().await || self.send(line(&[], cursor)).await.is_none() {
                         return;
                     }
                 }
@@ -214,17 +247,20 @@ impl Stream {
     }
 
     /// The bucket is still the same, and the caller still may.
-    fn may_go_on(&self) -> bool {
+    async fn may_go_on(&self) -> bool {
         let control = &*self.parts.control;
         let bucket = access::find(control, self.bucket.name.as_str()).ok();
-        let bucket = bucket.filter(|bucket| bucket.id == self.bucket.id);
-        let key = self.identity.caller().and_then(|caller| caller.access_key.as_ref());
+        let identity = &self.asker.identity;
+        let key = identity.caller().and_then(|caller| caller.access_key.as_ref());
         let identity = match &self.session {
             Some(session) => session.caller_now(&control.current(), self.parts.clock.now_ms()).map(Identity::Known),
-            None => key.map_or(Ok(self.identity.clone()), |key| access::identity(control, &key.0)),
+            None => key.map_or(Ok(identity.clone()), |key| access::identity(control, &key.0)),
         };
-        match (bucket, identity) {
-            (Some(bucket), Ok(identity)) => access::check(&identity, &bucket, None).is_ok(),
+        match (bucket.filter(|bucket| bucket.id == self.bucket.id), identity) {
+            (Some(bucket), Ok(identity)) => {
+                let scene = Scene { identity: &identity, ..self.asker.scene(bucket.name.as_str()) };
+                self.admission.admit(&scene).await.is_ok()
+            }
             _ => false,
         }
     }

@@ -3,11 +3,12 @@
 //!
 //! Source: "Locking objects with Object Lock", Amazon S3 User Guide.
 
+use crate::access::admitted;
 use crate::documents;
 use crate::error::{Error, Result};
 use crate::s3::{dates, document};
 use cluster::Bucket;
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use s3s::dto::{self, ObjectLockConfiguration, Timestamp, TimestampFormat};
 use storage::{Lock, Mode, Retention};
 use time::{Duration, OffsetDateTime};
@@ -45,8 +46,13 @@ fn missing_configuration() -> Error {
 }
 
 /// Whether the caller wants to go past governance retention.
-pub fn bypasses(headers: &HeaderMap) -> bool {
+pub fn wants_bypass(headers: &HeaderMap) -> bool {
     headers.get(BYPASS).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+}
+
+/// Whether the caller goes past governance retention: the header of who may not is as good as none.
+pub fn bypasses(headers: &HeaderMap, extensions: &Extensions) -> bool {
+    wants_bypass(headers) && admitted(extensions).is_some_and(|admitted| admitted.bypasses_governance)
 }
 
 /// The headers of GET and HEAD.

@@ -7,6 +7,7 @@ use super::named::written_version;
 use super::post_policy::{Fields, Policy, Signed};
 use super::{attributes, checksums::Declared, tags};
 use crate::access::{self, Access, Requester};
+use crate::admission::{Proof, Scene};
 use crate::encryption::Seal;
 use crate::error::{Error, Result};
 use crate::guard::{Event, FormError, FormParser, check_scope};
@@ -21,6 +22,7 @@ use common::{ETag, ObjectKey};
 use http::request::Parts as Head;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Uri, header};
 use http_body_util::BodyExt;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::Body;
 use s3s::dto::Metadata;
 use storage::{Cause, ObjectWriter, Precondition, PutOutcome, PutRequest};
@@ -50,27 +52,26 @@ impl Forms {
         let now_ms = service.parts.clock.now_ms();
         let signed =
             Signed::of(&fields, self.version_2, now_ms, |credential| check_scope(credential, &service.region))?;
-        // There are no public buckets, so nobody may write without a name.
-        let signed = signed.ok_or(Error::AccessDenied)?;
-        let open = |token| self.access.sessions().open(Some(signed.access_key), token);
-        let (policy, identity) = match fields.get("x-amz-security-token").map(open).transpose()? {
-            Some(session) => (signed.verify(session.secret())?, Identity::Known(session.caller()?)),
-            None => match signed.verify(&self.access.secret(signed.access_key)) {
-                Err(Error::SignatureDoesNotMatch) if !self.access.knows(signed.access_key) => {
-                    return Err(Error::InvalidAccessKeyId);
-                }
-                verified => (verified?, access::identity(control, signed.access_key)?),
-            },
-        };
+        let proof = signed.as_ref().map_or(Proof::NONE, Signed::proof);
+        // A form that nobody signed has no policy either, and goes where everybody may write.
+        let signed = signed.map(|signed| self.verify(&signed, fields.get("x-amz-security-token"))).transpose()?;
+        let (policy, identity) = signed.map_or((None, Identity::Anonymous), |(policy, by)| (Some(policy), by));
         let key = key_of(&fields, &filename)?;
         fields.set("key", key.as_str().to_owned());
-        policy.check(&fields, bucket.name.as_str(), &*service.parts.clock)?;
-        if let (Some(requester), Some(owner)) = (head.extensions.get::<Requester>(), identity.owner()) {
-            let _ = requester.0.set(owner.0.clone());
+        if let Some(policy) = &policy {
+            policy.check(&fields, bucket.name.as_str(), &*service.parts.clock)?;
         }
-        access::check(&identity, &bucket, None)?;
-
+        if let (Some(requester), Some(owner)) = (head.extensions.get::<Requester>(), identity.owner()) {
+            let _ = requester.0.owner.set(owner.0.clone());
+        }
         let Wanted { headers, metadata } = Wanted::of(&fields)?;
+        let asked = as_asked(head, &headers, &fields)?;
+        let place = (Some(bucket.name.as_str()), Some(key.as_str()));
+        let uri = Uri::default();
+        let mut scene = Scene::new("PostObject", place, &asked, &uri, &head.extensions, &identity);
+        scene.proof = Some(proof);
+        service.admission.admit(&scene).await?;
+
         let now_ms = service.parts.clock.now_ms();
         let mut attributes = attributes::of_write(&headers, Some(metadata), &bucket, now_ms)?;
         attributes.acl = service.acl_of_write(&headers, &bucket, &identity)?;
@@ -89,7 +90,7 @@ impl Forms {
         };
         let (sealing, encryption) = Seal::split(Seal::begin(service, &headers, &bucket, &key).await?);
         let Target::Here(target) = service.router.owner_of(bucket.id, &key);
-        let writer = form.file(target.put_sealed(put, sealing).await?.by(Cause::Form), &policy).await?;
+        let writer = form.file(target.put_sealed(put, sealing).await?.by(Cause::Form), policy.as_ref()).await?;
         let staged = writer.finish().await?;
         declared.verify(staged.digests(), None)?;
         let outcome = staged.commit().await?;
@@ -97,6 +98,37 @@ impl Forms {
         answer.headers_mut().extend(encryption);
         Ok(answer)
     }
+
+    /// The policy that was signed, and who did.
+    fn verify(&self, signed: &Signed<'_>, token: Option<&str>) -> Result<(Policy, Identity)> {
+        if let Some(token) = token {
+            let session = self.access.sessions().open(Some(signed.access_key), token)?;
+            return Ok((signed.verify(session.secret())?, Identity::Known(session.caller()?)));
+        }
+        match signed.verify(&self.access.secret(signed.access_key)) {
+            Err(Error::SignatureDoesNotMatch) if !self.access.knows(signed.access_key) => {
+                Err(Error::InvalidAccessKeyId)
+            }
+            verified => Ok((verified?, access::identity(&*self.service.parts.control, signed.access_key)?)),
+        }
+    }
+}
+
+/// What is decided about: the fields as headers, the tags among them, and what the browser says of itself.
+fn as_asked(head: &Head, headers: &HeaderMap, fields: &Fields) -> Result<HeaderMap> {
+    let mut asked = headers.clone();
+    for name in [header::USER_AGENT, header::REFERER] {
+        asked.remove(&name);
+        asked.extend(head.headers.get(&name).map(|value| (name, value.clone())));
+    }
+    if let Some(field) = fields.get("tagging") {
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let tags = tags::of_field(field)?;
+        let tags: Vec<String> = tags.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
+        let value = HeaderValue::from_str(&tags.join("&"));
+        asked.insert(tags::HEADER, value.map_err(|_| Error::Internal("encoded tags are no header's value"))?);
+    }
+    Ok(asked)
 }
 
 /// A form on its way in.
@@ -123,8 +155,8 @@ impl Form {
     }
 
     /// Writes the file, to the form's end. S3 ignores the fields behind it.
-    async fn file(&mut self, mut writer: ObjectWriter, policy: &Policy) -> Result<ObjectWriter> {
-        let lengths = policy.lengths();
+    async fn file(&mut self, mut writer: ObjectWriter, policy: Option<&Policy>) -> Result<ObjectWriter> {
+        let lengths = policy.map_or(0..=limits::PUT_BYTES_MAX, Policy::lengths);
         let mut length = 0;
         loop {
             match self.next().await? {

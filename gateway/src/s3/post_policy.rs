@@ -2,6 +2,7 @@
 //!
 //! Source: "POST Policy", Amazon S3 API Reference (sigv4-HTTPPOSTConstructPolicy).
 
+use crate::admission::{self, ProofKind};
 use crate::error::{Error, Result};
 use crate::limits;
 use base64::Engine;
@@ -66,7 +67,7 @@ pub struct Signed<'f> {
 
 #[derive(Debug, PartialEq, Eq)]
 enum Proof<'f> {
-    Version4 { scope: sigv4::Scope, signature: &'f str },
+    Version4 { scope: sigv4::Scope, date: &'f str, signature: &'f str },
     Version2 { signature: &'f str },
 }
 
@@ -116,14 +117,24 @@ impl<'f> Signed<'f> {
         let (service, region, date, access_key) = (next()?, next()?, next()?, next()?);
         check_date(fields.needs("x-amz-date")?, date, now_ms)?;
         let scope = sigv4::Scope { date: date.to_owned(), region: region.to_owned(), service: service.to_owned() };
-        let proof = Proof::Version4 { scope, signature: fields.needs("x-amz-signature")? };
+        let proof =
+            Proof::Version4 { scope, date: fields.needs("x-amz-date")?, signature: fields.needs("x-amz-signature")? };
         Ok(Some(Self { access_key, policy, proof }))
+    }
+
+    /// How it is signed, for the decision.
+    pub fn proof(&self) -> admission::Proof {
+        let (kind, date) = match &self.proof {
+            Proof::Version4 { scope: _, date, .. } => (ProofKind::Form, sigv4::parse_timestamp(date)),
+            Proof::Version2 { .. } => (ProofKind::OldForm, None),
+        };
+        admission::Proof { kind, signed_ms: date }
     }
 
     /// The policy, if the holder of `secret` signed it. Every wrong signature takes the same time.
     pub fn verify(&self, secret: &str) -> Result<Policy> {
         let right = match &self.proof {
-            Proof::Version4 { scope, signature } => {
+            Proof::Version4 { scope, signature, .. } => {
                 sigv4::policy_signature(secret, scope, self.policy).as_bytes().ct_eq(signature.as_bytes())
             }
             Proof::Version2 { signature } => {

@@ -14,11 +14,11 @@ pub async fn put_object_retention(
     request: S3Request<PutObjectRetentionInput>,
 ) -> Result<S3Response<PutObjectRetentionOutput>> {
     document::verify(&request)?;
+    let bypass_governance = lock::bypasses(&request.headers, &request.extensions);
     let input = request.input;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     lock::expect_locks(&named.bucket)?;
     let retention = lock::retention_of(input.retention, service.parts.clock.now_ms())?;
-    let bypass_governance = lock::bypasses(&request.headers);
     named.update(service, Update::Retention { retention, bypass_governance }).await?;
     Ok(S3Response::new(PutObjectRetentionOutput::default()))
 }

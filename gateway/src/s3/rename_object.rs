@@ -77,6 +77,13 @@ pub async fn rename_object(
     Ok(S3Response::new(PutObjectOutput::default()))
 }
 
+/// The key that the request renames, where it names one of this bucket.
+pub fn source_key(headers: &HeaderMap, bucket: &str) -> Option<String> {
+    let decoded = percent_encoding::percent_decode_str(headers.get(SOURCE)?.to_str().ok()?).decode_utf8().ok()?;
+    let (name, key) = decoded.strip_prefix('/').unwrap_or(&decoded).split_once('/')?;
+    (name == bucket).then(|| key.to_owned())
+}
+
 /// `[/]bucket/key`, percent-encoded: of this bucket, as a name does not leave it.
 fn source_of(headers: &HeaderMap, bucket: &Bucket) -> Result<ObjectKey> {
     let wrong =

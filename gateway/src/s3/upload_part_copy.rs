@@ -23,7 +23,7 @@ pub async fn upload_part_copy(
     let bucket = service.bucket(&request.input.bucket)?;
     let key = ObjectKey::parse(&request.input.key)?;
     attributes::refuse_of_part(&request.headers)?;
-    let source = Source::find(service, &request, &request.input.copy_source)?;
+    let source = Source::find(service, &request.input.copy_source)?;
     let input = request.input;
 
     let reader = source.open(service, &request.headers).await?;
