@@ -6,6 +6,13 @@
 //!
 //! Source: AWS IAM API reference, version 2010-05-08.
 
+mod access_keys;
+mod account;
+mod groups;
+mod holders;
+mod policies;
+mod providers;
+mod roles;
 mod users;
 
 use crate::query_api::{Call, Form, QueryService, Refusal, Reply, Xml};
@@ -14,6 +21,8 @@ use authn::{By, Caller, Question, authorize};
 use cluster::iam::Account;
 use cluster::{Applied, Command, ControlPlane, IamChange, State, limits};
 use common::{OwnerId, Random};
+use holders::Kind;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -40,7 +49,68 @@ fn parameters(action: &str) -> Option<&'static [&'static str]> {
         "CreateUser" => &["UserName", "Path", "PermissionsBoundary", "Tags"],
         "GetUser" | "DeleteUser" => &["UserName"],
         "UpdateUser" => &["UserName", "NewUserName", "NewPath"],
-        "ListUsers" => &["PathPrefix", "Marker", "MaxItems"],
+        "ListUsers" | "ListGroups" | "ListRoles" => &["PathPrefix", "Marker", "MaxItems"],
+        "CreateAccessKey" => &["UserName"],
+        "ListAccessKeys" | "ListGroupsForUser" | "ListUserPolicies" | "ListUserTags" => {
+            &["UserName", "Marker", "MaxItems"]
+        }
+        "UpdateAccessKey" => &["UserName", "AccessKeyId", "Status"],
+        "DeleteAccessKey" => &["UserName", "AccessKeyId"],
+        "GetAccessKeyLastUsed" => &["AccessKeyId"],
+        "CreateGroup" => &["GroupName", "Path"],
+        "GetGroup" | "ListGroupPolicies" => &["GroupName", "Marker", "MaxItems"],
+        "UpdateGroup" => &["GroupName", "NewGroupName", "NewPath"],
+        "DeleteGroup" => &["GroupName"],
+        "AddUserToGroup" | "RemoveUserFromGroup" => &["GroupName", "UserName"],
+        "PutUserPolicy" => &["UserName", "PolicyName", "PolicyDocument"],
+        "PutGroupPolicy" => &["GroupName", "PolicyName", "PolicyDocument"],
+        "PutRolePolicy" => &["RoleName", "PolicyName", "PolicyDocument"],
+        "GetUserPolicy" | "DeleteUserPolicy" => &["UserName", "PolicyName"],
+        "GetGroupPolicy" | "DeleteGroupPolicy" => &["GroupName", "PolicyName"],
+        "GetRolePolicy" | "DeleteRolePolicy" => &["RoleName", "PolicyName"],
+        "ListRolePolicies" | "ListRoleTags" => &["RoleName", "Marker", "MaxItems"],
+        "AttachUserPolicy" | "DetachUserPolicy" => &["UserName", "PolicyArn"],
+        "AttachGroupPolicy" | "DetachGroupPolicy" => &["GroupName", "PolicyArn"],
+        "AttachRolePolicy" | "DetachRolePolicy" => &["RoleName", "PolicyArn"],
+        "ListAttachedUserPolicies" => &["UserName", "PathPrefix", "Marker", "MaxItems"],
+        "ListAttachedGroupPolicies" => &["GroupName", "PathPrefix", "Marker", "MaxItems"],
+        "ListAttachedRolePolicies" => &["RoleName", "PathPrefix", "Marker", "MaxItems"],
+        "PutUserPermissionsBoundary" => &["UserName", "PermissionsBoundary"],
+        "PutRolePermissionsBoundary" => &["RoleName", "PermissionsBoundary"],
+        "DeleteUserPermissionsBoundary" => &["UserName"],
+        "TagUser" => &["UserName", "Tags"],
+        "TagRole" => &["RoleName", "Tags"],
+        "UntagUser" => &["UserName", "TagKeys"],
+        "UntagRole" => &["RoleName", "TagKeys"],
+        "CreatePolicy" => &["PolicyName", "Path", "PolicyDocument", "Description", "Tags"],
+        "GetPolicy" | "DeletePolicy" => &["PolicyArn"],
+        "ListPolicies" => &["Scope", "OnlyAttached", "PathPrefix", "PolicyUsageFilter", "Marker", "MaxItems"],
+        "CreatePolicyVersion" => &["PolicyArn", "PolicyDocument", "SetAsDefault"],
+        "GetPolicyVersion" | "DeletePolicyVersion" | "SetDefaultPolicyVersion" => &["PolicyArn", "VersionId"],
+        "ListPolicyVersions" => &["PolicyArn", "Marker", "MaxItems"],
+        "ListEntitiesForPolicy" => {
+            &["PolicyArn", "EntityFilter", "PathPrefix", "PolicyUsageFilter", "Marker", "MaxItems"]
+        }
+        "CreateRole" => &[
+            "RoleName",
+            "AssumeRolePolicyDocument",
+            "Path",
+            "Description",
+            "MaxSessionDuration",
+            "PermissionsBoundary",
+            "Tags",
+        ],
+        "GetRole" | "DeleteRole" | "DeleteRolePermissionsBoundary" => &["RoleName"],
+        "UpdateRole" => &["RoleName", "Description", "MaxSessionDuration"],
+        "UpdateAssumeRolePolicy" => &["RoleName", "PolicyDocument"],
+        "CreateOpenIDConnectProvider" => &["Url", "ClientIDList", "ThumbprintList", "Tags"],
+        "GetOpenIDConnectProvider" | "DeleteOpenIDConnectProvider" => &["OpenIDConnectProviderArn"],
+        "AddClientIDToOpenIDConnectProvider" | "RemoveClientIDFromOpenIDConnectProvider" => {
+            &["OpenIDConnectProviderArn", "ClientID"]
+        }
+        "UpdateOpenIDConnectProviderThumbprint" => &["OpenIDConnectProviderArn", "ThumbprintList"],
+        "ListOpenIDConnectProviders" | "GetAccountSummary" => &[],
+        "ListAccountAliases" => &["Marker", "MaxItems"],
         _ => return None,
     })
 }
@@ -90,6 +160,82 @@ impl Action<'_> {
             "UpdateUser" => self.update_user().await,
             "DeleteUser" => self.delete_user().await,
             "ListUsers" => self.list_users(),
+            "PutUserPermissionsBoundary" => self.put_boundary(Kind::User).await,
+            "DeleteUserPermissionsBoundary" => self.delete_boundary(Kind::User).await,
+            "TagUser" => self.tag(Kind::User).await,
+            "UntagUser" => self.untag(Kind::User).await,
+            "ListUserTags" => self.list_tags(Kind::User),
+
+            "CreateAccessKey" => self.create_access_key().await,
+            "ListAccessKeys" => self.list_access_keys(),
+            "UpdateAccessKey" => self.update_access_key().await,
+            "DeleteAccessKey" => self.delete_access_key().await,
+            "GetAccessKeyLastUsed" => self.get_access_key_last_used(),
+
+            "CreateGroup" => self.create_group().await,
+            "GetGroup" => self.get_group(),
+            "UpdateGroup" => self.update_group().await,
+            "DeleteGroup" => self.delete_group().await,
+            "ListGroups" => self.list_groups(),
+            "ListGroupsForUser" => self.list_groups_for_user(),
+            "AddUserToGroup" => self.set_member(true).await,
+            "RemoveUserFromGroup" => self.set_member(false).await,
+
+            "PutUserPolicy" => self.put_inline_policy(Kind::User).await,
+            "PutGroupPolicy" => self.put_inline_policy(Kind::Group).await,
+            "PutRolePolicy" => self.put_inline_policy(Kind::Role).await,
+            "GetUserPolicy" => self.get_inline_policy(Kind::User),
+            "GetGroupPolicy" => self.get_inline_policy(Kind::Group),
+            "GetRolePolicy" => self.get_inline_policy(Kind::Role),
+            "DeleteUserPolicy" => self.delete_inline_policy(Kind::User).await,
+            "DeleteGroupPolicy" => self.delete_inline_policy(Kind::Group).await,
+            "DeleteRolePolicy" => self.delete_inline_policy(Kind::Role).await,
+            "ListUserPolicies" => self.list_inline_policies(Kind::User),
+            "ListGroupPolicies" => self.list_inline_policies(Kind::Group),
+            "ListRolePolicies" => self.list_inline_policies(Kind::Role),
+            "AttachUserPolicy" => self.set_attached(Kind::User, true).await,
+            "AttachGroupPolicy" => self.set_attached(Kind::Group, true).await,
+            "AttachRolePolicy" => self.set_attached(Kind::Role, true).await,
+            "DetachUserPolicy" => self.set_attached(Kind::User, false).await,
+            "DetachGroupPolicy" => self.set_attached(Kind::Group, false).await,
+            "DetachRolePolicy" => self.set_attached(Kind::Role, false).await,
+            "ListAttachedUserPolicies" => self.list_attached_policies(Kind::User),
+            "ListAttachedGroupPolicies" => self.list_attached_policies(Kind::Group),
+            "ListAttachedRolePolicies" => self.list_attached_policies(Kind::Role),
+
+            "CreatePolicy" => self.create_policy().await,
+            "GetPolicy" => self.get_policy(),
+            "DeletePolicy" => self.delete_policy().await,
+            "ListPolicies" => self.list_policies(),
+            "CreatePolicyVersion" => self.create_policy_version().await,
+            "GetPolicyVersion" => self.get_policy_version(),
+            "DeletePolicyVersion" => self.delete_policy_version().await,
+            "ListPolicyVersions" => self.list_policy_versions(),
+            "SetDefaultPolicyVersion" => self.set_default_policy_version().await,
+            "ListEntitiesForPolicy" => self.list_entities_for_policy(),
+
+            "CreateRole" => self.create_role().await,
+            "GetRole" => self.get_role(),
+            "UpdateRole" => self.update_role().await,
+            "UpdateAssumeRolePolicy" => self.update_assume_role_policy().await,
+            "DeleteRole" => self.delete_role().await,
+            "ListRoles" => self.list_roles(),
+            "PutRolePermissionsBoundary" => self.put_boundary(Kind::Role).await,
+            "DeleteRolePermissionsBoundary" => self.delete_boundary(Kind::Role).await,
+            "TagRole" => self.tag(Kind::Role).await,
+            "UntagRole" => self.untag(Kind::Role).await,
+            "ListRoleTags" => self.list_tags(Kind::Role),
+
+            "CreateOpenIDConnectProvider" => self.create_provider().await,
+            "GetOpenIDConnectProvider" => self.get_provider(),
+            "DeleteOpenIDConnectProvider" => self.delete_provider().await,
+            "ListOpenIDConnectProviders" => self.list_providers(),
+            "AddClientIDToOpenIDConnectProvider" => self.set_client_id(true).await,
+            "RemoveClientIDFromOpenIDConnectProvider" => self.set_client_id(false).await,
+            "UpdateOpenIDConnectProviderThumbprint" => self.update_thumbprints().await,
+
+            "GetAccountSummary" => self.get_account_summary(),
+            "ListAccountAliases" => self.list_account_aliases(),
             other => Err(Refusal::invalid_action(other, VERSION)),
         }
     }
@@ -220,6 +366,12 @@ fn check_name(parameter: &str, name: &str, limit: usize) -> Result<(), Refusal> 
     Err(Refusal::validation(format!(
         "Value at '{parameter}' failed to satisfy constraint: Member must satisfy regular expression pattern: [\\w+=,.@-]+"
     )))
+}
+
+/// A policy's text as IAM gives it back: percent-encoded.
+fn encoded(text: &str) -> String {
+    const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, PLAIN).to_string()
 }
 
 fn tags(xml: &mut Xml, tags: &BTreeMap<String, String>) {

@@ -152,6 +152,16 @@ const _: () = assert!(CONFIGURATION_ID_BYTES_MAX + 32 < cluster::limits::DOCUMEN
 const _: () = assert!(REQUEST_TARGET_BYTES_MAX < HEADER_BLOCK_BYTES_MAX);
 const _: () = assert!(IDLE_TIMEOUT.as_secs() >= 75 && IDLE_TIMEOUT.as_secs() > HEADER_READ_TIMEOUT.as_secs());
 
+/// Callers whose policies are kept parsed. One of a user with all policies that it may have takes some 100 KiB, and most take 1.
+pub const CALLERS_KEPT_MAX: usize = 1024;
+
+/// The form of a query API (IAM, STS), of whoever shows a known access key: a policy of 128 KiB has three times as much when it
+/// is percent-encoded. Of everybody else: a web identity's token, or what is refused anyway.
+pub const SIGNED_FORM_BYTES_MAX: usize = 512 * 1024;
+pub const UNSIGNED_FORM_BYTES_MAX: usize = 64 * 1024;
+/// Parameters of such a form: 50 tags have 100.
+pub const FORM_PARAMETERS_MAX: usize = 512;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,13 +175,3 @@ mod tests {
         assert_eq!(connections_max(0), 2);
     }
 }
-
-/// Callers whose policies are kept parsed. One of a user with all policies that it may have takes some 100 KiB, and most take 1.
-pub const CALLERS_KEPT_MAX: usize = 1024;
-
-/// The form of a query API (IAM, STS), of whoever shows a known access key: a policy of 128 KiB has three times as much when it
-/// is percent-encoded. Of everybody else: a web identity's token, or what is refused anyway.
-pub const SIGNED_FORM_BYTES_MAX: usize = 512 * 1024;
-pub const UNSIGNED_FORM_BYTES_MAX: usize = 64 * 1024;
-/// Parameters of such a form: 50 tags have 100.
-pub const FORM_PARAMETERS_MAX: usize = 512;

@@ -22,6 +22,9 @@ impl Action<'_> {
             not_before_ms: 0,
         };
         self.authorize_with(&user.arn(self.number()), &[("iam:PermissionsBoundary", user.boundary.as_deref())])?;
+        if let Some(arn) = &user.boundary {
+            self.must_be_attachable(arn)?;
+        }
         self.change(IamChange::CreateUser(user.clone())).await?;
         Ok(self.described(&user))
     }
@@ -77,10 +80,14 @@ impl Action<'_> {
 
     /// A user, if the caller may do this action to it. Whether it is there is not told to whom may not.
     pub fn user(&self, name: &str) -> Result<Arc<User>, Refusal> {
+        self.user_with(name, &[])
+    }
+
+    pub fn user_with(&self, name: &str, keys: &[(&str, Option<&str>)]) -> Result<Arc<User>, Refusal> {
         let found = self.state.iam.user(self.owner(), name);
         let arn =
             found.map_or_else(|| format!("arn:aws:iam::{}:user/{name}", self.number()), |user| user.arn(self.number()));
-        self.authorize(&arn)?;
+        self.authorize_with(&arn, keys)?;
         let absent = || Refusal::no_such_entity(format!("The user with name {name} cannot be found."));
         found.cloned().ok_or_else(absent)
     }

@@ -48,6 +48,10 @@ impl Refusal {
         Self::bad("InvalidInput", message)
     }
 
+    pub fn malformed_policy(message: impl Into<String>) -> Self {
+        Self::bad("MalformedPolicyDocument", message)
+    }
+
     pub fn no_such_entity(message: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "NoSuchEntity", message)
     }
