@@ -42,6 +42,9 @@ pub struct ServeArgs {
     /// Region that requests are signed for [default: us-east-1]
     #[arg(long, value_name = "NAME")]
     pub region: Option<String>,
+    /// HOST:PORT of an issuer of web identities in the server's own network, by http:// only on this machine (repeatable)
+    #[arg(long, value_name = "HOST:PORT")]
+    pub local_issuer: Vec<String>,
     /// Domain whose subdomains are buckets (repeatable)
     #[arg(long, value_name = "NAME")]
     pub domain: Vec<String>,

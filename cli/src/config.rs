@@ -7,6 +7,7 @@
 //! admin_listen = "127.0.0.1:9001"
 //! region = "us-east-1"
 //! domain = []
+//! local_issuer = []
 //! plain_http = false
 //! form_signature_v2 = false
 //! access_log_seconds = 60
@@ -63,6 +64,8 @@ pub struct Server {
     pub region: String,
     /// Domains whose subdomains are buckets.
     pub domain: Vec<String>,
+    /// Issuers of web identities in the server's own network, as HOST:PORT. Others are at public addresses, by TLS.
+    pub local_issuer: Vec<String>,
     /// Allows plain HTTP on addresses off loopback.
     pub plain_http: bool,
     /// Takes form uploads whose policy is signed with Signature Version 2.
@@ -109,6 +112,7 @@ impl Default for Server {
             admin_listen: "127.0.0.1:9001".into(),
             region: "us-east-1".into(),
             domain: Vec::new(),
+            local_issuer: Vec::new(),
             plain_http: false,
             form_signature_v2: false,
             access_log_seconds: 60,
@@ -189,12 +193,13 @@ enum Kind {
 }
 
 /// Every name there is; the types above give the same ones their meaning.
-const NAMES: [(&str, &str, Kind); 16] = [
+const NAMES: [(&str, &str, Kind); 17] = [
     ("server", "data", Kind::List),
     ("server", "listen", Kind::Text),
     ("server", "admin_listen", Kind::Text),
     ("server", "region", Kind::Text),
     ("server", "domain", Kind::List),
+    ("server", "local_issuer", Kind::List),
     ("server", "plain_http", Kind::Switch),
     ("server", "form_signature_v2", Kind::Switch),
     ("server", "access_log_seconds", Kind::Number),
@@ -252,6 +257,8 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
     set(&mut server.admin_listen, flags.admin_listen.as_ref());
     set(&mut server.region, flags.region.as_ref());
     set(&mut server.domain, Some(&flags.domain).filter(|domain| !domain.is_empty()));
+    let issuers = &flags.local_issuer;
+    set(&mut server.local_issuer, Some(issuers).filter(|issuers| !issuers.is_empty()));
     set(&mut server.plain_http, Some(&true).filter(|_| flags.plain_http));
     set(&mut server.form_signature_v2, Some(&true).filter(|_| flags.form_signature_v2));
     set(&mut server.access_log_seconds, flags.access_log_seconds.as_ref());

@@ -390,8 +390,8 @@ fn boundary(xml: &mut Xml, arn: Option<&str>) {
     }
 }
 
-/// The condition keys of a request to IAM that are of its caller.
-fn context(caller: &Caller, call: &Call<'_>) -> Context {
+/// The condition keys of a request that are of its caller.
+pub fn context(caller: &Caller, call: &Call<'_>) -> Context {
     use authn::identity::{Kind, Session, SessionOf};
     let mut context = Context::default();
     let mut trust = |key: &str, value: String| context.trust(key, vec![value]);

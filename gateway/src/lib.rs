@@ -25,14 +25,13 @@ mod lenient;
 pub mod lifecycle;
 mod limits;
 mod listener;
-#[allow(dead_code, unused_imports, reason = "documents are fetched by STS, which comes next")]
 mod outbound;
 mod query_api;
 mod route;
 mod s3;
 mod server;
-#[cfg_attr(not(test), expect(dead_code, reason = "sessions are opened here, and given out by STS, which comes next"))]
 mod sessions;
+mod sts;
 mod tree;
 
 pub use error::{Answer, Error, Fault};

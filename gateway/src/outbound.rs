@@ -4,7 +4,7 @@
 
 mod fetch;
 
-pub use fetch::{Fetched, Fetcher, Url};
+pub use fetch::Fetcher;
 
 use bytes::Bytes;
 use http::uri::{Authority, Scheme};

@@ -15,12 +15,14 @@ use crate::lenient::Lenient;
 use crate::lifecycle::scan;
 use crate::limits;
 use crate::listener::{Handler, Listener, Stage};
-use crate::query_api::QueryApi;
+use crate::outbound::Fetcher;
+use crate::query_api::{QueryApi, QueryService};
 use crate::route::Router;
 use crate::s3::Service;
 use crate::s3::listen_events::{EventStreams, Routes};
 use crate::s3::post_object::Forms;
 use crate::sessions::Sessions;
+use crate::sts::Sts;
 use http::request::Parts as Head;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -50,6 +52,8 @@ pub struct Config {
     pub plain_customer_keys: bool,
     /// Receivers of notifications.
     pub webhooks: Vec<Webhook>,
+    /// Issuers of web identities in the server's own network, as `HOST:PORT`.
+    pub local_issuers: Vec<String>,
     /// How many seconds a day of lifecycle rules has, in test mode.
     pub lifecycle_day_seconds: Option<u64>,
     /// How many files the process may have open: each connection is one.
@@ -91,7 +95,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let forms = Forms::new(service(), access.clone(), config.form_signature_v2);
     let log = Arc::new(AccessLog::new(service(), config.access_log));
     let (region, random) = (config.region.clone(), parts.random.clone());
-    let query_api = query_api(&parts, &access, &region);
+    let query_api = query_api(&config, &parts, &access);
     let guard =
         Guard { s3, access, forms, domains, region, random, health: health.clone(), log: log.clone(), query_api };
     let (stop_log, stopped) = oneshot::channel();
@@ -145,9 +149,12 @@ fn s3_service(
 }
 
 /// IAM, and whatever else is asked with forms at the root of the data port.
-fn query_api(parts: &Parts, access: &Access, region: &str) -> QueryApi {
+fn query_api(config: &Config, parts: &Parts, access: &Access) -> QueryApi {
     let iam = Iam::new(parts.control.clone(), parts.random.clone());
-    QueryApi::new(access.clone(), parts.control.clone(), parts.clock.clone(), region.to_owned(), vec![Arc::new(iam)])
+    let fetcher = Fetcher::new(&config.local_issuers);
+    let sts = Sts::new(parts.control.clone(), access.sessions().clone(), parts.clock.clone(), fetcher);
+    let services: Vec<Arc<dyn QueryService>> = vec![Arc::new(iam), Arc::new(sts)];
+    QueryApi::new(access.clone(), parts.control.clone(), parts.clock.clone(), config.region.clone(), services)
 }
 
 fn service_of(config: &Config, parts: &Parts, admission: &Arc<Admission>) -> Service {

@@ -4,15 +4,15 @@
 //! The keys that seal tokens are named keys of the key service, `weir/sessions/N`. The newest one seals. One that has a
 //! successor opens until the longest session has ended that it can have sealed.
 
+use crate::directory;
 use crate::error::{Error, Result};
 use crate::kms::NamedKeys;
-use authn::identity::{Caller, Kind, Session, SessionOf, Standing, UserName};
+use authn::identity::{Caller, Kind, Session, SessionOf, Standing};
 use authn::policy::{Policy, Purpose};
 use authn::session::{self, Grant, GrantedTo, Opened, TokenError, sealing_key_name, sealing_key_number};
 use authn::web_identity;
-use cluster::iam::Attached;
-use cluster::{ControlPlane, State};
-use common::{Clock, OwnerId, Random, SecretKey};
+use cluster::{AccessKey, ControlPlane, State};
+use common::{Clock, Random, SecretKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -171,48 +171,35 @@ pub struct Given {
 fn caller(state: &State, opened: &Opened) -> Result<Caller, Void> {
     let Grant { owner, of, issued_ms, expires_ms, policy, policy_arns, tags, claims, issuer, chained: _ } =
         &opened.grant;
-    let account = state.iam.accounts.get(owner);
+    let iam = &state.iam;
+    let account = iam.accounts.get(owner).ok_or(Void::Gone)?;
     let since = |not_before_ms: u64| if *issued_ms < not_before_ms { Err(Void::Revoked) } else { Ok(()) };
-    since(account.map_or(0, |account| account.not_before_ms))?;
+    since(account.not_before_ms)?;
     if let Some(issuer) = issuer {
         let name = web_identity::provider_name(issuer).to_owned();
-        let provider = state.iam.providers.get(&(owner.clone(), name)).ok_or(Void::Gone)?;
-        since(provider.not_before_ms)?;
+        since(iam.providers.get(&(owner.clone(), name)).ok_or(Void::Gone)?.not_before_ms)?;
     }
     let mut all_tags = BTreeMap::new();
     let mut admin = false;
     let (of, mut standing) = match of {
         GrantedTo::Root { admin: was_admin } => {
-            if !state.owners.contains_key(owner) {
-                return Err(Void::Gone);
-            }
             // A session is no longer an administrator's when nobody of the account is.
-            admin = *was_admin && state.keys.values().any(|key| key.admin && key.owner == *owner);
+            let is_admin = |key: &AccessKey| key.admin && key.active && key.user.is_none() && key.owner == *owner;
+            admin = *was_admin && state.keys.values().any(|key| is_admin(key));
             (SessionOf::Root, Standing { unlimited: true, ..Standing::default() })
         }
         GrantedTo::User { name, id } => {
-            let user = state.iam.users.get(&(owner.clone(), name.clone())).filter(|user| user.id == *id);
-            let user = user.ok_or(Void::Gone)?;
+            let user = iam.user(owner, name).filter(|user| user.id == *id).ok_or(Void::Gone)?;
             since(user.not_before_ms)?;
-            let groups = state.iam.groups.values();
-            let groups = groups.filter(|group| group.account == *owner && group.members.contains(name));
-            let mut identity = attached(state, owner, name, &user.attached)?;
-            for group in groups {
-                identity.extend(attached(state, owner, &group.name, &group.attached)?);
-            }
-            let boundary = boundary(state, owner, user.boundary.as_deref())?;
             all_tags.extend(user.tags.clone());
-            let name =
-                UserName { name: name.clone(), path: user.path.clone(), id: id.clone(), tags: user.tags.clone() };
-            (SessionOf::User(name), Standing { identity, boundary, ..Standing::default() })
+            (SessionOf::User(directory::user_name(user)), directory::standing(iam, user))
         }
         GrantedTo::Role { name, id, session } => {
-            let role = state.iam.roles.get(&(owner.clone(), name.clone())).filter(|role| role.id == *id);
-            let role = role.ok_or(Void::Gone)?;
+            let role = iam.role(owner, name).filter(|role| role.id == *id).ok_or(Void::Gone)?;
             since(role.not_before_ms)?;
-            let identity = attached(state, owner, name, &role.attached)?;
-            let boundary = boundary(state, owner, role.boundary.as_deref())?;
             all_tags.extend(role.tags.clone());
+            let identity = directory::policies(iam, owner, &role.attached);
+            let boundary = role.boundary.as_ref().map(|arn| directory::managed(iam, owner, arn));
             let (name, path, id, session) = (name.clone(), role.path.clone(), id.clone(), session.clone());
             let of = SessionOf::Role { name, path, id, session };
             (of, Standing { identity, boundary, ..Standing::default() })
@@ -220,59 +207,31 @@ fn caller(state: &State, opened: &Opened) -> Result<Caller, Void> {
     };
     all_tags.extend(tags.clone());
     if let Some(text) = policy {
-        standing.session.push(("the session's policy".to_owned(), parsed(text)?));
+        let policy = Policy::parse(text, Purpose::Identity).map_err(|_| Void::Gone)?;
+        standing.session.push(("the session's policy".to_owned(), Arc::new(policy)));
     }
-    for arn in policy_arns {
-        standing.session.push((arn.clone(), managed(state, owner, arn)?));
-    }
+    standing.session.extend(policy_arns.iter().map(|arn| directory::managed(iam, owner, arn)));
+    let claims = issuer.as_deref().map(|issuer| web_identity::condition_keys(issuer, claims)).unwrap_or_default();
     Ok(Caller {
         access_key: Some(opened.access_key.clone()),
         owner: owner.clone(),
-        account: account.map(|account| account.number.clone()).unwrap_or_default(),
-        tenant: account.and_then(|account| account.tenant.clone()),
+        account: account.number.clone(),
+        tenant: account.tenant.clone(),
         admin,
-        kind: Kind::Session(Session {
-            of,
-            issued_ms: *issued_ms,
-            expires_ms: *expires_ms,
-            tags: all_tags,
-            claims: issuer.as_deref().map(|issuer| web_identity::condition_keys(issuer, claims)).unwrap_or_default(),
-        }),
+        kind: Kind::Session(Session { of, issued_ms: *issued_ms, expires_ms: *expires_ms, tags: all_tags, claims }),
         standing,
     })
-}
-
-type Named = (String, Arc<Policy>);
-
-/// The policies of a user, a group or a role. One that cannot be read might be what denies: then nothing is allowed.
-fn attached(state: &State, owner: &OwnerId, of: &str, attached: &Attached) -> Result<Vec<Named>, Void> {
-    let inline = attached.inline.iter().map(|(name, text)| Ok((format!("{of}/{name}"), parsed(text)?)));
-    let managed = attached.managed.iter().map(|arn| Ok((arn.clone(), managed(state, owner, arn)?)));
-    inline.chain(managed).collect()
-}
-
-fn boundary(state: &State, owner: &OwnerId, arn: Option<&str>) -> Result<Option<Named>, Void> {
-    arn.map(|arn| Ok((arn.to_owned(), managed(state, owner, arn)?))).transpose()
-}
-
-fn managed(state: &State, owner: &OwnerId, arn: &str) -> Result<Arc<Policy>, Void> {
-    let (_, name) = arn.rsplit_once('/').ok_or(Void::Gone)?;
-    let policy = state.iam.policies.get(&(owner.clone(), name.to_owned())).ok_or(Void::Gone)?;
-    let version = policy.versions.get(&policy.default_version).ok_or(Void::Gone)?;
-    parsed(&version.document)
-}
-
-fn parsed(text: &str) -> Result<Arc<Policy>, Void> {
-    Policy::parse(text, Purpose::Identity).map(Arc::new).map_err(|_| Void::Gone)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cluster::iam::{Account, OidcProvider, Role, User};
-    use cluster::{AccessKey, EmbeddedControlPlane, Owner};
-    use common::AccessKeyId;
+    use authn::policy::Context;
+    use authn::{Identity, Question, authorize};
+    use cluster::EmbeddedControlPlane;
+    use cluster::iam::{Account, Attached, OidcProvider, Role, User};
     use common::doors::{SeededRandom, SimulatedClock};
+    use common::{AccessKeyId, OwnerId};
 
     const NOW_MS: u64 = 1_800_000_000_000;
 
@@ -341,8 +300,7 @@ mod tests {
             not_before_ms: NOW_MS,
             tags: BTreeMap::new(),
         };
-        let owner = Owner { id: ann(), display_name: "Ann".into(), email: None };
-        let mut state = State { owners: Arc::new([(ann(), Arc::new(owner))].into()), ..State::default() };
+        let mut state = State::default();
         state.iam.accounts = Arc::new([(ann(), Arc::new(account))].into());
         state.iam.roles = Arc::new([(named("reader"), Arc::new(role))].into());
         state.iam.users = Arc::new([(named("bob"), Arc::new(user))].into());
@@ -377,7 +335,7 @@ mod tests {
         assert_eq!(gone(&without, user()), Some(Void::Gone));
         let another = GrantedTo::Role { name: "reader".into(), id: "AROA2".into(), session: "s".into() };
         assert_eq!(gone(&state(), another), Some(Void::Gone));
-        without.owners = Arc::default();
+        without.iam.accounts = Arc::default();
         assert_eq!(gone(&without, GrantedTo::Root { admin: false }), Some(Void::Gone));
     }
 
@@ -407,18 +365,43 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_cannot_be_read_allows_nothing() {
-        let with = |policy: Option<&str>, arns: &[&str]| {
-            let policy_arns = arns.iter().map(|arn| (*arn).to_owned()).collect();
-            judge(&state(), Grant { policy: policy.map(str::to_owned), policy_arns, ..grant(role()) }).err()
+    fn what_a_role_may_is_decided_by_all_of_its_policies() {
+        let allow = |action: &str| {
+            format!(r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"{action}","Resource":"*"}}}}"#)
         };
-        assert_eq!(with(Some("{"), &[]), Some(Void::Gone));
-        assert_eq!(with(None, &["arn:aws:iam::123456789012:policy/gone"]), Some(Void::Gone));
-        let mut state = state();
-        for role in Arc::make_mut(&mut state.iam.roles).values_mut() {
-            Arc::make_mut(role).boundary = Some("arn:aws:iam::123456789012:policy/gone".into());
-        }
-        assert_eq!(judge(&state, grant(role())).err(), Some(Void::Gone));
+        let reads = |policy: Option<&str>, arns: &[&str], boundary: Option<&str>, inline: &str| {
+            let mut state = state();
+            for role in Arc::make_mut(&mut state.iam.roles).values_mut() {
+                let role = Arc::make_mut(role);
+                role.attached.inline.insert("inline".into(), inline.into());
+                role.boundary = boundary.map(str::to_owned);
+            }
+            let policy_arns = arns.iter().map(|arn| (*arn).to_owned()).collect();
+            let grant = Grant { policy: policy.map(str::to_owned), policy_arns, ..grant(role()) };
+            let identity = Identity::Known(Arc::new(judge(&state, grant).ok()?));
+            let verdict = authorize(&Question {
+                identity: &identity,
+                action: "s3:GetObject",
+                resource: "arn:aws:s3:::b/k",
+                context: &Context::default(),
+                owner: Some(&ann()),
+                bucket_policy: None,
+                restrict_public: false,
+                acl_grants: false,
+            });
+            Some(verdict.allowed)
+        };
+        let (all, put, gone) = (allow("s3:*"), allow("s3:PutObject"), "arn:aws:iam::123456789012:policy/gone");
+        assert_eq!(reads(None, &[], None, &all), Some(true));
+        assert_eq!(reads(None, &[], None, &put), Some(false));
+        assert_eq!(reads(Some(&all), &[], None, &all), Some(true));
+        assert_eq!(reads(Some(&all), &[], None, &put), Some(false));
+        assert_eq!(reads(Some(&put), &[], None, &all), Some(false));
+        // What cannot be read might be what denies.
+        assert_eq!(reads(None, &[], None, "{"), Some(false));
+        assert_eq!(reads(Some("{"), &[], None, &all), None);
+        assert_eq!(reads(None, &[gone], None, &all), Some(false));
+        assert_eq!(reads(None, &[], Some(gone), &all), Some(false));
     }
 
     #[test]

@@ -83,6 +83,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         object_ownership: settings.s3.ownership()?,
         plain_customer_keys: settings.test.ssec_plain_http,
         webhooks,
+        local_issuers: settings.server.local_issuer,
         lifecycle_day_seconds: settings.test.lifecycle_day_seconds,
         files_max,
         access_log: Duration::from_secs(settings.server.access_log_seconds),
