@@ -115,11 +115,14 @@ impl Context {
 
     /// Without regard to case. What is trusted wins.
     pub fn get(&self, key: &str) -> Option<&[String]> {
-        let found =
-            |keys: &'_ [(String, Vec<String>)]| keys.iter().position(|(name, _)| name.eq_ignore_ascii_case(key));
+        let found = |keys: &'_ [(String, Vec<String>)]| keys.iter().position(|(name, _)| is_key(name, key));
         let trusted = found(&self.trusted).map(|at| &*self.trusted[at].1);
         trusted.or_else(|| found(&self.requested).map(|at| &*self.requested[at].1))
     }
+}
+
+fn is_key(name: &str, key: &str) -> bool {
+    name.len() == key.len() && (name == key || name.eq_ignore_ascii_case(key))
 }
 
 #[cfg(test)]

@@ -117,20 +117,22 @@ const STS: &[&str] = &[
 /// Actions of these services are taken as they are: Weir asks for none of them, or checks their names itself.
 const UNCHECKED: &[&str] = &["kms", "organizations", "s3-object-lambda", "s3express", "weir"];
 
-/// Whether somebody could ever ask for it. The pattern is in lower case and has a service: `s3:getobject`, `s3:get*`.
-pub(super) fn is_known(pattern: &str) -> Result<(), String> {
+/// The action as whoever asks for it spells it: `s3:GetObject` for `s3:getobject`. A pattern, and an action of another service, in
+/// lower case. An error if nobody could ever ask for it. What comes in is in lower case and has a service.
+pub(super) fn spelled(pattern: &str) -> Result<String, String> {
     let (service, name) = pattern.split_once(':').unwrap_or_default();
     let table = match service {
         "s3" => S3,
         "iam" => IAM,
         "sts" => STS,
-        _ if UNCHECKED.contains(&service) => return Ok(()),
+        _ if UNCHECKED.contains(&service) => return Ok(pattern.to_owned()),
         _ => return Err(format!("knows no service {service:?}")),
     };
-    if name.contains(['*', '?']) || table.iter().any(|action| action.eq_ignore_ascii_case(name)) {
-        return Ok(());
+    if name.contains(['*', '?']) {
+        return Ok(pattern.to_owned());
     }
-    Err(format!("knows no action {name:?} of {service}"))
+    let known = table.iter().find(|action| action.eq_ignore_ascii_case(name));
+    known.map(|action| format!("{service}:{action}")).ok_or_else(|| format!("knows no action {name:?} of {service}"))
 }
 
 #[cfg(test)]
@@ -142,10 +144,11 @@ mod tests {
         for known in
             ["s3:getobject", "s3:get*", "s3:x*", "iam:createuser", "sts:assumerole", "weir:administer", "kms:decrypt"]
         {
-            assert_eq!(is_known(known), Ok(()), "{known}");
+            assert!(spelled(known).is_ok_and(|spelled| spelled.eq_ignore_ascii_case(known)), "{known}");
         }
+        assert_eq!(spelled("s3:getobject"), Ok("s3:GetObject".to_owned()));
         for unknown in ["s3:getobjects", "s3:", "ec2:runinstances", "s3", "iam:createusr"] {
-            assert!(is_known(unknown).is_err(), "{unknown}");
+            assert!(spelled(unknown).is_err(), "{unknown}");
         }
     }
 }

@@ -24,6 +24,7 @@ pub struct Statement {
     pub(super) principals: Option<Principals>,
     actions: Choice<Pattern>,
     resources: Option<Choice<Filled<ArnPattern>>>,
+    has_fixed_resources: bool,
     conditions: Box<[Condition]>,
     /// Keys of variables, without which it is about nothing.
     required: Box<[Box<str>]>,
@@ -62,14 +63,22 @@ impl Statement {
         self.conditions.iter().flat_map(Condition::keys).chain(resources).any(begins)
     }
 
+    fn is_about_resource(&self, asked: &Asked<'_>) -> bool {
+        self.resources
+            .as_ref()
+            .is_none_or(|resources| resources.has(|pattern| pattern.matches(asked.resource, asked.context)))
+    }
+
     /// How it names who asks, if it is about the question at all.
     pub(super) fn applies(&self, asked: &Asked<'_>) -> Option<Named> {
+        // What is told apart by a comparison of bytes comes first. A pattern with variables is built anew for each question.
+        if self.has_fixed_resources && !self.is_about_resource(asked) {
+            return None;
+        }
         if !self.actions.has(|pattern| pattern.matches_any_case(asked.action)) {
             return None;
         }
-        if let Some(resources) = &self.resources
-            && !resources.has(|pattern| pattern.matches(asked.resource, asked.context))
-        {
+        if !self.has_fixed_resources && !self.is_about_resource(asked) {
             return None;
         }
         let named = match &self.principals {
@@ -157,8 +166,10 @@ pub(super) fn parse(json: Json, place: usize, purpose: Purpose<'_>, variables: b
     required.extend(conditions.iter().flat_map(Condition::required).map(Box::from));
     required.sort_unstable();
     required.dedup();
+    let fixed = |choice: &Choice<Filled<ArnPattern>>| choice.items.iter().all(Filled::is_fixed);
+    let has_fixed_resources = resources.as_ref().is_some_and(fixed);
     let (conditions, required) = (conditions.into(), required.into());
-    Ok(Statement { sid, place, effect, principals, actions, resources, conditions, required })
+    Ok(Statement { sid, place, effect, principals, actions, resources, has_fixed_resources, conditions, required })
 }
 
 fn parse_sid(sid: Json, purpose: Purpose<'_>) -> Result<Box<str>, String> {
@@ -203,8 +214,11 @@ fn parse_action(action: &str, purpose: Purpose<'_>) -> Result<Pattern, String> {
         if !services.iter().any(|service| pattern.starts_with(service)) {
             return Err(wrong("does not belong into this kind of policy"));
         }
-        actions::is_known(&pattern).map_err(|why| format!("has an invalid action {action:?}: Weir {why}"))?;
-    } else if purpose == Purpose::Trust {
+        let spelled = actions::spelled(&pattern);
+        let spelled = spelled.map_err(|why| format!("has an invalid action {action:?}: Weir {why}"))?;
+        return Ok(Pattern::of(&spelled));
+    }
+    if purpose == Purpose::Trust {
         return Err(wrong("is not one of STS"));
     }
     Ok(Pattern::of(&pattern))

@@ -172,6 +172,10 @@ impl<P> Filled<P> {
         open.into_iter().flatten()
     }
 
+    pub fn is_fixed(&self) -> bool {
+        matches!(self, Self::Fixed(_))
+    }
+
     /// The keys of its variables.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.variables().map(|(key, _)| key)

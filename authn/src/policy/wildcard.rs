@@ -51,11 +51,12 @@ impl Pattern {
         }
     }
 
-    /// For names of ASCII letters, such as those of actions: the pattern must be in lower case.
+    /// For names of ASCII letters, such as those of actions: a pattern with wildcards must be in lower case.
     pub fn matches_any_case(&self, text: &str) -> bool {
         match self {
             Self::Everything => true,
-            Self::Exact(exact) => exact.eq_ignore_ascii_case(text),
+            // Who asks spells it as the pattern does, as a rule.
+            Self::Exact(exact) => **exact == *text || (exact.len() == text.len() && exact.eq_ignore_ascii_case(text)),
             Self::Prefix(prefix) => {
                 text.as_bytes().get(..prefix.len()).is_some_and(|head| head.eq_ignore_ascii_case(prefix.as_bytes()))
             }
