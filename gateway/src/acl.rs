@@ -13,7 +13,6 @@ use common::{ObjectKey, OwnerId, VersionId};
 use storage::Attributes;
 
 /// What of a bucket a request is about.
-#[allow(dead_code, reason = "given by the decision, which comes next")]
 #[derive(Debug, Clone, Copy)]
 pub enum About<'a> {
     /// The bucket, or a key whose object does not matter: a listing, a PUT, a delete.
@@ -37,7 +36,6 @@ pub struct Said {
 
 /// Asks the lists about one action. An object's record is read only where its list may count: where the bucket has lists, and
 /// the object's owner decides about the action.
-#[allow(dead_code, reason = "called by the decision, which comes next")]
 pub async fn ask(
     router: &Router,
     bucket: &Bucket,
@@ -107,6 +105,11 @@ const WRITE: authn::acl::Permission = authn::acl::Permission::Write;
 fn in_force(acl: Acl, bucket: &Bucket) -> Result<Acl> {
     let ignored = acl.is_public() && PublicAccessBlock::of(bucket)?.ignores_public_acls;
     Ok(if ignored { acl.without_public() } else { acl })
+}
+
+/// Whether the bucket's list lets everybody do something.
+pub fn is_public(bucket: &Bucket) -> Result<bool> {
+    Ok(documents::ownership(bucket).has_lists() && in_force(of_bucket(bucket)?, bucket)?.is_public())
 }
 
 /// The list that a bucket has. It is a few bytes to decode: nothing is kept of it.

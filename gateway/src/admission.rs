@@ -11,6 +11,8 @@ pub use policies::BucketPolicy;
 pub use scene::{Proof, ProofKind, Scene};
 
 use crate::access::find;
+use crate::acl::{self, About, Said};
+use crate::documents;
 use crate::error::{Error, Result};
 use crate::route::{Router, Target};
 use crate::s3::named::wanted_version;
@@ -18,7 +20,7 @@ use crate::s3::put_public_access_block::PublicAccessBlock;
 use crate::s3::rename_object;
 use action::{Names, Need, On, Place, Rule, Source};
 use authn::policy::{Context, Policy};
-use authn::{By, Identity, Question, Verdict, authorize};
+use authn::{By, Identity, Question, RESOURCE_POLICY, Verdict, authorize};
 use cluster::iam::Account;
 use cluster::{Bucket, ControlPlane};
 use common::{Clock, ObjectKey, OwnerId};
@@ -180,9 +182,9 @@ impl Admission {
         Ok(!self.ask(scene, &need, &ground).await?.allowed)
     }
 
-    /// Whether everybody may do something with this bucket. (Access control lists will count here too.)
+    /// Whether everybody may do something with this bucket, by its policy or its list.
     pub fn is_public(&self, bucket: &Bucket) -> Result<bool> {
-        Ok(self.policies.of(bucket)?.is_some_and(|policy| policy.is_public))
+        Ok(self.policies.of(bucket)?.is_some_and(|policy| policy.is_public) || acl::is_public(bucket)?)
     }
 
     fn ground(&self, bucket: Arc<Bucket>) -> Result<Ground> {
@@ -245,6 +247,7 @@ impl Admission {
             true => self.tags(need, ground).await?,
             false => Vec::new(),
         };
+        let said = self.said(scene, need, ground).await?;
         let account = self.account(&ground.bucket.owner);
         let account = account.as_ref().map(|account| account.number.as_str());
         let context = scene.context(need, Stored { now_ms: self.now_ms(), account, tags: &tags });
@@ -254,24 +257,32 @@ impl Admission {
             action: need.action,
             resource: &resource,
             context: &context,
-            owner: Some(&ground.bucket.owner),
+            owner: Some(&said.owner),
             bucket_policy: policy,
             restrict_public: ground.restricts,
-            acl_grants: false,
+            acl_grants: said.grants,
         };
         let verdict = authorize(&question);
-        // A list matters only where nothing else has said anything.
-        if verdict.allowed || verdict.by != By::Nothing || !self.acl_grants(scene, need, ground).await? {
-            return Ok(verdict);
+        // Of an object of another account the bucket's policy may refuse something, and not allow it.
+        let by_bucket = matches!(&verdict.by, By::Statement { policy, .. } if policy == RESOURCE_POLICY);
+        if verdict.allowed && by_bucket && said.owner != ground.bucket.owner {
+            question.bucket_policy = None;
+            return Ok(authorize(&question));
         }
-        question.acl_grants = true;
-        Ok(authorize(&question))
+        Ok(verdict)
     }
 
-    /// THE PLACE OF ACCESS CONTROL LISTS: whether the bucket's list, or the object's, grants this to the caller. There are none
-    /// yet.
-    async fn acl_grants(&self, _scene: &Scene<'_>, _need: &Need<'_>, _ground: &Ground) -> Result<bool> {
-        Ok(false)
+    /// What the lists say: whose it is, and whether they grant it.
+    async fn said(&self, scene: &Scene<'_>, need: &Need<'_>, ground: &Ground) -> Result<Said> {
+        let key = need.key.and_then(|key| ObjectKey::parse(key).ok());
+        let makes = need.place == Place::Target && need.action != "s3:GetObject";
+        let about = match &key {
+            // A key that is none is refused by the operation.
+            None => About::Bucket,
+            Some(_) if makes && action::of(scene.operation).is_some_and(Rule::makes_object) => About::NewObject,
+            Some(key) => About::Object(key, wanted_version(need.version)?),
+        };
+        acl::ask(&self.router, &ground.bucket, about, need.action, scene.identity).await
     }
 
     /// The tags of the object that a right is about. What is not there has none.
@@ -317,9 +328,11 @@ impl Admission {
 }
 
 impl Ground {
-    /// Where no policy is in force, it does not matter what the request says: ownership decides.
+    /// Where no policy is in force, it does not matter what the request says: ownership decides. Where lists count, the
+    /// objects of a bucket may be other accounts'.
     fn settled(&self, identity: &Identity) -> Option<By> {
-        if self.policy.is_some() || has_policies(identity) {
+        let has_lists = documents::ownership(&self.bucket).has_lists() && !identity.is_admin();
+        if self.policy.is_some() || has_lists || has_policies(identity) {
             return None;
         }
         let verdict = authorize(&Question {

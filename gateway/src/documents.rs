@@ -14,7 +14,7 @@ pub const OBJECT_LOCK: &str = "object-lock";
 pub const ACL: &str = "acl";
 /// `ownershipControls`: one of the three words of `ObjectOwnership`.
 pub const OWNERSHIP: &str = "ownershipControls";
-/// `publicAccessBlock`: which public access the bucket forbids.
+/// The four parts of a public access block.
 pub const PUBLIC_ACCESS_BLOCK: &str = "publicAccessBlock";
 pub const TAGGING: &str = "tagging";
 pub const CORS: &str = "cors";

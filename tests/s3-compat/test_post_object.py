@@ -139,8 +139,13 @@ def test_checksums_of_forms_are_verified(s3, bucket):
 
 
 def test_promises_that_cannot_be_kept_are_refused(s3, bucket):
-    for fields in [{"acl": "public-read"}, {"x-amz-grant-read": "id=1"}, {"x-amz-server-side-encryption": "aws:kms:dsse"}]:
-        assert code(send(signed(s3, bucket, "k", fields, [fields]))) == (501, "NotImplemented"), fields
+    for fields, refused in [
+        ({"acl": "public-read"}, (400, "AccessControlListNotSupported")),
+        ({"acl": "public-ready"}, (400, "InvalidArgument")),
+        ({"x-amz-grant-read": "id=1"}, (400, "InvalidArgument")),
+        ({"x-amz-server-side-encryption": "aws:kms:dsse"}, (501, "NotImplemented")),
+    ]:
+        assert code(send(signed(s3, bucket, "k", fields, [fields]))) == refused, fields
     assert keys(s3, bucket) == []
 
 

@@ -272,6 +272,11 @@ impl Rule {
         self.more == More::Copies
     }
 
+    /// Whether it makes an object, or begins to.
+    pub fn makes_object(&self) -> bool {
+        matches!(self.more, More::Writes | More::Copies)
+    }
+
     /// Whether it is about two objects.
     pub fn has_source(&self) -> bool {
         matches!(self.more, More::Copies | More::CopiesPart | More::Renames)

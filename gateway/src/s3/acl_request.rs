@@ -16,11 +16,11 @@ use s3s::dto::{self, AccessControlPolicy};
 
 const CANNED: &str = "x-amz-acl";
 const GRANTS: [(&str, Permission); 5] = [
-    ("x-amz-grant-full-control", Permission::FullControl),
     ("x-amz-grant-read", Permission::Read),
     ("x-amz-grant-write", Permission::Write),
     ("x-amz-grant-read-acp", Permission::ReadAcp),
     ("x-amz-grant-write-acp", Permission::WriteAcp),
+    ("x-amz-grant-full-control", Permission::FullControl),
 ];
 
 /// Who asks: nobody, where it is nobody.
@@ -182,9 +182,12 @@ impl Service {
         crate::acl::of_new_object(bucket, writer, of_headers(headers, &state)?.as_ref())
     }
 
-    /// A list as S3 writes it.
+    /// A list as S3 writes it. Groups come first, as the conformance suite expects; S3 promises no order.
     pub fn written_acl(&self, acl: &Acl) -> (dto::Owner, Vec<dto::Grant>) {
-        (self.owner(&acl.owner), acl.grants.iter().map(|grant| self.written_grant(grant)).collect())
+        let is_group = |grant: &&Grant| matches!(grant.grantee, Grantee::Group(_));
+        let (groups, accounts): (Vec<_>, Vec<_>) = acl.grants.iter().partition(is_group);
+        let grants = groups.into_iter().chain(accounts).map(|grant| self.written_grant(grant));
+        (self.owner(&acl.owner), grants.collect())
     }
 
     fn written_grant(&self, grant: &Grant) -> dto::Grant {
