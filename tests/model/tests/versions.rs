@@ -459,10 +459,13 @@ impl History {
                     }
                 }
             }
+            // Where versioning is suspended, the marker of an expiration took the place of the null version.
+            let newest = self.versions(place).last().map(|version| version.id);
             // All but the newest of the older ones, from an age after their successor came.
             for (at, version) in older.iter().enumerate().rev().skip(1) {
                 let lock = version.content.as_ref().map_or(Lock::default(), |content| content.attributes.lock);
-                if versions[at + 1].age < self.ages && !self.is_held(lock, false) {
+                let is_due = versions[at + 1].age < self.ages && newest != Some(version.id);
+                if is_due && !self.is_held(lock, false) {
                     expected += 1;
                     self.gone.push((place, version.id));
                     self.reference.get_mut(&place).expect("it is there").retain(|it| it.id != version.id);
