@@ -66,6 +66,13 @@ impl Process {
         bail!("still running 30 s after SIGTERM")
     }
 
+    /// What it has read so far by system calls: files, whether from the disk or from the kernel's cache, and sockets.
+    pub fn read_bytes(&self) -> Result<u64> {
+        let path = format!("/proc/{}/io", self.child.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {path}"))?;
+        parse_read(&text).with_context(|| format!("{path} has no rchar"))
+    }
+
     pub fn usage(&self) -> Usage {
         Usage::of_tree(self.child.id())
     }
@@ -122,6 +129,10 @@ fn parse_stat(text: &str) -> Option<Duration> {
     Some(Duration::from_secs_f64((user + system) as f64 / per_second as f64))
 }
 
+fn parse_read(io: &str) -> Option<u64> {
+    io.lines().find_map(|line| line.strip_prefix("rchar:"))?.trim().parse().ok()
+}
+
 fn parse_rss(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib * 1024)
@@ -139,6 +150,7 @@ mod tests {
         assert_eq!(parse_stat(""), None);
         assert_eq!(parse_rss("Name:\tx\nVmRSS:\t   2048 kB\n"), Some(2 << 20));
         assert_eq!(parse_rss(""), None);
+        assert_eq!(parse_read("rchar: 4096\nwchar: 1\n"), Some(4096));
     }
 
     #[test]

@@ -5,6 +5,7 @@ pub mod idle;
 pub mod million;
 pub mod rows;
 pub mod uploads;
+pub mod versions;
 
 use serde_json::{Value, json};
 use std::fmt;

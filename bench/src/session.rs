@@ -8,6 +8,7 @@ use crate::reach::churn::Churn;
 use crate::reach::idle::Idle;
 use crate::reach::million::{self, Million};
 use crate::reach::uploads::Uploads;
+use crate::reach::versions::Versions;
 use crate::reach::{self, Line};
 use crate::row::Row;
 use crate::scenario::{MIB, SCENARIOS};
@@ -151,6 +152,15 @@ fn experiments(options: &Options, directory: &Path, payload: &[u8], found: &mut 
                 directory,
                 payload,
                 size: if short { million::SHORT } else { million::WHOLE },
+                round: options.round(),
+                rounds: options.rounds(),
+            }
+            .run(&mut report),
+            "versions" => Versions {
+                programs,
+                directory,
+                payload,
+                objects: if short { million::SHORT } else { million::WHOLE }.objects,
                 round: options.round(),
                 rounds: options.rounds(),
             }

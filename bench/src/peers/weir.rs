@@ -11,9 +11,14 @@ use std::time::{Duration, Instant};
 
 /// Also on the data of an earlier start.
 pub fn start(binary: &Path, directory: &Path) -> Result<Server> {
+    start_with(binary, directory, &[])
+}
+
+/// The same with more flags.
+pub fn start_with(binary: &Path, directory: &Path, flags: &[&str]) -> Result<Server> {
     let mut command = Command::new(binary);
     command.args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data"]);
-    command.arg(directory.join("data"));
+    command.arg(directory.join("data")).args(flags);
     command.env("WEIR_ADMIN_ACCESS_KEY", ACCESS_KEY).env("WEIR_ADMIN_SECRET_KEY", SECRET_KEY);
     let mut process = Process::start(&mut command, &directory.join("log"))?;
     let start = Instant::now();
