@@ -124,6 +124,22 @@ impl Server {
         Ok(())
     }
 
+    /// A policy of so many statements, none of which applies: each is compared to its end, where the address is another one.
+    pub fn guard_bucket(&self, bucket: &str, statements: u32) -> Result<()> {
+        let statement = |number: u32| {
+            format!(
+                "{{\"Effect\":\"Deny\",\"Principal\":\"*\",\"Action\":\"s3:GetObject\",\"Resource\":\"arn:aws:s3:::{bucket}/*\",\
+                 \"Condition\":{{\"IpAddress\":{{\"aws:SourceIp\":\"10.{number}.0.0/16\"}}}}}}"
+            )
+        };
+        let all: Vec<String> = (0..statements).map(statement).collect();
+        let policy = format!("{{\"Version\":\"2012-10-17\",\"Statement\":[{}]}}", all.join(","));
+        let head = self.signer().new_head("PUT", &format!("/{bucket}"), "policy=", Some(policy.len() as u64));
+        let answer = exchange::exchange(self.address, &head, policy.as_bytes())?;
+        ensure!(answer.status == 204 || answer.status == 200, "the policy of the bucket {bucket}: {answer}");
+        Ok(())
+    }
+
     /// Waits until a request gets an answer that `is_ready` takes.
     fn wait(&mut self, head: &[u8], is_ready: impl Fn(u16) -> bool) -> Result<()> {
         let start = Instant::now();

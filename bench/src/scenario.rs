@@ -44,15 +44,17 @@ pub struct Scenario {
     pub open: bool,
     /// The bucket encrypts by SSE-S3.
     pub encrypted: bool,
+    /// Statements of the bucket's policy, each of which is about the request but for its condition.
+    pub statements: u32,
     pub beside: &'static [Baseline],
 }
 
 const fn scenario(name: &'static str, kind: Kind, bytes: u64, objects: u64, connections: usize) -> Scenario {
-    Scenario { name, kind, bytes, objects, connections, open: false, encrypted: false, beside: &[] }
+    Scenario { name, kind, bytes, objects, connections, open: false, encrypted: false, statements: 0, beside: &[] }
 }
 
 /// Sizes, counts and connections of the first ones are those of the outside witness, a script around wrk.
-pub const SCENARIOS: [Scenario; 19] = [
+pub const SCENARIOS: [Scenario; 21] = [
     scenario("get1k", Kind::Get, KIB, 500, 32),
     scenario("get64k", Kind::Get, 64 * KIB, 300, 16),
     scenario("get1m", Kind::Get, MIB, 64, 8),
@@ -72,6 +74,8 @@ pub const SCENARIOS: [Scenario; 19] = [
     Scenario { open: true, ..scenario("get1k-open", Kind::Get, KIB, 500, 32) },
     Scenario { encrypted: true, ..scenario("get1m-sse", Kind::Get, MIB, 64, 8) },
     Scenario { encrypted: true, ..scenario("put1m-sse", Kind::Put, MIB, 1_000, 8) },
+    Scenario { statements: 1, ..scenario("get1k-policy1", Kind::Get, KIB, 500, 32) },
+    Scenario { statements: 100, ..scenario("get1k-policy100", Kind::Get, KIB, 500, 32) },
 ];
 
 pub const LIST_PAGE_KEYS: u64 = 1_000;
@@ -80,7 +84,7 @@ impl Scenario {
     pub fn is_for(&self, peer: Peer) -> bool {
         match peer {
             // Weir is held against itself.
-            Peer::Nginx | Peer::Seaweedfs if self.encrypted => false,
+            Peer::Nginx | Peer::Seaweedfs if self.encrypted || self.statements > 0 => false,
             Peer::Weir | Peer::Seaweedfs => true,
             Peer::Nginx => matches!(self.kind, Kind::Get | Kind::Head),
         }
@@ -130,6 +134,9 @@ impl Scenario {
         server.create_bucket(self.bucket())?;
         if self.encrypted {
             server.encrypt_bucket(self.bucket())?;
+        }
+        if self.statements > 0 {
+            server.guard_bucket(self.bucket(), self.statements)?;
         }
         if self.is_filled_before() {
             fill(server, payload, &|number, path| self.path(number, path), 0..self.objects, self.bytes)?;

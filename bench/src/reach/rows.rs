@@ -26,6 +26,9 @@ const CLIENT_BOUND: [(&str, f64); 2] = [("get1m", 2.5), ("get64m", 2.0)];
 /// What encryption may cost, against the same without it.
 const ENCRYPTED: [(&str, &str, f64); 2] = [("get1m-sse", "get1m", 1.6), ("put1m-sse", "put1m", 1.6)];
 
+/// What a hundred statements may cost, against one.
+const STATEMENTS: (&str, &str, f64) = ("get1k-policy100", "get1k-policy1", 1.1);
+
 const GB: f64 = 1e9;
 
 pub fn lines(rows: &[Row]) -> Vec<Line> {
@@ -70,6 +73,16 @@ pub fn lines(rows: &[Row]) -> Vec<Line> {
             format!("cpu {name}"),
             format!("{:.0} us", weir.cpu_us()),
             format!("{:.0} us without encryption", other.cpu_us()),
+            weir.cpu_us() / other.cpu_us().max(1e-9),
+            Wanted::AtMost(most),
+        ));
+    }
+    let (name, one, most) = STATEMENTS;
+    if let (Some(weir), Some(other)) = (find(name, "weir"), find(one, "weir")) {
+        lines.push(Line::new(
+            format!("cpu {name}"),
+            format!("{:.1} us", weir.cpu_us()),
+            format!("{:.1} us with one statement", other.cpu_us()),
             weir.cpu_us() / other.cpu_us().max(1e-9),
             Wanted::AtMost(most),
         ));
@@ -145,7 +158,9 @@ mod tests {
         let names = WITNESSED.iter().copied().chain(GARAGE_CPU_US.iter().map(|(name, _)| *name));
         let is_known = |name: &str| SCENARIOS.iter().any(|scenario| scenario.name == name);
         let encrypted = ENCRYPTED.iter().flat_map(|(name, plain, _)| [*name, *plain]);
-        assert!(names.chain(encrypted).chain(["put64m", "put64m8", "put4k64"]).all(is_known));
+        assert!(
+            names.chain(encrypted).chain(["put64m", "put64m8", "put4k64", STATEMENTS.0, STATEMENTS.1]).all(is_known)
+        );
     }
 
     #[test]
