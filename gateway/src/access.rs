@@ -10,7 +10,7 @@ use crate::sessions::{self, Sessions};
 use authn::policy::Context;
 use authn::{Identity, Question, authorize};
 use cluster::{Bucket, ControlPlane};
-use common::{BucketName, OwnerId, Random};
+use common::{BucketName, OwnerId, Random, Stamp};
 use http::{Extensions, HeaderValue};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
@@ -45,6 +45,15 @@ pub struct Findings {
     /// The owner id of the key that signed.
     pub owner: OnceLock<String>,
     pub admitted: OnceLock<Admitted>,
+    /// The record of the object whose access control list was asked.
+    pub seen: OnceLock<Stamp>,
+}
+
+/// The object that is read or changed must be the one whose list was asked: another one by now may be for others. A client
+/// that is told to come again meets the new list.
+pub fn check_seen(extensions: &Extensions, stamp: Stamp) -> Result<()> {
+    let seen = extensions.get::<Requester>().and_then(|requester| requester.0.seen.get());
+    if seen.is_none_or(|seen| *seen == stamp) { Ok(()) } else { Err(storage::Error::Busy.into()) }
 }
 
 /// What was decided about a request that has these extensions. Where nothing was, nothing was allowed.

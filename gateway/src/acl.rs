@@ -9,7 +9,7 @@ use crate::s3::put_public_access_block::PublicAccessBlock;
 use authn::Identity;
 use authn::acl::{Acl, Canned, Grantee, Listed, is_the_objects, permission_of};
 use cluster::Bucket;
-use common::{ObjectKey, OwnerId, VersionId};
+use common::{ObjectKey, OwnerId, Stamp, VersionId};
 use storage::Attributes;
 
 /// What of a bucket a request is about.
@@ -32,6 +32,8 @@ pub struct Said {
     pub grants: bool,
     /// There is no such object.
     pub is_absent: bool,
+    /// The record of the object whose list it was.
+    pub seen: Option<Stamp>,
 }
 
 /// Asks the lists about one action. An object's record is read only where its list may count: where the bucket has lists, and
@@ -48,7 +50,7 @@ pub async fn ask(
         About::Object(key, version) if has_lists && is_the_objects(action) => {
             let Target::Here(target) = router.owner_of(bucket.id, key);
             match target.head(bucket.id, key, version).await {
-                Ok(info) => Found::Here(of_attributes(&info.attributes, bucket)?),
+                Ok(info) => Found::Here(of_attributes(&info.attributes, bucket)?, Some(info.stamp)),
                 Err(
                     storage::Error::NoSuchKey | storage::Error::NoSuchVersion | storage::Error::IsDeleteMarker { .. },
                 ) => Found::Absent,
@@ -66,31 +68,31 @@ enum Found {
     NotAsked,
     Absent,
     New,
-    Here(Acl),
+    Here(Acl, Option<Stamp>),
 }
 
 fn decide(bucket: &Bucket, object: Found, action: &str, identity: &Identity) -> Result<Said> {
     let ownership = documents::ownership(bucket);
-    let of_bucket = |grants| Said { owner: bucket.owner.clone(), grants, is_absent: false };
+    let of_bucket = |grants| Said { owner: bucket.owner.clone(), grants, is_absent: false, seen: None };
     if !ownership.has_lists() {
         return Ok(of_bucket(false));
     }
     let permission = permission_of(action);
     match (object, permission) {
-        (Found::Here(acl), permission) => {
+        (Found::Here(acl, seen), permission) => {
             let owner = acl.owner.clone();
             let grants = match permission {
                 Some((Listed::Object, permission)) => in_force(acl, bucket)?.grants(identity, permission),
                 Some((Listed::Bucket, _)) | None => false,
             };
-            Ok(Said { owner, grants, is_absent: false })
+            Ok(Said { owner, grants, is_absent: false, seen })
         }
         (Found::Absent, _) => Ok(Said { is_absent: true, ..of_bucket(false) }),
         // Who may put an object may say what the list of its own object is.
         (Found::New, permission) if is_the_objects(action) => {
             let writes = || Ok::<_, Error>(in_force(self::of_bucket(bucket)?, bucket)?.grants(identity, WRITE));
             let grants = matches!(permission, Some((Listed::Object, _))) && writes()?;
-            Ok(Said { owner: ownership.owner(&bucket.owner, identity, None), grants, is_absent: false })
+            Ok(Said { owner: ownership.owner(&bucket.owner, identity, None), ..of_bucket(grants) })
         }
         (Found::New | Found::NotAsked, Some((Listed::Bucket, permission))) => {
             Ok(of_bucket(in_force(self::of_bucket(bucket)?, bucket)?.grants(identity, permission)))
@@ -278,7 +280,7 @@ mod tests {
 
     fn granted(bucket: &Bucket, object: Option<&Acl>, identity: &Identity) -> Vec<&'static str> {
         let asks = |action: &&&str| {
-            let object = object.map_or(Found::NotAsked, |acl| Found::Here(acl.clone()));
+            let object = object.map_or(Found::NotAsked, |acl| Found::Here(acl.clone(), None));
             let found = if is_the_objects(action) { object } else { Found::NotAsked };
             decide(bucket, found, action, identity).expect("readable").grants
         };
@@ -341,7 +343,7 @@ mod tests {
         let writer = bucket(Some(Ownership::ObjectWriter), None, false);
         let bobs = Acl::private(id("bob"));
         let ask = |bucket: &Bucket, acl: &Acl, action, identity: &Identity| {
-            decide(bucket, Found::Here(acl.clone()), action, identity).expect("readable")
+            decide(bucket, Found::Here(acl.clone(), None), action, identity).expect("readable")
         };
         for action in ["s3:GetObject", "s3:GetObjectAcl", "s3:PutObjectAcl", "s3:GetObjectTagging"] {
             let said = ask(&writer, &bobs, action, &who("ann"));

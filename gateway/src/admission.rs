@@ -282,7 +282,13 @@ impl Admission {
             Some(_) if makes && action::of(scene.operation).is_some_and(Rule::makes_object) => About::NewObject,
             Some(key) => About::Object(key, wanted_version(need.version)?),
         };
-        acl::ask(&self.router, &ground.bucket, about, need.action, scene.identity).await
+        let said = acl::ask(&self.router, &ground.bucket, about, need.action, scene.identity).await?;
+        // Of a copy it is the source that is read.
+        let is_read = need.place == Place::Source || !action::of(scene.operation).is_some_and(Rule::has_source);
+        if let (Some(findings), Some(seen)) = (&scene.findings, said.seen.filter(|_| is_read)) {
+            let _ = findings.seen.set(seen);
+        }
+        Ok(said)
     }
 
     /// The tags of the object that a right is about. What is not there has none.

@@ -320,10 +320,14 @@ def test_aws_uploads_a_public_key(shared, tmp_path, require):
     require("aws")
     bucket = f"acl-{uuid.uuid4().hex[:20]}"
     env = weir.client_environment(shared, tmp_path)
-    weir.run(["aws", "s3", "mb", f"s3://{bucket}"], env=env)
+
+    def aws(*arguments):
+        weir.run(["aws", "--endpoint-url", shared.endpoint, "s3", *arguments], env=env)
+
+    aws("mb", f"s3://{bucket}")
     (tmp_path / "file").write_text("from aws")
     for key, acl in [("open", ["--acl", "public-read"]), ("closed", [])]:
-        weir.run(["aws", "s3", "cp", str(tmp_path / "file"), f"s3://{bucket}/{key}", *acl], env=env)
+        aws("cp", str(tmp_path / "file"), f"s3://{bucket}/{key}", *acl)
     assert weir.run(["curl", "-s", "--fail", f"{shared.endpoint}/{bucket}/open"]).stdout == "from aws"
     status = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"{shared.endpoint}/{bucket}/closed"]
     assert weir.run(status).stdout == "403"

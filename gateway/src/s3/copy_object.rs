@@ -3,7 +3,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html>
 
-use crate::access::admitted;
+use crate::access::{admitted, check_seen};
 use crate::documents;
 use crate::encryption::{Seal, Wanted, Whose};
 use crate::error::{Error, Result};
@@ -46,6 +46,7 @@ pub async fn copy_object(
     let acl = service.acl_of_write(&headers, &bucket, &writer)?;
 
     let info = source.info(service, &headers).await?;
+    check_seen(&extensions, info.stamp)?;
     if info.size > limits::COPY_BYTES_MAX {
         let limit = limits::COPY_BYTES_MAX;
         return Err(Error::InvalidRequest(format!(
@@ -76,13 +77,14 @@ pub async fn copy_object(
         ));
     }
 
+    let has_lists = documents::ownership(&named.bucket).has_lists();
     let copy = CopyRequest {
         epoch: service.router.epoch(),
         source_bucket: named.bucket.id,
         source_key: named.key.clone(),
         source_version: named.version,
         // What was decided above was decided about this state of the source.
-        source_stamp: (source.is_conditional(&headers) || attributes.is_some()).then_some(info.stamp),
+        source_stamp: (source.is_conditional(&headers) || attributes.is_some() || has_lists).then_some(info.stamp),
         bucket: bucket.id,
         key: key.clone(),
         attributes,

@@ -3,6 +3,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>
 
+use crate::access::check_seen;
 use crate::encryption::{Wanted, Whose, refuse_on_read};
 use crate::error::{Error, Result};
 use crate::s3::checksums::{self, Answered, set_checksum};
@@ -28,6 +29,7 @@ pub async fn get_object(service: &Service, request: S3Request<GetObjectInput>) -
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     let reader = named.open(service).await?;
     let info = reader.info().clone();
+    check_seen(&request.extensions, info.stamp)?;
     let (data_key, encryption) = Wanted::of(&named, &info).open(service, &request.headers, Whose::Target).await?;
     let reader = match data_key {
         Some(key) => reader.with_key(key),

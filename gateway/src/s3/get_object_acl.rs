@@ -2,6 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObjectAcl.html>
 
+use crate::access::check_seen;
 use crate::error::Result;
 use crate::s3::Service;
 use crate::s3::named::Named;
@@ -14,10 +15,11 @@ pub async fn get_object_acl(
     service: &Service,
     request: S3Request<GetObjectAclInput>,
 ) -> Result<S3Response<GetObjectAclOutput>> {
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     // What is said of an object is said only if it is there.
     let info = named.head(service).await?;
+    check_seen(&extensions, info.stamp)?;
     let counts = documents::ownership(&named.bucket).has_lists();
     let acl = if counts {
         acl::of_attributes(&info.attributes, &named.bucket)?

@@ -2,6 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html>
 
+use crate::access::check_seen;
 use crate::encryption::{Wanted, refuse_on_read};
 use crate::error::Result;
 use crate::s3::checksums::set_checksum;
@@ -20,6 +21,7 @@ pub async fn head_object(
     let input = request.input;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     let info = named.head(service).await?;
+    check_seen(&request.extensions, info.stamp)?;
     let encryption = Wanted::of(&named, &info).look(service, &request.headers).await?;
     Conditions::parse(&request.headers, "").check_read(&info)?;
     let view = view(&request.headers, input.part_number, &info)?;

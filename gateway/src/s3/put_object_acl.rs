@@ -2,6 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObjectAcl.html>
 
+use crate::access::check_seen;
 use crate::error::{Error, Result};
 use crate::s3::named::Named;
 use crate::s3::{Service, acl_request};
@@ -41,6 +42,7 @@ pub async fn put_object_acl(
 /// Decides about the version as it is, and changes this one or none. The version that has the list now.
 async fn change(service: &Service, request: &S3Request<PutObjectAclInput>, named: &Named) -> Result<VersionId> {
     let info = named.head(service).await?;
+    check_seen(&request.extensions, info.stamp)?;
     let has_lists = documents::ownership(&named.bucket).has_lists();
     let now = acl::of_attributes(&info.attributes, &named.bucket)?;
     let owner = if has_lists { &now.owner } else { &named.bucket.owner };

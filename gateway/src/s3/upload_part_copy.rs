@@ -2,6 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_UploadPartCopy.html>
 
+use crate::access::check_seen;
 use crate::encryption::{Wanted, Whose, seal_part};
 use crate::error::{Error, Result};
 use crate::limits;
@@ -27,6 +28,7 @@ pub async fn upload_part_copy(
     let input = request.input;
 
     let reader = source.open(service, &request.headers).await?;
+    check_seen(&request.extensions, reader.info().stamp)?;
     let source_version = source.0.answered(reader.info().version);
     let wanted = Wanted::of(&source.0, reader.info());
     let (source_key, _) = wanted.open(service, &request.headers, Whose::CopySource).await?;
