@@ -248,6 +248,11 @@ def test_aws_locks(s3, locked, server, tmp_path, require):
     api("delete-object", *object, "--version-id", version, "--bypass-governance-retention")
 
 
+def versions_of(s3, bucket):
+    pages = s3.get_paginator("list_object_versions").paginate(Bucket=bucket)
+    return [entry for page in pages for entry in page.get("Versions", [])]
+
+
 def test_restic_keeps_a_repository_in_a_locked_bucket(s3, locked, server, tmp_path, require):
     restic = require("restic")
     default_retention(s3, locked, "COMPLIANCE", Days=1)
@@ -271,6 +276,12 @@ def test_restic_keeps_a_repository_in_a_locked_bucket(s3, locked, server, tmp_pa
     run("check", "--read-data")
     run("restore", "latest", "--target", str(tmp_path / "restored"))
     weir.assert_same_tree(source, tmp_path / "restored" / source.relative_to("/"))
+    # Forgetting deletes for restic, and hides for the bucket: the repository stays sound, and every version is there.
+    before = {(entry["Key"], entry["VersionId"]) for entry in versions_of(s3, locked)}
+    run("forget", "--keep-last", "1", "--prune")
+    assert len(json.loads(run("snapshots", "--json"))) == 1
+    run("check", "--read-data")
+    assert before <= {(entry["Key"], entry["VersionId"]) for entry in versions_of(s3, locked)}
     # restic deletes its locks: that makes delete markers, and the versions stay.
     page = s3.list_object_versions(Bucket=locked)
     assert page["DeleteMarkers"]

@@ -1,6 +1,7 @@
 """s3cmd: the Python environment's and Debian's."""
 
 import pytest
+from botocore.exceptions import ClientError
 
 import everyday
 import weir
@@ -115,3 +116,31 @@ def test_modify_changes_metadata_by_a_copy(client, s3, bucket):
     client("modify", "--add-header", "x-amz-meta-color:blue", f"s3://{bucket}/k")
     head = s3.head_object(Bucket=bucket, Key="k")
     assert (head["Metadata"]["color"], head["ContentType"], head["ContentLength"]) == ("blue", "text/x-weir", 3000)
+
+
+LIFECYCLE = """<LifecycleConfiguration><Rule><ID>old</ID><Filter><Prefix>logs/</Prefix></Filter><Status>Enabled</Status>
+<Expiration><Days>30</Days></Expiration></Rule></LifecycleConfiguration>"""
+CORS = """<CORSConfiguration><CORSRule><AllowedOrigin>http://one</AllowedOrigin><AllowedMethod>GET</AllowedMethod></CORSRule>
+</CORSConfiguration>"""
+
+
+def test_documents_of_a_bucket(client, s3, bucket, tmp_path):
+    (tmp_path / "lifecycle.xml").write_text(LIFECYCLE)
+    client("setlifecycle", tmp_path / "lifecycle.xml", f"s3://{bucket}")
+    (rule,) = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert (rule["ID"], rule["Filter"], rule["Expiration"]) == ("old", {"Prefix": "logs/"}, {"Days": 30})
+    assert "<ID>old</ID>" in client("getlifecycle", f"s3://{bucket}").stdout
+    client("dellifecycle", f"s3://{bucket}")
+    (tmp_path / "cors.xml").write_text(CORS)
+    client("setcors", tmp_path / "cors.xml", f"s3://{bucket}")
+    (rule,) = s3.get_bucket_cors(Bucket=bucket)["CORSRules"]
+    assert (rule["AllowedOrigins"], rule["AllowedMethods"]) == (["http://one"], ["GET"])
+    assert "http://one" in client("info", f"s3://{bucket}").stdout
+    client("delcors", f"s3://{bucket}")
+    for absent, code in [
+        (s3.get_bucket_lifecycle_configuration, "NoSuchLifecycleConfiguration"),
+        (s3.get_bucket_cors, "NoSuchCORSConfiguration"),
+    ]:
+        with pytest.raises(ClientError) as caught:
+            absent(Bucket=bucket)
+        assert caught.value.response["Error"]["Code"] == code
