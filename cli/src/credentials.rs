@@ -46,6 +46,22 @@ pub fn find(data: &Path, environment: impl Fn(&str) -> Option<String>) -> Result
     })
 }
 
+/// Whether this is a pair of another server's manual, or one that says itself twice.
+pub fn is_widely_known(access_key: &str, secret: &str) -> bool {
+    const SECRETS: [&str; 9] = [
+        "minioadmin",
+        "rustfsadmin",
+        "minio123",
+        "adminadmin",
+        "admin123",
+        "password",
+        "changeme",
+        "admin:admin",
+        "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    ];
+    access_key.eq_ignore_ascii_case(secret) || SECRETS.iter().any(|known| known.eq_ignore_ascii_case(secret))
+}
+
 /// `WEIR_ADMIN_ACCESS_KEY` and `WEIR_ADMIN_SECRET_KEY`, each also as a file with `_FILE` behind its name.
 pub fn preset(environment: impl Fn(&str) -> Option<String>) -> Result<Option<Credentials>> {
     const ACCESS_KEY: &str = "WEIR_ADMIN_ACCESS_KEY";

@@ -14,7 +14,8 @@ use cluster::{AccessKey, Command, ControlPlane, EmbeddedControlPlane, Owner, Row
 use common::doors::{SystemClock, SystemRandom};
 use common::{Clock, OwnerId, Random};
 use gateway::kms::NamedKeys;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::fs::Mode;
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,12 +33,14 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let listen = address("--listen", &settings.server.listen, settings.server.plain_http)?;
     let admin_listen = address("--admin-listen", &settings.server.admin_listen, settings.server.plain_http)?;
     let preset = credentials::preset(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
+    let preset_pair = preset.as_ref().map(|key| (key.access_key.0.as_str(), key.secret.expose()));
+    refuse_known_keys(&[listen, admin_listen], preset_pair.as_slice())?;
     let webhooks = webhooks(&settings.notifications)?;
     let shutdown = on_signal()?;
     if settings.test.mode {
         warn_of_test_mode(&settings.test);
     }
-    forbid_core_dumps();
+    keep_memory_and_files_private();
     let files_max = raise_open_files();
     let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) = (Arc::new(SystemClock), Arc::new(SystemRandom));
 
@@ -48,6 +51,9 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let (root, root_is_here) = root_key::find_or_make(&data, environment, &control.current(), &*random)?;
     // Of a store that had no root key until now.
     control.seal(RowSeal::new(&root, Arc::clone(&random)))?;
+    let state = control.current();
+    let kept: Vec<_> = state.keys.values().map(|key| (key.id.0.as_str(), key.secret.as_str())).collect();
+    refuse_known_keys(&[listen, admin_listen], &kept)?;
     let key = ensure_admin(&control, &data, preset, &*clock, &*random)?;
     let control: Arc<dyn ControlPlane> = Arc::new(control);
     let target = open_target(&settings, &control, &clock, &random).await?;
@@ -110,11 +116,28 @@ fn warn_of_test_mode(test: &config::Test) {
     eprintln!("weir: TEST MODE. Promises are broken so that tests can run. Never keep data here.");
 }
 
-/// A core dump would have keys in it.
-fn forbid_core_dumps() {
+/// The memory has keys in it: there is no core dump of it, and no other process of the same user reads it. Files are their
+/// owner's alone, whatever the shell says that new files are.
+fn keep_memory_and_files_private() {
+    umask(Mode::RWXG | Mode::RWXO);
     let none = Rlimit { current: Some(0), maximum: getrlimit(Resource::Core).maximum };
     if let Err(error) = setrlimit(Resource::Core, none) {
         tracing::warn!(%error, "core dumps could not be forbidden");
+    }
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "the memory could not be closed to other processes");
+    }
+}
+
+/// Keys that stand in other servers' manuals are the first that strangers try.
+fn refuse_known_keys(listen: &[SocketAddr], keys: &[(&str, &str)]) -> Result<()> {
+    let is_open = listen.iter().any(|address| !address.ip().is_loopback());
+    match keys.iter().find(|(id, secret)| is_open && credentials::is_widely_known(id, secret)) {
+        Some((id, _)) => Err(Error::Refused(format!(
+            "the access key {id} has a secret that everybody knows, and others can reach this server: give it another \
+             secret, or listen on 127.0.0.1"
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -93,3 +93,23 @@ fn the_first_lines_can_be_pasted() {
         assert!(text.contains(line), "{line} in {text}");
     }
 }
+
+#[test]
+fn secrets_that_everybody_knows_stay_at_home() {
+    let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let (home, open) = (address("127.0.0.1:9000"), address("0.0.0.0:9000"));
+    for pair in [
+        ("minioadmin", "minioadmin"),
+        ("rustfsadmin", "rustfsadmin"),
+        ("admin", "ADMIN123"),
+        ("same-pair", "same-pair"),
+    ] {
+        assert!(refuse_known_keys(&[home, home], &[pair]).is_ok());
+        for listen in [[open, home], [home, open], [address("[::]:9000"), home]] {
+            let refused = refuse_known_keys(&listen, &[("WK", "a good secret"), pair]).unwrap_err();
+            assert!(matches!(&refused, Error::Refused(_)), "{refused}");
+            assert!(pair.0 == pair.1 || !refused.to_string().contains(pair.1), "{refused}");
+        }
+    }
+    assert!(refuse_known_keys(&[open, open], &[("admin", "a-secret-of-its-own")]).is_ok());
+}
