@@ -42,6 +42,29 @@ pub fn python_environment(cache: &Path, requirements: &Path) -> Result<PathBuf> 
     Ok(environment)
 }
 
+/// What npm installs of a lock file, which every package's hash is in: the folder of modules. `None` without npm: the tests
+/// that need it are skipped then.
+pub fn node_modules(cache: &Path, manifest: &Path) -> Result<Option<PathBuf>> {
+    let lock = manifest.join("package-lock.json");
+    let list = std::fs::read(&lock).with_context(|| format!("reading {}", lock.display()))?;
+    let home = cache.join(format!("node-{}", &hex::encode(Sha256::digest(&list))[..16]));
+    let (modules, finished) = (home.join("node_modules"), home.join("finished"));
+    if finished.exists() {
+        return Ok(Some(modules));
+    }
+    std::fs::create_dir_all(&home).with_context(|| format!("creating {}", home.display()))?;
+    for name in ["package.json", "package-lock.json"] {
+        std::fs::copy(manifest.join(name), home.join(name)).with_context(|| format!("copying {name}"))?;
+    }
+    let mut npm = command::new("npm", &home);
+    npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
+    if !command::succeeds(&mut npm).unwrap_or(false) {
+        return Ok(None);
+    }
+    std::fs::write(finished, "")?;
+    Ok(Some(modules))
+}
+
 /// A cargo tool at an exact version, kept under a name that holds the version.
 pub fn cargo_tool(root: &Path, cache: &Path, name: &str, version: &str) -> Result<PathBuf> {
     let home = cache.join(format!("{name}-{version}"));

@@ -61,6 +61,9 @@ impl Session {
         pytest.env("WEIR_BINARY", &self.server).env("WEIR_MATRIX", &self.results);
         pytest.env("PYTHONDONTWRITEBYTECODE", "1").env("PYTHONUNBUFFERED", "1");
         pytest.env("PATH", command::path_with(&environment.join("bin"))?);
+        if let Some(modules) = cache::node_modules(&self.cache, &self.tests.join("issuer"))? {
+            pytest.env("WEIR_NODE_MODULES", modules);
+        }
         let (succeeded, lines) = command::show_and_keep(&mut pytest)?;
         Ok(Tally::of_pytest(succeeded, &lines))
     }
