@@ -26,6 +26,8 @@ pub enum Command {
     Bucket(BucketArgs),
     /// Look after the disk of a stopped appliance
     Disk(DiskArgs),
+    /// Tell which policy allows or denies something, and nothing is done
+    Why(WhyArgs),
 }
 
 #[derive(Debug, Default, ClapArgs)]
@@ -83,6 +85,30 @@ pub struct ServeArgs {
     pub segment_bytes: Option<u64>,
     #[arg(long, value_name = "BYTES", hide = true)]
     pub inline_bytes_max: Option<u64>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct WhyArgs {
+    /// s3://BUCKET or s3://BUCKET/KEY
+    #[arg(value_name = "PLACE")]
+    pub place: String,
+    /// The access key of who would ask; without it, somebody without a credential
+    #[arg(long = "as", value_name = "KEY")]
+    pub access_key: Option<String>,
+    /// As in policies
+    #[arg(long, value_name = "NAME", default_value = "s3:GetObject")]
+    pub action: String,
+    /// Version of the object
+    #[arg(long, value_name = "ID")]
+    pub version_id: Option<String>,
+    /// A condition key that the request would have: s3:prefix=a/ (repeatable, several values too)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub context: Vec<String>,
+    #[arg(long)]
+    pub json: bool,
+    /// Data directory where the admin's credentials are looked for last
+    #[arg(long, value_name = "DIR", default_value = "./weir-data")]
+    pub data: PathBuf,
 }
 
 #[derive(Debug, ClapArgs)]

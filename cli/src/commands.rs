@@ -6,3 +6,4 @@ pub mod disk;
 pub mod key;
 pub mod kms;
 pub mod serve;
+pub mod why;

@@ -51,6 +51,7 @@ fn main() -> ExitCode {
             Command::Kms(args) => commands::kms::run(args).await,
             Command::Bucket(args) => commands::bucket::run(args).await,
             Command::Disk(args) => commands::disk::run(args),
+            Command::Why(args) => commands::why::run(args).await,
         }
     });
     // What still runs now was given its time to end.

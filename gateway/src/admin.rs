@@ -8,6 +8,7 @@
 //! | `GET /api/v1/backup`       | 200 `{"backup": ...}`: the control store, sealed, Base64 |
 //! | `GET /api/v1/kms`          | 200 `{"keys": [...]}`: names and numbers of versions |
 //! | `POST /api/v1/kms`         | 201 the named key, `{"name": ...}`                  |
+//! | `POST /api/v1/policy/simulate` | 200 what would be decided, and by what     |
 //! | `POST /api/v1/kms/{name}/versions` | 201 the key with its new version            |
 //!
 //! Every other answer is an `application/problem+json` (RFC 9457) of `problem.rs`. The signature is verified before
@@ -17,9 +18,11 @@ mod backup;
 mod keys;
 mod named_keys;
 mod problem;
+mod simulate;
 mod verify;
 
 use crate::admin::problem::Problem;
+use crate::admission::Admission;
 use crate::kms::NamedKeys;
 use crate::sessions::Sessions;
 use bytes::Bytes;
@@ -38,6 +41,8 @@ pub struct AdminParts {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub named_keys: Arc<NamedKeys>,
+    /// Where decisions are made, to ask about one; none where no data is served.
+    pub admission: Option<Arc<Admission>>,
     /// The region that requests must be signed for.
     pub region: String,
 }
@@ -89,6 +94,9 @@ where
             Method::GET => backup::create(parts).await,
             _ => Err(Problem::wrong_method(&head.method)),
         };
+    }
+    if path == "/api/v1/policy/simulate" {
+        return simulate::answer(parts, &state, &head.method, &body).await;
     }
     if let Some(rest) = path.strip_prefix("/api/v1/kms") {
         return named_keys::answer(parts, &head.method, (path, rest), &body).await;

@@ -4,6 +4,7 @@
 //! Source: "How Amazon S3 authorizes a request", Amazon S3 User Guide.
 
 pub mod action;
+pub mod explanation;
 mod policies;
 pub mod scene;
 
@@ -56,6 +57,18 @@ pub struct Admission {
     clock: Arc<dyn Clock>,
     router: Router,
     policies: Policies,
+}
+
+/// A question about one right, for an explanation.
+pub struct Explained<'e> {
+    pub identity: &'e Identity,
+    /// One of the table's.
+    pub action: &'static str,
+    pub bucket: &'e str,
+    pub key: Option<&'e str>,
+    pub version: Option<&'e str>,
+    /// Condition keys with their values. What Weir knows itself wins.
+    pub context: Vec<(String, Vec<String>)>,
 }
 
 /// A bucket that a request is about, with what speaks of it.
@@ -137,6 +150,29 @@ impl Admission {
             admitted.bypasses_governance = self.ask(scene, &bypass, &target).await?.allowed;
         }
         Ok(admitted)
+    }
+
+    /// What would be decided about one right of a request that has nothing beside it but the condition keys given here.
+    pub async fn explain(&self, explained: Explained<'_>) -> Result<Verdict> {
+        let Explained { identity, action, bucket, key, version, context } = explained;
+        let ground = self.ground(find(&*self.control, bucket)?)?;
+        let headers = HeaderMap::new();
+        let signed = Proof { kind: ProofKind::Header, signed_ms: Some(self.now_ms()) };
+        let scene = Scene {
+            operation: "",
+            bucket: Some(bucket),
+            key,
+            headers: &headers,
+            query: "",
+            pairs: OnceLock::new(),
+            identity,
+            proof: Some(if identity.is_anonymous() { Proof::NONE } else { signed }),
+            peer: None,
+            document: context,
+            findings: None,
+        };
+        let need = Need { action, bucket, key, version, place: Place::Target };
+        self.ask(&scene, &need, &ground).await
     }
 
     /// Of one key of a DeleteObjects: whether it may be deleted, and whether past governance retention.

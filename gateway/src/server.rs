@@ -104,7 +104,8 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let webhooks = webhook::start(&config.webhooks, &parts, &config.region, &watched).await?;
     let scanner = scan::start(&parts, config.lifecycle_day_seconds, watched.clone());
     let Parts { control, clock, random, named_keys, .. } = parts;
-    let api = AdminParts { control, clock, random, named_keys, region: config.region };
+    let api =
+        AdminParts { control, clock, random, named_keys, admission: Some(admission.clone()), region: config.region };
     let connections_max = limits::connections_max(config.files_max);
     let data = tokio::spawn(data_listener.serve(Arc::new(Data(guard)), connections_max, watched.clone()));
     let admin = Arc::new(Admin { api, health: health.clone() });

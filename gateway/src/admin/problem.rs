@@ -40,6 +40,11 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed", detail)
     }
 
+    /// Of what the data port answers with an error of its own.
+    pub(super) fn of_error(error: crate::Error) -> Self {
+        Self::of_token(error)
+    }
+
     /// Of a session token, or of a session that is void.
     pub(super) fn of_token(error: crate::Error) -> Self {
         let crate::Answer { code, status } = error.answer();

@@ -37,6 +37,7 @@ fn bench() -> Bench {
         control,
         clock,
         random,
+        admission: None,
         region: "us-east-1".into(),
     };
     Bench { parts, _directory: directory }

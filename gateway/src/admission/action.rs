@@ -174,6 +174,13 @@ pub fn of(operation: &str) -> Option<&'static Rule> {
     Some(&RULES[at])
 }
 
+/// An action as the table spells it, if an operation on a bucket or an object can need it.
+pub fn by_name(name: &str) -> Option<&'static str> {
+    let of_rules = RULES.iter().filter(|rule| !matches!(rule.on, On::Account | On::NewBucket));
+    let mut all = of_rules.flat_map(|rule| [rule.action, rule.of_version]).chain(["s3:BypassGovernanceRetention"]);
+    all.find(|action| action.eq_ignore_ascii_case(name))
+}
+
 /// One right that a request needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need<'r> {
