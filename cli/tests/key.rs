@@ -26,8 +26,14 @@ async fn admin_port(control: EmbeddedControlPlane) -> SocketAddr {
     let root = common::SecretKey::from_slice(&[1; 32]).unwrap();
     let random = SeededRandom::new(1);
     let named_keys = gateway::kms::NamedKeys::new(control.clone(), root, Arc::new(SystemClock), random.clone());
-    let parts =
-        Arc::new(AdminParts { control, clock: Arc::new(SystemClock), random, named_keys, region: "eu-north-7".into() });
+    let parts = Arc::new(AdminParts {
+        control,
+        clock: Arc::new(SystemClock),
+        random,
+        named_keys,
+        admission: None,
+        region: "eu-north-7".into(),
+    });
     #[expect(clippy::disallowed_methods, reason = "the test stands in for the gateway's listener")]
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
