@@ -159,7 +159,8 @@ impl Admission {
         let headers = HeaderMap::new();
         let signed = Proof { kind: ProofKind::Header, signed_ms: Some(self.now_ms()) };
         let scene = Scene {
-            operation: "",
+            // A new object is nobody's yet.
+            operation: if action == "s3:PutObject" { "PutObject" } else { "" },
             bucket: Some(bucket),
             key,
             headers: &headers,
