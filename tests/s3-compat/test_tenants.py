@@ -3,6 +3,7 @@ included, whether the other is silent or puts, deletes, lists, probes and fails 
 
 import random
 import re
+import shutil
 import uuid
 
 import pytest
@@ -94,7 +95,8 @@ def step(chance, tenant, own, foreign):
 
 
 def run(tmp_path, seed, is_other_awake):
-    server = weir.Server(tmp_path / uuid.uuid4().hex).start()
+    folder = tmp_path / uuid.uuid4().hex
+    server = weir.Server(folder).start()
     try:
         first, second = Tenant(server, "a"), Tenant(server, "b")
         for tenant in (first, second):
@@ -109,6 +111,7 @@ def run(tmp_path, seed, is_other_awake):
         return answers
     finally:
         server.kill()
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("seed", range(HISTORIES))
