@@ -18,7 +18,7 @@ mod users;
 use crate::query_api::{Call, Form, QueryService, Refusal, Reply, Xml};
 use authn::policy::Context;
 use authn::{By, Caller, Question, authorize};
-use cluster::iam::Account;
+use cluster::iam::{Account, Named};
 use cluster::{Applied, Command, ControlPlane, IamChange, State, limits};
 use common::{OwnerId, Random};
 use holders::Kind;
@@ -286,6 +286,17 @@ impl Action<'_> {
         )))
     }
 
+    /// What has this name, whatever its case: as IAM has it, where no two names differ by case alone. Whoever finds something so
+    /// goes on with its own name and ARN.
+    fn named<'m, T>(&self, map: &'m BTreeMap<Named, Arc<T>>, name: &str) -> Option<&'m Arc<T>> {
+        let exact = map.get(&(self.owner().clone(), name.to_owned()));
+        exact.or_else(|| {
+            let rows = map.range((self.owner().clone(), String::new())..);
+            let mut own = rows.take_while(|((owner, _), _)| owner == self.owner());
+            own.find(|((_, taken), _)| taken.eq_ignore_ascii_case(name)).map(|(_, record)| record)
+        })
+    }
+
     async fn change(&self, change: IamChange) -> Result<Applied, Refusal> {
         let command = Command::Iam { account: self.owner().clone(), change };
         Ok(self.iam.control.propose(command).await?)
@@ -332,17 +343,22 @@ impl Action<'_> {
         ))
     }
 
-    /// One page of what is listed by name, from the marker on, and the marker of the next.
+    /// One page of what is listed by name, from the marker on, and the marker of the next. Names are in their order whatever
+    /// their case, as IAM lists them.
     fn page<T>(
         &self,
         all: impl Iterator<Item = T>,
         name: impl Fn(&T) -> &str,
     ) -> Result<(Vec<T>, Option<String>), Refusal> {
         let most = self.form.number("MaxItems", 1, PAGE_ENTRIES_MAX)?.unwrap_or(PAGE_ENTRIES) as usize;
-        let after = self.form.optional("Marker");
-        let mut rest = all.filter(|entry| after.is_none_or(|marker| name(entry) > marker)).peekable();
-        let page: Vec<T> = rest.by_ref().take(most).collect();
-        let next = rest.peek().and_then(|_| page.last()).map(|last| name(last).to_owned());
+        let place = |name: &str| (name.to_ascii_lowercase(), name.to_owned());
+        let after = self.form.optional("Marker").map(place);
+        let mut page: Vec<T> =
+            all.filter(|entry| after.as_ref().is_none_or(|after| place(name(entry)) > *after)).collect();
+        page.sort_by_cached_key(|entry| place(name(entry)));
+        let is_cut = page.len() > most;
+        page.truncate(most);
+        let next = page.last().filter(|_| is_cut).map(|last| name(last).to_owned());
         Ok((page, next))
     }
 }

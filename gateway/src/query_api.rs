@@ -205,7 +205,8 @@ fn check_scope(scope: &sigv4::Scope, service: &str, region: &str) -> Result<(), 
     if scope.service != service {
         return Err(Refusal::signature(format!("Credential should be scoped to correct service: '{service}'.")));
     }
-    if scope.region != region && scope.region != GUESSED_REGION {
+    // Neither IAM nor STS belongs to a region, and clients without one sign for an empty name.
+    if ![region, GUESSED_REGION, ""].contains(&scope.region.as_str()) {
         return Err(Refusal::signature(format!("Credential should be scoped to a valid region: '{region}'.")));
     }
     Ok(())
@@ -291,7 +292,8 @@ mod tests {
             |scope: &sigv4::Scope| check_scope(scope, "iam", "here").map_or_else(|refusal| refusal.code, |()| "ok");
         assert_eq!(code(&scope("us-east-1", "iam")), "ok");
         assert_eq!(code(&scope("here", "iam")), "ok");
-        for (region, service) in [("there", "iam"), ("here", "s3"), ("here", "sts"), ("here", "IAM"), ("", "iam")] {
+        assert_eq!(code(&scope("", "iam")), "ok");
+        for (region, service) in [("there", "iam"), ("here", "s3"), ("here", "sts"), ("here", "IAM"), ("", "s3")] {
             assert_eq!(code(&scope(region, service)), "SignatureDoesNotMatch", "{region} {service}");
         }
     }

@@ -220,7 +220,7 @@ impl Server {
     fn configuration(&self) -> String {
         let mut text = format!(
             "[DEFAULT]\nhost = 127.0.0.1\nport = {}\nis_secure = False\nssl_verify = False\n\n[fixtures]\n\
-             bucket prefix = weir-{{random}}-\n",
+             bucket prefix = weir-{{random}}-\niam name prefix = weir-{{random}}-\niam path prefix = /weir-{{random}}/\n",
             self.port
         );
         for User { section, id, access_key, secret_key, more } in &USERS {

@@ -75,7 +75,8 @@ impl Action<'_> {
 
     pub async fn set_member(&self, member: bool) -> Result<Reply, Refusal> {
         let group = self.group(self.group_name()?)?.name.clone();
-        let user = self.user_name()?.to_owned();
+        let user = self.user_name()?;
+        let user = self.named(&self.state.iam.users, user).map_or(user, |user| &user.name).to_owned();
         self.change(IamChange::SetMember { group, user, member }).await?;
         Ok(None)
     }
@@ -90,7 +91,7 @@ impl Action<'_> {
     }
 
     pub fn group_with(&self, name: &str, keys: &[(&str, Option<&str>)]) -> Result<Arc<Group>, Refusal> {
-        let found = self.state.iam.group(self.owner(), name);
+        let found = self.named(&self.state.iam.groups, name);
         let arn = found
             .map_or_else(|| format!("arn:aws:iam::{}:group/{name}", self.number()), |group| group.arn(self.number()));
         self.authorize_with(&arn, keys)?;

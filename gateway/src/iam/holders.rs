@@ -188,8 +188,8 @@ impl Action<'_> {
     /// As it is now, for what is asked of the caller's policies.
     fn holder_now(&self, kind: Kind) -> Result<Option<Found>, Refusal> {
         Ok(match kind {
-            Kind::User => self.state.iam.user(self.owner(), self.user_name()?).map(|user| found_user(user)),
-            Kind::Role => self.state.iam.role(self.owner(), self.role_name()?).map(|role| found_role(role)),
+            Kind::User => self.named(&self.state.iam.users, self.user_name()?).map(|user| found_user(user)),
+            Kind::Role => self.named(&self.state.iam.roles, self.role_name()?).map(|role| found_role(role)),
             Kind::Group => None,
         })
     }

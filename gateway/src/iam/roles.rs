@@ -82,7 +82,7 @@ impl Action<'_> {
     }
 
     pub fn role_with(&self, name: &str, keys: &[(&str, Option<&str>)]) -> Result<Arc<Role>, Refusal> {
-        let found = self.state.iam.role(self.owner(), name);
+        let found = self.named(&self.state.iam.roles, name);
         let arn =
             found.map_or_else(|| format!("arn:aws:iam::{}:role/{name}", self.number()), |role| role.arn(self.number()));
         self.authorize_with(&arn, keys)?;

@@ -84,7 +84,7 @@ impl Action<'_> {
     }
 
     pub fn user_with(&self, name: &str, keys: &[(&str, Option<&str>)]) -> Result<Arc<User>, Refusal> {
-        let found = self.state.iam.user(self.owner(), name);
+        let found = self.named(&self.state.iam.users, name);
         let arn =
             found.map_or_else(|| format!("arn:aws:iam::{}:user/{name}", self.number()), |user| user.arn(self.number()));
         self.authorize_with(&arn, keys)?;
