@@ -1,6 +1,7 @@
 //! Requests to the admin API of a running appliance: found, signed, sent, and their problems turned into exit statuses.
 
-use crate::credentials::Credentials;
+use crate::args::AccountArgs;
+use crate::credentials::{self, Credentials};
 use crate::error::{Error, Result};
 use crate::signed::{self, Answer};
 use crate::{DATA_ENDPOINT, REGION};
@@ -44,6 +45,42 @@ impl AdminClient {
     }
 }
 
+/// The same for what belongs to one account.
+pub struct AccountClient {
+    client: AdminClient,
+    account: String,
+}
+
+impl AccountClient {
+    pub async fn find(args: &AccountArgs) -> Result<Self> {
+        let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let client = AdminClient::find(credentials::find(&args.data, environment)?, environment).await?;
+        Ok(Self { client, account: args.account.clone() })
+    }
+
+    /// `segments` are the path behind the account's.
+    pub async fn ask(&self, method: Method, segments: &[&str], body: &Value) -> Result<Value> {
+        let segments = segments.iter().map(|segment| segment_of(segment)).collect::<Result<Vec<_>>>()?;
+        let path = format!("/api/v1/accounts/{}/{}", segment_of(&self.account)?, segments.join("/"));
+        self.client.ask(method, &path, body).await
+    }
+}
+
+/// A name as one segment of a path. What is no name must not become another path.
+fn segment_of(name: &str) -> Result<String> {
+    if name.is_empty() || name == "." || name == ".." {
+        return Err(Error::Usage(format!("{name:?} is no name")));
+    }
+    let mut segment = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => segment.push(char::from(byte)),
+            _ => segment.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    Ok(segment)
+}
+
 /// The admin port as it is reached from here: an appliance that listens on all addresses announces the wildcard, and one
 /// that listens on its own loopback cannot be asked from elsewhere.
 fn reachable(data: &str, announced: &str) -> Result<String> {
@@ -76,6 +113,14 @@ fn from_problem(status: StatusCode, problem: &Value) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_one_segment() {
+        assert_eq!(segment_of("a b/c@d").unwrap(), "a%20b%2Fc%40d");
+        for bad in ["", ".", ".."] {
+            assert!(segment_of(bad).is_err());
+        }
+    }
 
     #[test]
     fn the_admin_port_is_where_it_can_be_reached() {

@@ -18,6 +18,14 @@ pub enum Command {
     Serve(ServeArgs),
     /// Make, list and delete access keys of a running appliance
     Key(KeyArgs),
+    /// Make, list and delete users of an account
+    User(UserArgs),
+    /// Make, list and delete groups of an account, and say who is in them
+    Group(GroupArgs),
+    /// Make, list and delete policies of an account, and attach them
+    Policy(PolicyArgs),
+    /// Make, list and delete roles of an account
+    Role(RoleArgs),
     /// Write buckets, owners and keys to a file, or restore them
     Backup(BackupArgs),
     /// Make, list and rotate named encryption keys of a running appliance
@@ -133,6 +141,12 @@ pub enum KeyVerb {
         /// The key sees and changes everything
         #[arg(long)]
         admin: bool,
+        /// The key is this user's, which is made if it is not there, and not the account's root's
+        #[arg(long, value_name = "NAME", conflicts_with = "admin")]
+        user: Option<String>,
+        /// The user has this policy: its name or ARN; without --user it is called like the owner
+        #[arg(long, value_name = "NAME", conflicts_with = "admin")]
+        policy: Option<String>,
         #[arg(long)]
         json: bool,
     },
@@ -165,12 +179,224 @@ pub struct ImportArgs {
     /// The key sees and changes everything
     #[arg(long)]
     pub admin: bool,
-    #[arg(long, hide = true, value_name = "NAME")]
+    /// The tenant that the account belongs to
+    #[arg(long, value_name = "NAME")]
     pub tenant: Option<String>,
-    #[arg(long, hide = true)]
+    /// The key is the account's root's, as without --user and --policy
+    #[arg(long, conflicts_with_all = ["user", "policy"])]
     pub account_root: bool,
-    #[arg(long, hide = true, value_name = "NAME")]
+    /// The key is this user's, which is made if it is not there
+    #[arg(long, value_name = "NAME", conflicts_with = "admin")]
+    pub user: Option<String>,
+    /// The user has this policy: its name or ARN; without --user it is called like the owner
+    #[arg(long, value_name = "NAME", conflicts_with = "admin")]
     pub policy: Option<String>,
+}
+
+/// What verbs about an account have in common.
+#[derive(Debug, ClapArgs)]
+pub struct AccountArgs {
+    /// The account: its owner's id, or its number
+    #[arg(long, value_name = "ID", default_value = "admin", global = true)]
+    pub account: String,
+    /// Data directory where the admin's credentials are looked for last
+    #[arg(long, value_name = "DIR", default_value = "./weir-data", global = true)]
+    pub data: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct UserArgs {
+    #[command(subcommand)]
+    pub verb: UserVerb,
+    #[command(flatten)]
+    pub account: AccountArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UserVerb {
+    /// List the users, with their groups and policies
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a user; weir key create --user gives it a key
+    Create {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[arg(long, value_name = "PATH")]
+        path: Option<String>,
+        /// A policy that it has, by name or ARN (repeatable)
+        #[arg(long, value_name = "NAME")]
+        policy: Vec<String>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a user that has no keys, groups and policies
+    Delete {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct GroupArgs {
+    #[command(subcommand)]
+    pub verb: GroupVerb,
+    #[command(flatten)]
+    pub account: AccountArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum GroupVerb {
+    /// List the groups, with their members and policies
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a group
+    Create {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[arg(long, value_name = "PATH")]
+        path: Option<String>,
+        /// A policy that it has, by name or ARN (repeatable)
+        #[arg(long, value_name = "NAME")]
+        policy: Vec<String>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a group without members and policies
+    Delete {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Put a user into a group
+    Add {
+        #[arg(value_name = "GROUP")]
+        name: String,
+        #[arg(value_name = "USER")]
+        user: String,
+    },
+    /// Take a user out of a group
+    Remove {
+        #[arg(value_name = "GROUP")]
+        name: String,
+        #[arg(value_name = "USER")]
+        user: String,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct PolicyArgs {
+    #[command(subcommand)]
+    pub verb: PolicyVerb,
+    #[command(flatten)]
+    pub account: AccountArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PolicyVerb {
+    /// List the policies, those that are built in too
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a policy's text
+    Show {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Make a policy out of a file
+    Create {
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The JSON of the policy
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give a policy a new text, which is in force at once
+    Update {
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The JSON of the policy
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Delete a policy that nobody has
+    Delete {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Attach a policy, by name or ARN, to a user, a group or a role
+    Attach {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        to: HolderArgs,
+    },
+    /// Detach it
+    Detach {
+        #[arg(value_name = "NAME")]
+        name: String,
+        #[command(flatten)]
+        from: HolderArgs,
+    },
+}
+
+/// Who has a policy: one of them.
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = false)]
+pub struct HolderArgs {
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+    #[arg(long, value_name = "NAME")]
+    pub role: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RoleArgs {
+    #[command(subcommand)]
+    pub verb: RoleVerb,
+    #[command(flatten)]
+    pub account: AccountArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RoleVerb {
+    /// List the roles, with their policies
+    List {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a role
+    Create {
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// The JSON of the policy that says who may assume it
+        #[arg(long, value_name = "FILE")]
+        trust: PathBuf,
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        /// How long its sessions last at most
+        #[arg(long, value_name = "SECONDS")]
+        session_seconds: Option<u32>,
+        /// A policy that it has, by name or ARN (repeatable)
+        #[arg(long, value_name = "NAME")]
+        policy: Vec<String>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a role without policies
+    Delete {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

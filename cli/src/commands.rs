@@ -3,7 +3,11 @@
 pub mod backup;
 pub mod bucket;
 pub mod disk;
+pub mod group;
 pub mod key;
 pub mod kms;
+pub mod policy;
+pub mod role;
 pub mod serve;
+pub mod user;
 pub mod why;

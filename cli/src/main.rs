@@ -47,6 +47,10 @@ fn main() -> ExitCode {
         match args.command {
             Command::Serve(args) => commands::serve::run(args).await,
             Command::Key(args) => commands::key::run(args).await,
+            Command::User(args) => commands::user::run(args).await,
+            Command::Group(args) => commands::group::run(args).await,
+            Command::Policy(args) => commands::policy::run(args).await,
+            Command::Role(args) => commands::role::run(args).await,
             Command::Backup(args) => commands::backup::run(args).await,
             Command::Kms(args) => commands::kms::run(args).await,
             Command::Bucket(args) => commands::bucket::run(args).await,

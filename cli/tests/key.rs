@@ -78,6 +78,23 @@ async fn keys_live_and_die_by_the_command_line() {
     assert_eq!(root(import).await, (Some(0), "imported BOB\n".into()));
     assert_eq!(root(import).await, (Some(4), "weir: access key BOB exists\n".into()));
 
+    let with_policy = "key import --owner bob --access-key BOB2 --secret-key bobs-secret --policy absent";
+    assert_eq!(root(with_policy).await, (Some(3), "weir: there is no policy absent\n".into()));
+    let of_user = "key import --owner bob --access-key BOB2 --secret-key bobs-secret --user carl --policy weir-ro";
+    assert_eq!(root(of_user).await, (Some(0), "imported BOB2\n".into()));
+    let (_, users) = root("user list --account bob --json").await;
+    let users: serde_json::Value = serde_json::from_str(&users).unwrap();
+    assert_eq!((&users[0]["name"], &users[0]["keys"][0]), (&"carl".into(), &"BOB2".into()));
+    assert_eq!(users[0]["policies"][0], "arn:aws:iam::aws:policy/weir-ro");
+    assert_eq!(root("group create staff --account bob").await, (Some(0), "created staff\n".into()));
+    assert_eq!(root("group add staff carl --account bob").await, (Some(0), "carl is in staff\n".into()));
+    assert_eq!(root("user delete carl --account bob").await.0, Some(4));
+    assert_eq!(root("group remove staff carl --account bob").await.0, Some(0));
+    assert_eq!(root("policy detach weir-ro --user carl --account bob").await.0, Some(0));
+    assert_eq!(root("key delete BOB2").await.0, Some(0));
+    assert_eq!(root("user delete carl --account bob").await, (Some(0), "deleted carl\n".into()));
+    assert_eq!(root("user delete carl --account bob").await.0, Some(3));
+
     let (status, listed) = root("key list").await;
     assert_eq!((status, listed.lines().count()), (Some(0), 4), "{listed}");
     let (_, json) = root("key list --json").await;

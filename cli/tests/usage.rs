@@ -54,9 +54,13 @@ fn serve_refuses_what_it_cannot_do_safely() {
 #[test]
 fn key_verbs_name_what_is_missing() {
     let import = ["key", "import", "--owner", "a", "--access-key", "abc", "--secret-key", "12345678"];
-    for later in [&["--tenant", "t"][..], &["--account-root"], &["--policy", "p"]] {
-        refuses(&[&import[..], later].concat(), &[], 2, &format!("{} comes with a later version", later[0]));
+    for other in [&["--policy", "p"][..], &["--user", "u"]] {
+        refuses(&[&import[..], &["--account-root"], other].concat(), &[], 2, "cannot be used with");
+        refuses(&[&import[..], &["--admin"], other].concat(), &[], 2, "cannot be used with");
     }
+    refuses(&["policy", "attach", "p"], &[], 2, "--user");
+    refuses(&["policy", "attach", "p", "--user", "u", "--role", "r"], &[], 2, "cannot be used with");
+    refuses(&["policy", "create", "p", "--file", "absent.json"], &[], 2, "absent.json");
     refuses(&["key", "list"], &[], 4, "no credentials");
     refuses(&["key", "delete", "../x"], &[], 2, "an access key holds only");
     let credentials = [("WEIR_ADMIN_ACCESS_KEY", "abc"), ("WEIR_ADMIN_SECRET_KEY", "12345678")];

@@ -1,34 +1,28 @@
 //! The admin API, `/api/v1` on the admin port: JSON, signed with Signature Version 4 by an administrator's key.
 //!
-//! | request                    | answer                                              |
-//! |----------------------------|-----------------------------------------------------|
-//! | `GET /api/v1/keys`         | 200 `{"keys": [...]}`, without secrets              |
-//! | `POST /api/v1/keys`        | 201 the key, with its secret if Weir made it        |
-//! | `DELETE /api/v1/keys/{id}` | 204                                                 |
-//! | `GET /api/v1/backup`       | 200 `{"backup": ...}`: the control store, sealed, Base64 |
-//! | `GET /api/v1/kms`          | 200 `{"keys": [...]}`: names and numbers of versions |
-//! | `POST /api/v1/kms`         | 201 the named key, `{"name": ...}`                  |
-//! | `POST /api/v1/policy/simulate` | 200 what would be decided, and by what     |
-//! | `POST /api/v1/kms/{name}/versions` | 201 the key with its new version            |
+//! `routes.rs` is the table of what there is; `GET /api/v1/openapi.json` describes it to programs.
 //!
 //! Every other answer is an `application/problem+json` (RFC 9457) of `problem.rs`. The signature is verified before
 //! the first byte of the body is read, and the body against the signed hash before it is parsed.
 
+mod accounts;
 mod backup;
 mod keys;
 mod named_keys;
 mod problem;
+mod routes;
 mod simulate;
 mod verify;
 
 use crate::admin::problem::Problem;
+use crate::admin::routes::{Found, Route};
 use crate::admission::Admission;
 use crate::kms::NamedKeys;
 use crate::sessions::Sessions;
 use bytes::Bytes;
 use cluster::ControlPlane;
 use common::{Clock, Random, sigv4};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use std::sync::Arc;
@@ -82,33 +76,36 @@ where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let path = head.uri.path();
+    let found = routes::find(&head.method, path);
+    if let Found::Route(Route::OpenApi, _) = found {
+        return Ok(Answer::json(StatusCode::OK, routes::openapi()));
+    }
     let state = parts.control.read().await.map_err(Problem::from)?;
     let session = verify::claimed_token(head)?.map(|(key, token)| parts.sessions().open(Some(&key), token));
     let session = session.transpose().map_err(Problem::of_token)?;
     let payload_hash = verify::administrator(head, (&state, session.as_deref()), parts.clock.now_ms(), &parts.region)?;
     let body = read_body(body, payload_hash).await?;
 
-    let path = head.uri.path();
-    if path == "/api/v1/backup" {
-        return match head.method {
-            Method::GET => backup::create(parts).await,
-            _ => Err(Problem::wrong_method(&head.method)),
-        };
-    }
-    if path == "/api/v1/policy/simulate" {
-        return simulate::answer(parts, &state, &head.method, &body).await;
-    }
-    if let Some(rest) = path.strip_prefix("/api/v1/kms") {
-        return named_keys::answer(parts, &head.method, (path, rest), &body).await;
-    }
-    let keys = path.strip_prefix("/api/v1/keys").ok_or_else(|| Problem::no_such_path(path))?;
-    match (&head.method, keys.strip_prefix('/')) {
-        (&Method::GET, None) if keys.is_empty() => Ok(keys::list(&state)),
-        (&Method::POST, None) if keys.is_empty() => keys::create(parts, &body).await,
-        (&Method::DELETE, Some(id)) => keys::delete(parts, id).await,
-        (_, None) if keys.is_empty() => Err(Problem::wrong_method(&head.method)),
-        (_, Some(_)) => Err(Problem::wrong_method(&head.method)),
-        (_, None) => Err(Problem::no_such_path(path)),
+    let (route, names) = match found {
+        Found::Route(route, names) => (route, names),
+        Found::WrongMethod => return Err(Problem::wrong_method(&head.method)),
+        Found::Nothing => return Err(Problem::no_such_path(path)),
+    };
+    let name = names.first().map_or("", String::as_str);
+    match route {
+        Route::OpenApi => Ok(Answer::json(StatusCode::OK, routes::openapi())),
+        Route::CreateBackup => backup::create(parts).await,
+        Route::ListKeys => Ok(keys::list(&state)),
+        Route::CreateKey => keys::create(parts, &body).await,
+        Route::UpdateKey => keys::update(parts, name, &body).await,
+        Route::DeleteKey => keys::delete(parts, name).await,
+        Route::ListNamedKeys => Ok(named_keys::list(&state)),
+        Route::CreateNamedKey => named_keys::create(parts, &body).await,
+        Route::RotateNamedKey => named_keys::rotate(parts, name).await,
+        Route::SimulatePolicy => simulate::answer(parts, &state, &body).await,
+        Route::ListAccounts => Ok(accounts::list(&state)),
+        _ => accounts::answer(parts, &state, route, &names, &body).await,
     }
 }
 

@@ -6,12 +6,13 @@
 
 use crate::error::{Error, Result};
 use crate::limits::CALLERS_KEPT_MAX;
-use authn::Caller;
 use authn::identity::{Kind, Standing, UserName};
 use authn::policy::{Policy, Purpose};
+use authn::{Caller, builtin};
 use cluster::iam::{Attached, BUILT_IN, Iam, User};
 use cluster::{AccessKey, State};
 use common::{AccessKeyId, OwnerId};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -48,25 +49,20 @@ pub fn policies(iam: &Iam, account: &OwnerId, attached: &Attached) -> Vec<(Strin
 
 /// A managed policy by its ARN.
 pub fn managed(iam: &Iam, account: &OwnerId, arn: &str) -> (String, Arc<Policy>) {
-    (arn.to_owned(), parse(arn, managed_text(iam, account, arn)))
+    (arn.to_owned(), parse(arn, managed_text(iam, account, arn).as_deref()))
 }
 
 /// The text in force of a managed policy.
-pub fn managed_text<'i>(iam: &'i Iam, account: &OwnerId, arn: &str) -> Option<&'i str> {
-    match arn.strip_prefix(BUILT_IN) {
-        Some(name) => built_in(name),
-        None => iam.policy_of_arn(account, arn).map(|policy| policy.document()),
+pub fn managed_text<'i>(iam: &'i Iam, account: &OwnerId, arn: &str) -> Option<Cow<'i, str>> {
+    if arn.starts_with(BUILT_IN) {
+        return builtin::document(arn).map(Cow::Owned);
     }
-}
-
-/// A policy that everybody has, by its name.
-pub fn built_in(_name: &str) -> Option<&'static str> {
-    None
+    iam.policy_of_arn(account, arn).map(|policy| policy.document().into())
 }
 
 /// The names of the policies that everybody has, in their order.
 pub fn built_in_names() -> impl Iterator<Item = &'static str> {
-    [].into_iter()
+    builtin::ALL.iter().map(|policy| policy.name)
 }
 
 static KEPT: LazyLock<Mutex<Kept>> = LazyLock::new(Mutex::default);

@@ -1,7 +1,7 @@
 //! `weir key`: access keys of a running appliance, through its admin API.
 
 use crate::admin_client::AdminClient;
-use crate::args::{ImportArgs, KeyArgs, KeyVerb};
+use crate::args::{KeyArgs, KeyVerb};
 use crate::error::{Error, Result};
 use crate::{credentials, output};
 use http::Method;
@@ -10,9 +10,6 @@ use serde_json::{Value, json};
 const KEYS: &str = "/api/v1/keys";
 
 pub async fn run(args: KeyArgs) -> Result<()> {
-    if let KeyVerb::Import(import) = &args.verb {
-        refuse_later_names(import)?;
-    }
     if let KeyVerb::Delete { id } = &args.verb {
         // What cannot be a key's id must not become another path.
         authn::parse_access_key_id(id).map_err(|error| Error::Usage(error.to_string()))?;
@@ -21,8 +18,15 @@ pub async fn run(args: KeyArgs) -> Result<()> {
     let client = AdminClient::find(credentials::find(&args.data, environment)?, environment).await?;
 
     match args.verb {
-        KeyVerb::Create { owner, display_name, email, admin, json: as_json } => {
-            let asked = json!({ "owner": owner, "display_name": display_name, "email": email, "admin": admin });
+        KeyVerb::Create { owner, display_name, email, admin, user, policy, json: as_json } => {
+            let asked = json!({
+                "owner": owner,
+                "display_name": display_name,
+                "email": email,
+                "admin": admin,
+                "user": user,
+                "policy": policy,
+            });
             let made = client.ask(Method::POST, KEYS, &asked).await?;
             if as_json { output::json(&made) } else { show_made(&made) }
         }
@@ -42,26 +46,16 @@ pub async fn run(args: KeyArgs) -> Result<()> {
                 "admin": import.admin,
                 "access_key": import.access_key,
                 "secret_key": import.secret_key,
+                "tenant": import.tenant,
+                "account_root": import.account_root,
+                "user": import.user,
+                "policy": import.policy,
             });
             client.ask(Method::POST, KEYS, &asked).await?;
             output::line(format_args!("imported {}", import.access_key));
         }
     }
     Ok(())
-}
-
-fn refuse_later_names(import: &ImportArgs) -> Result<()> {
-    let later = [
-        ("--tenant", import.tenant.is_some()),
-        ("--account-root", import.account_root),
-        ("--policy", import.policy.is_some()),
-    ];
-    match later.iter().find(|(_, given)| *given) {
-        Some((name, _)) => {
-            Err(Error::Usage(format!("{name} comes with a later version: the key was not imported. Leave it out")))
-        }
-        None => Ok(()),
-    }
 }
 
 fn show_made(made: &Value) {
@@ -71,16 +65,18 @@ fn show_made(made: &Value) {
 }
 
 fn show_list(keys: &Value) {
-    let heading = ["ACCESS KEY", "OWNER", "DISPLAY NAME", "EMAIL", "ADMIN"].map(str::to_owned).to_vec();
-    let row = |key: &Value| {
-        let admin = if key["admin"] == true { "yes" } else { "no" }.to_owned();
-        let mut cells =
-            ["access_key", "owner", "display_name", "email"].map(|name| text(&key[name]).to_owned()).to_vec();
-        cells.push(admin);
-        cells
-    };
-    let rows = keys.as_array().into_iter().flatten().map(row);
-    output::table(&std::iter::once(heading).chain(rows).collect::<Vec<_>>());
+    output::listing(
+        keys,
+        &[
+            ("ACCESS KEY", "access_key"),
+            ("OWNER", "owner"),
+            ("USER", "user"),
+            ("DISPLAY NAME", "display_name"),
+            ("EMAIL", "email"),
+            ("ADMIN", "admin"),
+            ("ACTIVE", "active"),
+        ],
+    );
 }
 
 fn text(value: &Value) -> &str {

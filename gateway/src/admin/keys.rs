@@ -1,9 +1,10 @@
 //! Access keys and their owners, for administrators.
 
+use crate::admin::accounts::{new_user, policy_arn};
 use crate::admin::problem::Problem;
 use crate::admin::{AdminParts, Answer};
 use authn::Secret;
-use cluster::{AccessKey, Command, Error, Owner, State};
+use cluster::{AccessKey, Command, Error, Holder, IamChange, Owner, State};
 use common::{AccessKeyId, OwnerId};
 use http::StatusCode;
 use serde::Deserialize;
@@ -22,6 +23,21 @@ struct CreateKey {
     /// Both are given, to import a key, or neither, to have one made.
     access_key: Option<String>,
     secret_key: Option<String>,
+    /// Of the account.
+    tenant: Option<String>,
+    /// The user whose key it is: made where it is not there yet. Without one, and without a policy, it is the account's root's.
+    user: Option<String>,
+    #[serde(default)]
+    account_root: bool,
+    /// A managed policy, which the user gets. A user without a name is called like the owner.
+    policy: Option<String>,
+}
+
+/// The body of `PATCH /api/v1/keys/{id}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UpdateKey {
+    active: bool,
 }
 
 pub(super) fn list(state: &State) -> Answer {
@@ -54,14 +70,28 @@ pub(super) async fn create(parts: &AdminParts, body: &[u8]) -> Result<Answer, Pr
         return Err(Error::KeyExists(id).into());
     }
     let owner = merge_owner(&asked, &state);
+    let user = user_of(&asked)?;
+    let policy = asked.policy.as_ref().map(|policy| policy_arn(&state.iam, &owner.id, policy)).transpose()?;
     parts.control.propose(Command::PutOwner { owner: owner.clone() }).await?;
+    let change = async |change| parts.control.propose(Command::Iam { account: owner.id.clone(), change }).await;
+    if let Some(tenant) = &asked.tenant {
+        change(IamChange::SetTenant(Some(tenant.clone()))).await?;
+    }
+    if let Some(name) = &user {
+        if state.iam.user(&owner.id, name).is_none() {
+            change(IamChange::CreateUser(new_user(parts, &owner.id, name, None))).await?;
+        }
+        if let Some(arn) = policy {
+            change(IamChange::SetAttached { of: Holder::User(name.clone()), arn, attached: true }).await?;
+        }
+    }
     let key = AccessKey {
         id,
         secret: secret.expose().to_owned(),
         owner: owner.id.clone(),
         admin: asked.admin,
         created_ms: parts.clock.now_ms(),
-        user: None,
+        user,
         active: true,
     };
     parts.control.propose(Command::CreateKey { key: key.clone() }).await?;
@@ -76,6 +106,28 @@ pub(super) async fn create(parts: &AdminParts, body: &[u8]) -> Result<Answer, Pr
 pub(super) async fn delete(parts: &AdminParts, id: &str) -> Result<Answer, Problem> {
     parts.control.propose(Command::DeleteKey { id: AccessKeyId(id.to_owned()) }).await?;
     Ok(Answer { status: StatusCode::NO_CONTENT, content_type: "", body: None })
+}
+
+pub(super) async fn update(parts: &AdminParts, id: &str, body: &[u8]) -> Result<Answer, Problem> {
+    let asked: UpdateKey = serde_json::from_slice(body)
+        .map_err(|error| Problem::invalid(format!("the body is not the JSON of a key's change: {error}")))?;
+    let id = AccessKeyId(id.to_owned());
+    parts.control.propose(Command::SetKeyActive { id: id.clone(), active: asked.active }).await?;
+    let state = parts.control.read().await?;
+    let key = state.keys.get(&id).ok_or(Error::NoSuchKey(id))?;
+    Ok(Answer::json(StatusCode::OK, describe(key, state.owners.get(&key.owner).map(|owner| &**owner))))
+}
+
+/// The user whose key it is to be.
+fn user_of(asked: &CreateKey) -> Result<Option<String>, Problem> {
+    let is_users = asked.user.is_some() || asked.policy.is_some();
+    if is_users && asked.account_root {
+        return Err(Problem::invalid("the key of the account's root has no user and needs no policy"));
+    }
+    if is_users && asked.admin {
+        return Err(Problem::invalid("an administrator's key has no user and needs no policy"));
+    }
+    Ok(is_users.then(|| asked.user.clone().unwrap_or_else(|| asked.owner.clone())))
 }
 
 /// The owner as asked for; what was not said stays as it is known.
@@ -97,7 +149,9 @@ fn describe(key: &AccessKey, owner: Option<&Owner>) -> Value {
         "owner": key.owner.0,
         "display_name": owner.map(|owner| &owner.display_name),
         "email": owner.and_then(|owner| owner.email.as_ref()),
+        "user": key.user,
         "admin": key.admin,
+        "active": key.active,
         "created_ms": key.created_ms,
     })
 }

@@ -5,7 +5,7 @@ use crate::admin::{AdminParts, Answer};
 use authn::kms::is_reserved;
 use authn::session::{SEALING_KEYS, sealing_key_name, sealing_key_number};
 use cluster::{KmsKey, State};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -16,29 +16,12 @@ struct CreateNamedKey {
     name: String,
 }
 
-/// `rest` is what stands behind `/api/v1/kms` in the path.
-pub(super) async fn answer(
-    parts: &AdminParts,
-    method: &Method,
-    (path, rest): (&str, &str),
-    body: &[u8],
-) -> Result<Answer, Problem> {
-    let rotated = rest.strip_prefix('/').and_then(|rest| rest.strip_suffix("/versions"));
-    match (method, rest, rotated) {
-        (&Method::GET, "", _) => Ok(list(&*parts.control.read().await?)),
-        (&Method::POST, "", _) => create(parts, body).await,
-        (&Method::POST, _, Some(name)) => rotate(parts, name).await,
-        (_, "", _) | (_, _, Some(_)) => Err(Problem::wrong_method(method)),
-        (_, _, None) => Err(Problem::no_such_path(path)),
-    }
-}
-
-fn list(state: &State) -> Answer {
+pub(super) fn list(state: &State) -> Answer {
     let keys: Vec<Value> = state.kms.values().map(|key| describe(key)).collect();
     Answer::json(StatusCode::OK, json!({ "keys": keys }))
 }
 
-async fn create(parts: &AdminParts, body: &[u8]) -> Result<Answer, Problem> {
+pub(super) async fn create(parts: &AdminParts, body: &[u8]) -> Result<Answer, Problem> {
     let asked: CreateNamedKey = serde_json::from_slice(body)
         .map_err(|error| Problem::invalid(format!("the body is not the JSON of a named key: {error}")))?;
     if authn::kms::parse_name(&asked.name) != Ok(asked.name.as_str()) || asked.name.starts_with('/') {
@@ -51,7 +34,7 @@ async fn create(parts: &AdminParts, body: &[u8]) -> Result<Answer, Problem> {
     described(parts, &asked.name).await
 }
 
-async fn rotate(parts: &AdminParts, name: &str) -> Result<Answer, Problem> {
+pub(super) async fn rotate(parts: &AdminParts, name: &str) -> Result<Answer, Problem> {
     if name == SEALING_KEYS {
         let number = parts.sessions().rotate().await.map_err(Problem::of_token)?;
         return described(parts, &sealing_key_name(number)).await;

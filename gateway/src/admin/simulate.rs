@@ -7,7 +7,7 @@ use crate::admission::{Explained, explanation};
 use crate::directory;
 use authn::Identity;
 use cluster::State;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -27,10 +27,7 @@ struct Simulation {
     context: BTreeMap<String, Vec<String>>,
 }
 
-pub(super) async fn answer(parts: &AdminParts, state: &State, method: &Method, body: &[u8]) -> Result<Answer, Problem> {
-    if method != Method::POST {
-        return Err(Problem::wrong_method(method));
-    }
+pub(super) async fn answer(parts: &AdminParts, state: &State, body: &[u8]) -> Result<Answer, Problem> {
     let asked: Simulation = serde_json::from_slice(body)
         .map_err(|error| Problem::invalid(format!("the body is not the JSON of a question: {error}")))?;
     let action = action::by_name(&asked.action).ok_or_else(|| {

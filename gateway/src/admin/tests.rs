@@ -5,6 +5,7 @@ use cluster::{AccessKey, Command, EmbeddedControlPlane, Owner};
 use common::doors::{SeededRandom, SimulatedClock};
 use common::sigv4::{Authorization, Scope};
 use common::{AccessKeyId, OwnerId, SecretKey};
+use http::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -196,6 +197,123 @@ async fn what_was_signed_cannot_be_changed() {
         missing.headers_mut().remove(name);
         assert_eq!(code(&bench, missing).await, malformed(), "{name} missing");
     }
+}
+
+/// One request of the administrator, and its answer's status and body.
+async fn admin(bench: &Bench, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    ask(bench, request(&ROOT, method, path, &body)).await
+}
+
+#[tokio::test]
+async fn users_groups_policies_and_roles_are_managed() {
+    let bench = bench();
+    let document = json!({
+        "Version": "2012-10-17",
+        "Statement": [{ "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*" }],
+    });
+    let trust = json!({
+        "Version": "2012-10-17",
+        "Statement": [{ "Effect": "Allow", "Principal": { "AWS": "*" }, "Action": "sts:AssumeRole" }],
+    });
+    let (_, accounts) = admin(&bench, "GET", "/api/v1/accounts", &Value::Null).await;
+    let number = accounts["accounts"][0]["account"].as_str().unwrap().to_owned();
+    let at = |rest: &str| format!("/api/v1/accounts/root/{rest}");
+    let steps = [
+        ("POST", at("policies"), json!({ "name": "reads", "document": document }), 201),
+        ("POST", at("policies"), json!({ "name": "reads", "document": document }), 409),
+        ("POST", at("policies"), json!({ "name": "none", "document": {} }), 400),
+        ("POST", at("users"), json!({ "name": "ann", "policies": ["reads"] }), 201),
+        ("POST", at("users"), json!({ "name": "ann" }), 409),
+        ("POST", at("users"), json!({ "name": "bob", "policies": ["absent"] }), 404),
+        ("POST", at("users"), json!({ "name": "a b" }), 400),
+        ("POST", at("users"), json!({ "nam": "ann" }), 400),
+        ("POST", at("groups"), json!({ "name": "staff" }), 201),
+        ("PUT", at("groups/staff/members/ann"), Value::Null, 204),
+        ("PUT", at("groups/staff/policies/reads"), Value::Null, 204),
+        ("POST", at("roles"), json!({ "name": "runs", "trust": trust }), 201),
+        ("POST", at("roles"), json!({ "name": "none", "trust": document }), 400),
+        ("PUT", at(&format!("roles/runs/policies/arn:aws:iam::{number}:policy/reads")), Value::Null, 204),
+        ("DELETE", at("policies/reads"), Value::Null, 409),
+        ("DELETE", at("users/ann"), Value::Null, 409),
+        ("POST", at("policies/reads/versions"), json!({ "document": document }), 201),
+        ("GET", "/api/v1/accounts/nobody/users".to_owned(), Value::Null, 404),
+    ];
+    for (method, path, body, status) in steps {
+        let answer = admin(&bench, method, &path, &body).await;
+        assert_eq!(answer.0, status, "{method} {path} {body}: {}", answer.1);
+    }
+    let by_number = format!("/api/v1/accounts/{number}/users");
+    let (_, users) = admin(&bench, "GET", &by_number, &Value::Null).await;
+    assert_eq!((users["users"].as_array().unwrap().len(), &users["users"][0]["groups"]), (1, &json!(["staff"])));
+    let (_, policy) = admin(&bench, "GET", &at("policies/reads"), &Value::Null).await;
+    assert_eq!((&policy["document"], &policy["version"], &policy["attached"]), (&document, &json!(2), &json!(3)));
+    let steps = [
+        at("groups/staff/policies/reads"),
+        at("groups/staff/members/ann"),
+        at("groups/staff"),
+        at("roles/runs/policies/reads"),
+        at("roles/runs"),
+        at("users/ann/policies/reads"),
+        at("users/ann"),
+    ];
+    for path in steps {
+        let answer = admin(&bench, "DELETE", &path, &Value::Null).await;
+        assert_eq!(answer.0, 204, "{path}: {}", answer.1);
+    }
+    assert_eq!(admin(&bench, "DELETE", &at("roles/runs"), &Value::Null).await.0, 404);
+}
+
+#[tokio::test]
+async fn keys_of_users_are_imported_with_a_policy() {
+    let bench = bench();
+    let document = json!({
+        "Version": "2012-10-17",
+        "Statement": [{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }],
+    });
+    let import = |id: &str, more: Value| {
+        let mut body = json!({ "owner": "ann", "access_key": id, "secret_key": "12345678" });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let keys = "/api/v1/keys";
+    // Nothing is stored of what is refused.
+    let absent = admin(&bench, "POST", keys, &import("one", json!({ "policy": "absent" }))).await;
+    assert_eq!((absent.0, bench.parts.control.current().owners.len()), (404, 1), "{}", absent.1);
+    let root = json!({ "tenant": "t", "account_root": true });
+    assert_eq!(admin(&bench, "POST", keys, &import("one", root)).await.0, 201);
+    let policy = json!({ "name": "all", "document": document });
+    assert_eq!(admin(&bench, "POST", "/api/v1/accounts/ann/policies", &policy).await.0, 201);
+    let (status, made) = admin(&bench, "POST", keys, &import("two", json!({ "policy": "all" }))).await;
+    assert_eq!((status, &made["user"], &made["active"]), (201, &json!("ann"), &json!(true)), "{made}");
+    let state = bench.parts.control.current();
+    let owner = OwnerId("ann".into());
+    assert_eq!(state.iam.accounts[&owner].tenant.as_deref(), Some("t"));
+    assert_eq!(state.iam.user(&owner, "ann").unwrap().attached.managed.len(), 1);
+    assert_eq!(state.keys[&AccessKeyId("one".into())].user, None);
+    let (status, _) = admin(&bench, "POST", keys, &import("three", json!({ "user": "other", "policy": "all" }))).await;
+    assert_eq!(status, 201);
+    for strange in [
+        json!({ "account_root": true, "policy": "all" }),
+        json!({ "account_root": true, "user": "u" }),
+        json!({ "admin": true, "user": "u" }),
+        json!({ "admin": true, "policy": "all" }),
+    ] {
+        assert_eq!(admin(&bench, "POST", keys, &import("four", strange.clone())).await.0, 400, "{strange}");
+    }
+    let off = json!({ "active": false });
+    assert_eq!(admin(&bench, "PATCH", "/api/v1/keys/two", &off).await.1["active"], json!(false));
+    assert_eq!(admin(&bench, "PATCH", "/api/v1/keys/none", &off).await.0, 404);
+    assert_eq!(admin(&bench, "PATCH", "/api/v1/keys/WKROOT", &off).await.0, 409);
+}
+
+#[tokio::test]
+async fn the_description_needs_no_signature() {
+    let bench = bench();
+    let plain = Request::get("/api/v1/openapi.json").body(Full::default()).unwrap();
+    let (status, described) = ask(&bench, plain).await;
+    assert_eq!((status, &described["openapi"]), (200, &json!("3.1.0")));
+    assert!(described["paths"]["/api/v1/accounts/{account}/users"]["post"].is_object());
 }
 
 #[tokio::test]

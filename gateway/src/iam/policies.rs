@@ -4,7 +4,7 @@ use super::holders::identity_policy;
 use super::{Action, encoded, paged, tags};
 use crate::directory;
 use crate::query_api::{Refusal, Reply, Xml};
-use cluster::iam::{BUILT_IN, ManagedPolicy, PolicyVersion, in_account};
+use cluster::iam::{BUILT_IN, Iam, ManagedPolicy, PolicyVersion, in_account};
 use cluster::{Applied, IamChange, limits};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -188,7 +188,7 @@ impl Action<'_> {
         let arn = self.policy_arn("PolicyArn")?;
         self.authorize(arn)?;
         let found = match arn.strip_prefix(BUILT_IN) {
-            Some(name) => built_in_policies().find(|policy| policy.name == name),
+            Some(name) => built_in(name).map(Arc::new),
             None => self.state.iam.policy_of_arn(self.owner(), arn).cloned(),
         };
         found.ok_or_else(|| Refusal::no_such_entity(format!("Policy {arn} was not found.")))
@@ -256,22 +256,26 @@ fn describe_version(xml: &mut Xml, number: u32, is_default: bool, created_ms: u6
     xml.date("CreateDate", created_ms);
 }
 
-/// What is built in, in the form of the others: it belongs to no account.
 fn built_in_policies() -> impl Iterator<Item = Arc<ManagedPolicy>> {
-    directory::built_in_names().filter_map(|name| {
-        let document = directory::built_in(name)?.to_owned();
-        Some(Arc::new(ManagedPolicy {
-            account: common::OwnerId("aws".to_owned()),
-            name: name.to_owned(),
-            path: "/".to_owned(),
-            id: format!("ANPA{:X<17}", name.to_ascii_uppercase().chars().take(17).collect::<String>()),
-            description: String::new(),
-            created_ms: 0,
-            updated_ms: 0,
-            default_version: 1,
-            versions: [(1, PolicyVersion { document, created_ms: 0 })].into(),
-            last_version: 1,
-            tags: BTreeMap::new(),
-        }))
+    directory::built_in_names().filter_map(|name| built_in(name).map(Arc::new))
+}
+
+/// What is built in, in the form of the others: it belongs to no account.
+fn built_in(name: &str) -> Option<ManagedPolicy> {
+    let account = common::OwnerId("aws".to_owned());
+    let document = directory::managed_text(&Iam::default(), &account, &format!("{BUILT_IN}{name}"))?.into_owned();
+    let letters = name.chars().filter(char::is_ascii_alphanumeric).take(17).collect::<String>();
+    Some(ManagedPolicy {
+        account,
+        name: name.to_owned(),
+        path: "/".to_owned(),
+        id: format!("ANPA{:X<17}", letters.to_ascii_uppercase()),
+        description: String::new(),
+        created_ms: 0,
+        updated_ms: 0,
+        default_version: 1,
+        versions: [(1, PolicyVersion { document, created_ms: 0 })].into(),
+        last_version: 1,
+        tags: BTreeMap::new(),
     })
 }
