@@ -55,3 +55,59 @@ impl Policies {
         Ok(Some(parsed))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cluster::BucketState;
+    use common::{BucketName, OwnerId};
+
+    fn bucket(id: u64, version: u64, policy: Option<&str>) -> Bucket {
+        Bucket {
+            id: BucketId(id),
+            name: BucketName::parse("bucket").expect("a name"),
+            owner: OwnerId("ann".into()),
+            region: "us-east-1".into(),
+            created_ms: 1,
+            state: BucketState::Active,
+            version,
+            documents: policy.map(|text| (documents::POLICY.to_owned(), text.into())).into_iter().collect(),
+        }
+    }
+
+    fn policy(principal: &str) -> String {
+        format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":{principal},"Action":"s3:GetObject",
+            "Resource":"arn:aws:s3:::bucket/*"}}]}}"#
+        )
+    }
+
+    #[test]
+    fn each_version_is_parsed_once() {
+        let policies = Policies::default();
+        assert!(policies.of(&bucket(1, 1, None)).expect("none").is_none());
+        let of = |version, text: &str| policies.of(&bucket(1, version, Some(text))).expect("good").expect("there");
+        let open = of(1, &policy(r#""*""#));
+        assert!(open.is_public && Arc::ptr_eq(&open, &of(1, &policy(r#""*""#))));
+        let shut = of(2, &policy(r#"{"AWS":"123456789012"}"#));
+        assert!(!shut.is_public && Arc::ptr_eq(&shut, &of(2, &policy(r#""*""#))));
+        let other = policies.of(&bucket(2, 2, Some(&policy(r#""*""#)))).expect("good").expect("there");
+        assert!(other.is_public);
+    }
+
+    #[test]
+    fn what_cannot_be_read_lets_nobody_in() {
+        let policies = Policies::default();
+        assert!(policies.of(&bucket(1, 1, Some("{}"))).is_err());
+    }
+
+    #[test]
+    fn no_more_are_kept_than_the_limit() {
+        let policies = Policies::default();
+        let text = policy(r#""*""#);
+        for id in 0..limits::BUCKET_POLICIES_CACHED_MAX as u64 + 3 {
+            policies.of(&bucket(id, 1, Some(&text))).expect("good");
+        }
+        assert_eq!(policies.parsed.lock().expect("not poisoned").len(), limits::BUCKET_POLICIES_CACHED_MAX);
+    }
+}
