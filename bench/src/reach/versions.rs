@@ -56,7 +56,7 @@ impl Versions<'_> {
             plain.push(self.page(server, "/plain", "list-type=2&", "start-after", self.objects)?);
             versions.push(self.page(server, "/versioned", "", "key-marker", keys)?);
         }
-        let (plain_us, versions_us) = (median(plain.into_iter()), median(versions.into_iter()));
+        let (plain_us, versions_us) = (median(plain), median(versions));
         report(Line::new(
             "list, page of 1,000 versions",
             format!("{versions_us:.0} us of {} versions of {keys} keys", self.objects),
