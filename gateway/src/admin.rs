@@ -20,7 +20,7 @@ use crate::admission::Admission;
 use crate::kms::NamedKeys;
 use crate::sessions::Sessions;
 use bytes::Bytes;
-use cluster::ControlPlane;
+use cluster::{ControlPlane, State};
 use common::{Clock, Random, sigv4};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
@@ -82,9 +82,14 @@ where
         return Ok(Answer::json(StatusCode::OK, routes::openapi()));
     }
     let state = parts.control.read().await.map_err(Problem::from)?;
-    let session = verify::claimed_token(head)?.map(|(key, token)| parts.sessions().open(Some(&key), token));
-    let session = session.transpose().map_err(Problem::of_token)?;
-    let payload_hash = verify::administrator(head, (&state, session.as_deref()), parts.clock.now_ms(), &parts.region)?;
+    let payload_hash = match verified(parts, head, &state) {
+        Ok(payload_hash) => payload_hash,
+        Err(problem) => {
+            // A body that nobody reads ends the connection, and the client's next request with it.
+            let _ = Limited::new(body, BODY_BYTES_MAX).collect().await;
+            return Err(problem);
+        }
+    };
     let body = read_body(body, payload_hash).await?;
 
     let (route, names) = match found {
@@ -107,6 +112,13 @@ where
         Route::ListAccounts => Ok(accounts::list(&state)),
         _ => accounts::answer(parts, &state, route, &names, &body).await,
     }
+}
+
+/// The hash that the request's body must have, from a request that an administrator signed.
+fn verified<'h>(parts: &AdminParts, head: &'h http::request::Parts, state: &State) -> Result<&'h str, Problem> {
+    let session = verify::claimed_token(head)?.map(|(key, token)| parts.sessions().open(Some(&key), token));
+    let session = session.transpose().map_err(Problem::of_token)?;
+    verify::administrator(head, (state, session.as_deref()), parts.clock.now_ms(), &parts.region)
 }
 
 /// The whole body, proven to be the one that was signed.

@@ -211,7 +211,7 @@ def test_only_known_receivers_are_taken(hooked):
     assert "QueueConfigurations" not in s3.get_bucket_notification_configuration(Bucket="hooked")
 
 
-@pytest.mark.parametrize("endpoint", ["https://127.0.0.1/", "nonsense", "http://user:secret@127.0.0.1/"])
+@pytest.mark.parametrize("endpoint", ["ftp://127.0.0.1/", "nonsense", "http://user:secret@127.0.0.1/"])
 def test_endpoints_are_judged_at_the_start(tmp_path, endpoint):
     settings = tmp_path / "weir.toml"
     settings.write_text(f'[notifications.webhook.hook]\nendpoint = "{endpoint}"\n')
