@@ -56,6 +56,8 @@ struct User {
     access_key: &'static str,
     secret_key: &'static str,
     more: &'static str,
+    /// Of `weir key import`.
+    flags: &'static [&'static str],
 }
 
 const USERS: [User; 6] = [
@@ -65,6 +67,7 @@ const USERS: [User; 6] = [
         access_key: "WEIRS3TESTSMAIN00001",
         secret_key: "s3tests/main/user/with/forty/characters01",
         more: "kms_keyid = s3-tests-key-1\nkms_keyid2 = s3-tests-key-2",
+        flags: &[],
     },
     User {
         section: "s3 alt",
@@ -72,6 +75,7 @@ const USERS: [User; 6] = [
         access_key: "WEIRS3TESTSALT000001",
         secret_key: "s3tests/alternative/with/forty/characters",
         more: "",
+        flags: &[],
     },
     User {
         section: "s3 tenant",
@@ -79,6 +83,7 @@ const USERS: [User; 6] = [
         access_key: "WEIRS3TESTSTENANT001",
         secret_key: "s3tests/tenant/user/with/forty/characters",
         more: "tenant = tenant",
+        flags: &["--tenant", "tenant"],
     },
     User {
         section: "iam",
@@ -86,6 +91,7 @@ const USERS: [User; 6] = [
         access_key: "WEIRS3TESTSIAM000001",
         secret_key: "s3tests/iam/user/with/forty/characters/01",
         more: "",
+        flags: &[],
     },
     User {
         section: "iam root",
@@ -93,6 +99,7 @@ const USERS: [User; 6] = [
         access_key: "WEIRS3TESTSROOT00001",
         secret_key: "s3tests/account/root/of/forty/characters1",
         more: "",
+        flags: &["--account-root"],
     },
     User {
         section: "iam alt root",
@@ -100,6 +107,7 @@ const USERS: [User; 6] = [
         access_key: "WEIRS3TESTSROOT00002",
         secret_key: "s3tests/account/root/of/forty/characters2",
         more: "",
+        flags: &["--account-root"],
     },
 ];
 
@@ -213,7 +221,7 @@ impl Server {
         import.env("WEIR_ENDPOINT", format!("http://127.0.0.1:{}", self.port));
         import.args(["key", "import", "--owner", user.id, "--display-name", user.id]);
         import.args(["--email", &format!("{}@example.com", user.id)]);
-        import.args(["--access-key", user.access_key, "--secret-key", user.secret_key]);
+        import.args(["--access-key", user.access_key, "--secret-key", user.secret_key]).args(user.flags);
         command::output(&mut import).map(drop)
     }
 
@@ -223,7 +231,7 @@ impl Server {
              bucket prefix = weir-{{random}}-\niam name prefix = weir-{{random}}-\niam path prefix = /weir-{{random}}/\n",
             self.port
         );
-        for User { section, id, access_key, secret_key, more } in &USERS {
+        for User { section, id, access_key, secret_key, more, .. } in &USERS {
             writeln!(
                 text,
                 "\n[{section}]\ndisplay_name = {id}\nuser_id = {id}\nemail = {id}@example.com\napi_name = {REGION}\n\
