@@ -179,7 +179,14 @@ impl fmt::Display for VersionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Null => f.write_str("null"),
-            Self::Id(stamp, random) => write!(f, "{:016x}{random:016x}", stamp.0),
+            Self::Id(stamp, random) => {
+                let mut words = [0; 16];
+                words[..8].copy_from_slice(&stamp.0.to_be_bytes());
+                words[8..].copy_from_slice(&random.to_be_bytes());
+                let mut digits = [0; 32];
+                hex::encode_to_slice(words, &mut digits).expect("two digits for each byte");
+                f.write_str(std::str::from_utf8(&digits).expect("hexadecimal digits are ASCII"))
+            }
         }
     }
 }

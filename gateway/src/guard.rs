@@ -14,7 +14,7 @@ mod site;
 mod witness;
 pub(crate) mod xml;
 
-pub use answer::{escape, escape_text};
+pub use answer::{escape, escape_into};
 pub use body::{BodyDigests, DocumentBytes};
 pub use credentials::{GUESSED_REGION, HeaderSignature, check_scope};
 pub use form::{Event, FormError, FormParser};

@@ -188,17 +188,28 @@ pub fn escape(text: &str) -> String {
 /// As `escape`, with control characters as they are: for documents of which `control.rs` takes care.
 pub fn escape_text(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '&' => escaped.push_str("&amp;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&apos;"),
-            other => escaped.push(other),
-        }
-    }
+    escape_into(&mut escaped, text);
     escaped
+}
+
+/// Appends it escaped. What needs no escape is copied in one piece.
+pub fn escape_into(escaped: &mut String, text: &str) {
+    let mut plain = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let reference = match byte {
+            b'<' => "&lt;",
+            b'>' => "&gt;",
+            b'&' => "&amp;",
+            b'"' => "&quot;",
+            b'\'' => "&apos;",
+            _ => continue,
+        };
+        // These are ASCII, so both ends are those of characters.
+        escaped.push_str(&text[plain..at]);
+        escaped.push_str(reference);
+        plain = at + 1;
+    }
+    escaped.push_str(&text[plain..]);
 }
 
 #[cfg(test)]

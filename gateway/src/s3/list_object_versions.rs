@@ -7,11 +7,14 @@ use crate::error::{Error, Result};
 use crate::route::Target;
 use crate::s3::listing::{self, Encoding};
 use crate::s3::named::wanted_version;
-use crate::s3::written::Document;
+use crate::s3::written::{Document, fragment};
 use crate::s3::{Service, dates};
 use s3s::dto::{self, ListObjectVersionsInput, ListObjectVersionsOutput};
 use s3s::{S3Request, S3Response};
 use storage::{After, AfterVersion, ListVersionsRequest, ListedVersion, VersionEntry, VersionsPage};
+
+/// What an entry with a short key takes of the document.
+const ENTRY_BYTES: usize = 420;
 
 pub async fn list_object_versions(
     service: &Service,
@@ -38,6 +41,7 @@ pub async fn list_object_versions(
     };
 
     let mut document = Document::new("ListVersionsResult");
+    document.reserve(page.entries.len() * ENTRY_BYTES);
     document.element("Name", &input.bucket);
     document.element("Prefix", encoding.name(&prefix));
     document.element("KeyMarker", encoding.name(&key_marker));
@@ -55,9 +59,15 @@ pub async fn list_object_versions(
     document.optional("EncodingType", encoding.answer().as_ref().map(dto::EncodingType::as_str));
     document.element("IsTruncated", page.more);
     let mut owners = service.owners(&bucket);
+    let (mut owner, mut owner_text) = (dto::Owner::default(), String::new());
     for entry in &page.entries {
         if let VersionEntry::Version(version) = entry {
-            write(&mut document, version, encoding, &owners.of(version.owner.as_deref()));
+            let of_this = owners.of(version.owner.as_deref());
+            if owner_text.is_empty() || owner != of_this {
+                owner = of_this;
+                owner_text = fragment(|document| write_owner(document, &owner));
+            }
+            write(&mut document, version, encoding, &owner_text);
         }
     }
     for entry in &page.entries {
@@ -70,22 +80,26 @@ pub async fn list_object_versions(
     Ok(answer)
 }
 
-fn write(document: &mut Document, version: &ListedVersion, encoding: Encoding, owner: &dto::Owner) {
+fn write(document: &mut Document, version: &ListedVersion, encoding: Encoding, owner: &str) {
     let name = if version.is_marker { "DeleteMarker" } else { "Version" };
     document.group(name, |entry| {
-        entry.element("Key", encoding.name(&version.key));
+        entry.element("Key", encoding.shown(&version.key));
         entry.element("VersionId", version.version);
         entry.element("IsLatest", version.is_latest);
-        entry.element("LastModified", dates::iso_date(&dates::timestamp(version.modified_ms)));
+        entry.element("LastModified", dates::Iso(version.modified_ms));
         if let Some(etag) = &version.etag {
-            entry.element("ETag", format!("\"{etag}\""));
+            entry.element("ETag", format_args!("\"{etag}\""));
             entry.element("Size", version.size);
             entry.element("StorageClass", version.class.as_deref().unwrap_or("STANDARD"));
         }
-        entry.group("Owner", |group| {
-            group.optional("ID", owner.id.as_ref());
-            group.optional("DisplayName", owner.display_name.as_ref());
-        });
+        entry.written(owner);
+    });
+}
+
+fn write_owner(document: &mut Document, owner: &dto::Owner) {
+    document.group("Owner", |group| {
+        group.optional("ID", owner.id.as_ref());
+        group.optional("DisplayName", owner.display_name.as_ref());
     });
 }
 

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cluster::Bucket;
 use common::{ETag, OwnerId};
 use s3s::dto;
+use std::borrow::Cow;
 use storage::{After, ListEntry};
 
 /// The size of a page from `max-keys` and its kin: more than the maximum means the maximum.
@@ -53,8 +54,13 @@ impl Encoding {
 
     /// Unreserved characters and `/` stay; a space becomes `%20`, which every client's decoder understands, unlike `+`.
     pub fn name(self, name: &str) -> String {
+        self.shown(name).into_owned()
+    }
+
+    /// The same without a copy, where nothing is encoded.
+    pub fn shown(self, name: &str) -> Cow<'_, str> {
         if !self.0 || name.bytes().all(is_unreserved) {
-            return name.to_owned();
+            return Cow::Borrowed(name);
         }
         let mut encoded = String::with_capacity(name.len() + 32);
         for byte in name.bytes() {
@@ -67,7 +73,7 @@ impl Encoding {
                 encoded.push(char::from(HEX[usize::from(byte & 15)]));
             }
         }
-        encoded
+        Cow::Owned(encoded)
     }
 }
 

@@ -61,7 +61,7 @@ pub fn write(
             }
             ListEntry::Object(object) => document.group("Contents", |contents| {
                 contents.element("Key", encoding.name(&object.key));
-                contents.element("LastModified", dates::iso_date(&dates::timestamp(object.modified_ms)));
+                contents.element("LastModified", dates::Iso(object.modified_ms));
                 contents.element("ETag", format!("\"{}\"", object.etag));
                 contents.element("Size", object.size);
                 if let Some(owner) = owners.as_mut().map(|owners| owners.of(object.owner.as_deref())) {

@@ -2,13 +2,13 @@
 //! in one order, and metadata in a listing. The guard puts them in the place of s3s's.
 
 use crate::error::{Error, Result};
-use crate::guard::escape_text;
+use crate::guard::escape_into;
 use crate::guard::xml::{self, Bounds};
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use s3s::Body;
 use s3s::xml::{Deserialize, Deserializer};
-use std::fmt::{Display, Write};
+use std::fmt::{self, Display, Write};
 
 /// A whole document, among an answer's extensions.
 #[derive(Clone)]
@@ -27,9 +27,32 @@ impl Document {
         Self { text, root }
     }
 
+    /// Makes room for so many bytes more.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.text.reserve(bytes);
+    }
+
     pub fn element(&mut self, name: &str, value: impl Display) {
-        let value = escape_text(&value.to_string());
-        write!(self.text, "<{name}>{value}</{name}>").expect("a string takes all text");
+        self.open(name);
+        write!(Escaping(&mut self.text), "{value}").expect("a string takes all text");
+        self.close(name);
+    }
+
+    /// Text that another document was asked for: a page has the same owner a thousand times.
+    pub fn written(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    fn open(&mut self, name: &str) {
+        self.text.push('<');
+        self.text.push_str(name);
+        self.text.push('>');
+    }
+
+    fn close(&mut self, name: &str) {
+        self.text.push_str("</");
+        self.text.push_str(name);
+        self.text.push('>');
     }
 
     /// An element that is left out when there is nothing to say.
@@ -41,9 +64,9 @@ impl Document {
 
     /// An element of elements.
     pub fn group(&mut self, name: &str, inside: impl FnOnce(&mut Self)) {
-        write!(self.text, "<{name}>").expect("a string takes all text");
+        self.open(name);
         inside(self);
-        write!(self.text, "</{name}>").expect("a string takes all text");
+        self.close(name);
     }
 
     pub fn finish(mut self) -> Written {
@@ -51,6 +74,23 @@ impl Document {
         write!(self.text, "</{root}>").expect("a string takes all text");
         Written(self.text.into())
     }
+}
+
+/// Writes into a document what its grammar would take for its own.
+struct Escaping<'d>(&'d mut String);
+
+impl Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        escape_into(self.0, text);
+        Ok(())
+    }
+}
+
+/// The elements alone, for `Document::written`.
+pub fn fragment(write: impl FnOnce(&mut Document)) -> String {
+    let mut document = Document { text: String::new(), root: "" };
+    write(&mut document);
+    document.text
 }
 
 /// The answer with the document that was written for it, if there is one.

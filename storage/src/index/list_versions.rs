@@ -35,7 +35,10 @@ impl Scan<'_> {
         }
     }
 
-    fn next_row(&mut self) -> Result<Option<(RowKey, Row)>> {
+    /// `wanted`: how many rows the page can still take, and one that says that there are more.
+    fn next_row(&mut self, wanted: usize) -> Result<Option<(RowKey, Row)>> {
+        // A stretch in which nothing was found is no measure for the next one.
+        let mut wanted = Some(wanted);
         loop {
             if let Some(found) = self.ready.next() {
                 return Ok(Some(found));
@@ -43,6 +46,7 @@ impl Scan<'_> {
             if self.next >= self.until {
                 return Ok(None);
             }
+            self.stride = wanted.take().map_or(self.stride, |wanted| self.stride.min(wanted));
             self.fill()?;
         }
     }
@@ -161,7 +165,7 @@ fn page_of_versions(index: &Index, request: &ListVersionsRequest) -> Result<(Ver
     let mut scan = Scan { index, next, until, stride: STRIDE_FIRST, ready: Vec::new().into_iter(), rows_read: 0 };
     let mut page = Page { entries: Vec::new(), limit: request.limit };
     let full = |page: Page, scan: &Scan<'_>| Ok((VersionsPage { entries: page.entries, more: true }, scan.rows_read));
-    while let Some((row_key, row)) = scan.next_row()? {
+    while let Some((row_key, row)) = scan.next_row(page.limit - page.entries.len() + 1)? {
         let is_latest = row_key.table() == Table::Objects;
         let object = row_key.in_table();
         let object = if is_latest { object } else { &object[..object.len().saturating_sub(8)] };

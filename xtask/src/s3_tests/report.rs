@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The groups that the total is of, in the table's order.
-const GROUPS: [&str; 18] = [
+const GROUPS: [&str; 21] = [
     "list",
     "bucket",
     "object",
@@ -26,6 +26,9 @@ const GROUPS: [&str; 18] = [
     "cors",
     "sse",
     "headers",
+    "acl",
+    "ownership",
+    "policy",
 ];
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
