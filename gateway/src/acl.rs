@@ -30,8 +30,6 @@ pub struct Said {
     pub owner: OwnerId,
     /// `Question::acl_grants`.
     pub grants: bool,
-    /// There is no such object.
-    pub is_absent: bool,
     /// The record of the object whose list it was.
     pub seen: Option<Stamp>,
 }
@@ -73,7 +71,7 @@ enum Found {
 
 fn decide(bucket: &Bucket, object: Found, action: &str, identity: &Identity) -> Result<Said> {
     let ownership = documents::ownership(bucket);
-    let of_bucket = |grants| Said { owner: bucket.owner.clone(), grants, is_absent: false, seen: None };
+    let of_bucket = |grants| Said { owner: bucket.owner.clone(), grants, seen: None };
     if !ownership.has_lists() {
         return Ok(of_bucket(false));
     }
@@ -85,9 +83,9 @@ fn decide(bucket: &Bucket, object: Found, action: &str, identity: &Identity) -> 
                 Some((Listed::Object, permission)) => in_force(acl, bucket)?.grants(identity, permission),
                 Some((Listed::Bucket, _)) | None => false,
             };
-            Ok(Said { owner, grants, is_absent: false, seen })
+            Ok(Said { owner, grants, seen })
         }
-        (Found::Absent, _) => Ok(Said { is_absent: true, ..of_bucket(false) }),
+        (Found::Absent, _) => Ok(of_bucket(false)),
         // Who may put an object may say what the list of its own object is.
         (Found::New, permission) if is_the_objects(action) => {
             let writes = || Ok::<_, Error>(in_force(self::of_bucket(bucket)?, bucket)?.grants(identity, WRITE));
@@ -360,7 +358,7 @@ mod tests {
         let enforced = bucket(Some(Ownership::BucketOwnerEnforced), None, false);
         assert_eq!(ask(&enforced, &bobs, "s3:GetObject", &who("bob")).owner, id("ann"));
         let absent = decide(&writer, Found::Absent, "s3:GetObject", &who("bob")).expect("readable");
-        assert_eq!((absent.owner, absent.grants, absent.is_absent), (id("ann"), false, true));
+        assert_eq!((absent.owner, absent.grants, absent.seen), (id("ann"), false, None));
     }
 
     #[test]
