@@ -4,6 +4,7 @@
 
 mod actions;
 mod condition;
+mod context;
 mod json;
 mod keys;
 mod parse;
@@ -12,6 +13,7 @@ mod statement;
 mod variables;
 mod wildcard;
 
+pub use context::Context;
 pub use parse::characters;
 pub use principal::{Named, Who};
 pub use statement::{Effect, Statement};
@@ -22,6 +24,8 @@ use thiserror::Error;
 #[derive(Debug, PartialEq)]
 pub struct Policy {
     statements: Box<[Statement]>,
+    /// The condition keys that its conditions and variables ask for, each once, in lower case.
+    keys: Box<[Box<str>]>,
 }
 
 /// What a policy is for: it decides which elements it must and may have.
@@ -70,9 +74,16 @@ impl Policy {
 }
 
 impl Policy {
-    /// Whether it asks for a condition key that begins so, in any case: what nobody asks for need not be looked up.
+    /// Whether it asks for this condition key, in any case: a key that no policy in force asks for makes no difference to what
+    /// they say, and need not be looked up.
+    pub fn asks_for(&self, key: &str) -> bool {
+        self.keys.iter().any(|asked| context::is_key(asked, key))
+    }
+
+    /// Whether it asks for a condition key that begins so.
     pub fn mentions(&self, start: &str) -> bool {
-        self.statements.iter().any(|statement| statement.mentions(start))
+        let begins = |key: &str| key.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
+        self.keys.iter().any(|key| begins(key))
     }
 }
 
@@ -92,37 +103,6 @@ pub enum Found<'p> {
     Nothing,
     Allow(&'p Statement, Named),
     Deny(&'p Statement),
-}
-
-/// The condition keys of a request. Those that Weir itself knows (`aws:`, the proof's) are kept apart from those that were made
-/// of the request's headers and query, so that a header can never pass for one.
-#[derive(Debug, Default, Clone)]
-pub struct Context {
-    trusted: Vec<(String, Vec<String>)>,
-    requested: Vec<(String, Vec<String>)>,
-}
-
-impl Context {
-    /// A key that Weir vouches for.
-    pub fn trust(&mut self, key: impl Into<String>, values: Vec<String>) {
-        self.trusted.push((key.into(), values));
-    }
-
-    /// A key whose value the client chose.
-    pub fn request(&mut self, key: impl Into<String>, values: Vec<String>) {
-        self.requested.push((key.into(), values));
-    }
-
-    /// Without regard to case. What is trusted wins.
-    pub fn get(&self, key: &str) -> Option<&[String]> {
-        let found = |keys: &'_ [(String, Vec<String>)]| keys.iter().position(|(name, _)| is_key(name, key));
-        let trusted = found(&self.trusted).map(|at| &*self.trusted[at].1);
-        trusted.or_else(|| found(&self.requested).map(|at| &*self.requested[at].1))
-    }
-}
-
-fn is_key(name: &str, key: &str) -> bool {
-    name.len() == key.len() && (name == key || name.eq_ignore_ascii_case(key))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod moto_round;
 
 use cases::{AWAY, Case, HOME, Principal};
 use common::OwnerId;
+use common::doors::SeededRandom;
 use std::collections::BTreeMap;
 use weir_authn::identity::{Caller, Kind, Session, SessionOf, Standing, UserName};
 use weir_authn::policy::{Asked, Context, Found, Policy, Purpose, Who};
@@ -70,6 +71,36 @@ fn ours(case: &Case) -> Says {
         Found::Deny(_) => Says::Deny,
         Found::Nothing => Says::Nothing,
     }
+}
+
+/// Whoever makes a context leaves out what no policy asks for.
+#[test]
+fn keys_that_a_policy_does_not_ask_for_make_no_difference() {
+    let random = SeededRandom::new(seed());
+    let dice = cases::Dice(&*random);
+    let mut left_out = 0;
+    for number in 0..count() {
+        let case = cases::random(&dice);
+        let purpose = if case.of_bucket { Purpose::Bucket("b") } else { Purpose::Identity };
+        let Ok(policy) = Policy::parse(&case.policy.to_string(), purpose) else { continue };
+        let caller = caller(case.principal);
+        let (mut full, mut asked_for) = (Context::default(), Context::default());
+        for (key, values) in &case.context {
+            let values: Vec<String> = values.iter().map(|&value| value.to_owned()).collect();
+            full.trust(*key, values.clone());
+            if policy.asks_for(key) {
+                asked_for.trust(*key, values);
+            } else {
+                left_out += 1;
+            }
+        }
+        let [of_full, of_asked_for] = [&full, &asked_for].map(|context| {
+            let who = Who::Caller(&caller);
+            policy.evaluate(&Asked { who, action: case.action, resource: case.resource, context })
+        });
+        assert_eq!(of_full, of_asked_for, "case {number}: {}", case.policy);
+    }
+    assert!(left_out > count(), "the cases leave too little out: {left_out}");
 }
 
 fn count() -> u64 {

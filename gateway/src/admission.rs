@@ -27,7 +27,7 @@ use cluster::{Bucket, ControlPlane};
 use common::{Clock, ObjectKey, OwnerId};
 use http::HeaderMap;
 use policies::Policies;
-use scene::Stored;
+use scene::{Stored, Wanted};
 use std::sync::{Arc, OnceLock};
 
 /// What was decided, and what it does not include.
@@ -263,10 +263,11 @@ impl Admission {
             })
         };
         let names = Names { bucket: name, key: None, version: None };
+        let wanted = Wanted::By(in_force(scene.identity, None).collect());
         let mut first = None;
         for need in rule.needs(names, None, scene.headers) {
             let stored = Stored { now_ms: self.now_ms(), account: None, tags: &[] };
-            let context = if has_policies(scene.identity) { scene.context(&need, stored) } else { Context::default() };
+            let context = scene.context(&need, stored, &wanted);
             let verdict = is_allowed(need.action, &need.resource(), &context);
             if !verdict.allowed {
                 scene.record(Admitted::bare(verdict.by));
@@ -280,14 +281,15 @@ impl Admission {
     /// One need of a request, with all that speaks of it.
     async fn ask(&self, scene: &Scene<'_>, need: &Need<'_>, ground: &Ground) -> Result<Verdict> {
         let policy = ground.policy.as_ref().map(|policy| &policy.policy);
-        let tags = match in_force(scene.identity, policy).any(|policy| policy.mentions("s3:ExistingObjectTag/")) {
+        let wanted = Wanted::By(in_force(scene.identity, policy).collect());
+        let tags = match wanted.has_any("s3:ExistingObjectTag/") {
             true => self.tags(need, ground).await?,
             false => Vec::new(),
         };
         let said = self.said(scene, need, ground).await?;
-        let account = self.account(&ground.bucket.owner);
+        let account = wanted.has_any("s3:ResourceAccount").then(|| self.account(&ground.bucket.owner)).flatten();
         let account = account.as_ref().map(|account| account.number.as_str());
-        let context = scene.context(need, Stored { now_ms: self.now_ms(), account, tags: &tags });
+        let context = scene.context(need, Stored { now_ms: self.now_ms(), account, tags: &tags }, &wanted);
         let resource = need.resource();
         let mut question = Question {
             identity: scene.identity,

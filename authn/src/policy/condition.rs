@@ -3,10 +3,11 @@
 //! Source: "IAM JSON policy elements: Condition operators", "Conditions with multiple context keys or values" and "Multivalued
 //! context keys", AWS IAM User Guide.
 
+use super::context::{Context, Fact};
 use super::json::Json;
+use super::keys;
 use super::variables::{Filled, Syntax};
 use super::wildcard::{ArnPattern, Pattern};
-use super::{Context, keys};
 use std::cmp::Ordering;
 use std::net::IpAddr;
 use time::format_description::well_known::Iso8601;
@@ -76,11 +77,11 @@ impl Comparison {
 
 impl Condition {
     pub fn holds(&self, context: &Context) -> bool {
-        let values = context.get(&self.key).filter(|values| !values.is_empty());
+        let fact = context.fact(&self.key).filter(|fact| !fact.values.is_empty());
         if let Values::Missing(wanted) = &self.values {
-            return wanted.contains(&values.is_none());
+            return wanted.contains(&fact.is_none());
         }
-        let Some(values) = values else {
+        let Some(fact) = fact else {
             return match self.each {
                 _ if self.if_exists => true,
                 Each::All => true,
@@ -88,7 +89,7 @@ impl Condition {
                 Each::One => self.negated,
             };
         };
-        let mut fits = values.iter().map(|value| self.values.fit(value, context) != self.negated);
+        let mut fits = (0..fact.values.len()).map(|at| self.values.fit(fact, at, context) != self.negated);
         match (self.each, self.negated) {
             (Each::All, _) | (Each::One, true) => fits.all(|fits| fits),
             (Each::Any, _) | (Each::One, false) => fits.any(|fits| fits),
@@ -179,8 +180,9 @@ fn has_account(arn: &str) -> bool {
 }
 
 impl Values {
-    /// Whether one of the policy's values fits this one of the request's.
-    fn fit(&self, value: &str, context: &Context) -> bool {
+    /// Whether one of the policy's values fits the one at this place of the request's.
+    fn fit(&self, fact: &Fact, at: usize, context: &Context) -> bool {
+        let value = &*fact.values[at];
         match self {
             Self::Texts { texts, ignore_case: false } => texts.iter().any(|text| text.matches(value, context, false)),
             Self::Texts { texts, ignore_case: true } => {
@@ -191,12 +193,12 @@ impl Values {
             Self::Numbers(comparison, numbers) => Decimal::parse(value)
                 .is_some_and(|value| numbers.iter().any(|number| comparison.holds(value.cmp(number)))),
             Self::Times(comparison, times) => {
-                time_ms(value).is_some_and(|value| times.iter().any(|time| comparison.holds(value.cmp(time))))
+                fact.times_ms()[at].is_some_and(|value| times.iter().any(|time| comparison.holds(value.cmp(time))))
             }
             Self::Flags(flags) => flag(value).is_some_and(|value| flags.contains(&value)),
             Self::Bytes(all) => all.iter().any(|bytes| **bytes == *value),
             Self::Networks(networks) => {
-                value.parse().is_ok_and(|address| networks.iter().any(|network| network.has(address)))
+                fact.addresses()[at].is_some_and(|address| networks.iter().any(|network| network.has(address)))
             }
             Self::Missing(_) => false,
         }
@@ -355,7 +357,7 @@ impl Decimal {
 }
 
 /// A date, a time with its offset, or seconds since 1970.
-fn time_ms(text: &str) -> Option<i128> {
+pub(super) fn time_ms(text: &str) -> Option<i128> {
     if let Some(Decimal(billionths)) = Decimal::parse(text) {
         return Some(billionths / 1_000_000);
     }

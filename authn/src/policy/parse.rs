@@ -51,7 +51,11 @@ pub(super) fn parse(text: &str, purpose: Purpose<'_>) -> Result<Policy, PolicyEr
         let statement = statement::parse(json, place, purpose, variables);
         parsed.push(statement.map_err(|why| PolicyError(format!("{named} {why}")))?);
     }
-    Ok(Policy { statements: parsed.into() })
+    let mut keys: Vec<Box<str>> =
+        parsed.iter().flat_map(|statement| statement.keys()).map(|key| key.to_ascii_lowercase().into()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    Ok(Policy { statements: parsed.into(), keys: keys.into() })
 }
 
 fn sid_of(json: &Json) -> Option<&str> {

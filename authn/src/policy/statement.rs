@@ -56,11 +56,10 @@ impl Statement {
             && !self.conditions.iter().any(Condition::fixes)
     }
 
-    /// Whether a condition or a variable of it is about a key that begins so.
-    pub(super) fn mentions(&self, start: &str) -> bool {
-        let begins = |key: &str| key.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
+    /// The keys that its conditions and its variables are about.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
         let resources = self.resources.iter().flat_map(|resources| resources.items.iter().flat_map(Filled::keys));
-        self.conditions.iter().flat_map(Condition::keys).chain(resources).any(begins)
+        self.conditions.iter().flat_map(Condition::keys).chain(resources)
     }
 
     fn is_about_resource(&self, asked: &Asked<'_>) -> bool {

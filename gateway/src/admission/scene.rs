@@ -10,8 +10,8 @@ use crate::guard::{Pair, Peer, query_pairs};
 use crate::lenient::Verified;
 use crate::s3::{dates, tags};
 use authn::Identity;
-use authn::identity::{Caller, Kind, Session, SessionOf, UserName};
-use authn::policy::Context;
+use authn::identity::{Caller, Kind, Session, SessionOf};
+use authn::policy::{Context, Policy};
 use common::sigv4;
 use http::{Extensions, HeaderMap, Uri, header};
 use s3s::dto::{Timestamp, TimestampFormat};
@@ -86,22 +86,68 @@ pub struct Stored<'s> {
     pub tags: &'s [(String, String)],
 }
 
-/// Headers that are condition keys by their own name.
+/// Which condition keys are made: what no policy in force asks for is not looked up.
+#[derive(Debug, Clone)]
+pub enum Wanted<'p> {
+    Everything,
+    By(Vec<&'p Policy>),
+}
+
+impl Wanted<'_> {
+    fn has(&self, key: &str) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::By(policies) => policies.iter().any(|policy| policy.asks_for(key)),
+        }
+    }
+
+    /// Whether a key is asked for that goes on like this, with the name of a tag as a rule.
+    pub fn has_any(&self, start: &str) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::By(policies) => policies.iter().any(|policy| policy.mentions(start)),
+        }
+    }
+}
+
+/// A context in the making: a value is only made where its key is wanted.
+struct Making<'m> {
+    context: Context,
+    wanted: &'m Wanted<'m>,
+}
+
+impl Making<'_> {
+    fn trust(&mut self, key: &str, value: impl FnOnce() -> String) {
+        if self.wanted.has(key) {
+            self.context.trust(key, vec![value()]);
+        }
+    }
+
+    fn request(&mut self, key: &str, value: impl FnOnce() -> Option<String>) {
+        if self.wanted.has(key)
+            && let Some(value) = value()
+        {
+            self.context.request(key, vec![value]);
+        }
+    }
+}
+
+/// Headers that are condition keys by their own name, behind `s3:`.
 const HEADERS: [&str; 14] = [
-    "x-amz-acl",
-    "x-amz-content-sha256",
-    "x-amz-grant-full-control",
-    "x-amz-grant-read",
-    "x-amz-grant-read-acp",
-    "x-amz-grant-write",
-    "x-amz-grant-write-acp",
-    "x-amz-metadata-directive",
-    "x-amz-object-ownership",
-    "x-amz-server-side-encryption",
-    "x-amz-server-side-encryption-aws-kms-key-id",
-    "x-amz-server-side-encryption-customer-algorithm",
-    "x-amz-storage-class",
-    "x-amz-website-redirect-location",
+    "s3:x-amz-acl",
+    "s3:x-amz-content-sha256",
+    "s3:x-amz-grant-full-control",
+    "s3:x-amz-grant-read",
+    "s3:x-amz-grant-read-acp",
+    "s3:x-amz-grant-write",
+    "s3:x-amz-grant-write-acp",
+    "s3:x-amz-metadata-directive",
+    "s3:x-amz-object-ownership",
+    "s3:x-amz-server-side-encryption",
+    "s3:x-amz-server-side-encryption-aws-kms-key-id",
+    "s3:x-amz-server-side-encryption-customer-algorithm",
+    "s3:x-amz-storage-class",
+    "s3:x-amz-website-redirect-location",
 ];
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -156,29 +202,38 @@ impl<'r> Scene<'r> {
         self.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
     }
 
-    /// All condition keys, for one of the rights that the request needs.
-    pub fn context(&self, need: &Need<'_>, stored: Stored<'_>) -> Context {
-        let mut context = Context::default();
-        self.trusted(&mut context, stored);
-        self.requested(&mut context, need, stored.now_ms);
-        context
+    /// The condition keys that are wanted, for one of the rights that the request needs.
+    pub fn context(&self, need: &Need<'_>, stored: Stored<'_>, wanted: &Wanted<'_>) -> Context {
+        let mut making = Making { context: Context::default(), wanted };
+        self.trusted(&mut making, stored);
+        self.requested(&mut making, need, stored.now_ms);
+        making.context
     }
 
-    fn trusted(&self, context: &mut Context, stored: Stored<'_>) {
-        let mut trust = |key: &str, value: String| context.trust(key, vec![value]);
-        trust("aws:CurrentTime", dates::iso_date(&dates::timestamp(stored.now_ms)));
-        trust("aws:EpochTime", (stored.now_ms / 1000).to_string());
+    fn trusted(&self, making: &mut Making<'_>, stored: Stored<'_>) {
+        making.trust("aws:CurrentTime", || dates::iso_date(&dates::timestamp(stored.now_ms)));
+        making.trust("aws:EpochTime", || (stored.now_ms / 1000).to_string());
         // There is no TLS yet.
-        trust("aws:SecureTransport", "false".to_owned());
+        making.trust("aws:SecureTransport", || "false".to_owned());
         if let Some(peer) = self.peer {
-            trust("aws:SourceIp", peer.to_canonical().to_string());
+            making.trust("aws:SourceIp", || peer.to_canonical().to_string());
         }
         if let Some(account) = stored.account {
-            trust("s3:ResourceAccount", account.to_owned());
+            making.trust("s3:ResourceAccount", || account.to_owned());
         }
         for (key, value) in stored.tags {
-            trust(&format!("s3:ExistingObjectTag/{key}"), value.clone());
+            making.trust(&format!("s3:ExistingObjectTag/{key}"), || value.clone());
         }
+        if making.wanted.has("s3:authType") || making.wanted.has_any("s3:signature") {
+            self.of_proof(making, stored.now_ms);
+        }
+        match self.identity.caller() {
+            Some(caller) => of_caller(making, caller),
+            None => making.trust("aws:PrincipalType", || "Anonymous".to_owned()),
+        }
+    }
+
+    fn of_proof(&self, making: &mut Making<'_>, now_ms: u64) {
         let proof = self.proof.unwrap_or_else(|| Proof::of(self.headers, self.query));
         let Proof { kind, signed_ms } = proof;
         let proof = match kind {
@@ -189,48 +244,44 @@ impl<'r> Scene<'r> {
             ProofKind::OldForm => Some(("POST", "AWS")),
         };
         if let Some((kind, version)) = proof {
-            trust("s3:authType", kind.to_owned());
-            trust("s3:signatureversion", version.to_owned());
+            making.trust("s3:authType", || kind.to_owned());
+            making.trust("s3:signatureversion", || version.to_owned());
         }
         if let Some(signed_ms) = signed_ms {
-            trust("s3:signatureAge", stored.now_ms.saturating_sub(signed_ms).to_string());
-        }
-        match self.identity.caller() {
-            Some(caller) => of_caller(context, caller),
-            None => context.trust("aws:PrincipalType", vec!["Anonymous".to_owned()]),
+            making.trust("s3:signatureAge", || now_ms.saturating_sub(signed_ms).to_string());
         }
     }
 
-    fn requested(&self, context: &mut Context, need: &Need<'_>, now_ms: u64) {
-        let mut ask = |key: &str, value: Option<String>| {
-            if let Some(value) = value {
-                context.request(key, vec![value]);
+    fn requested(&self, making: &mut Making<'_>, need: &Need<'_>, now_ms: u64) {
+        making.request("aws:UserAgent", || self.header("user-agent"));
+        making.request("aws:Referer", || self.header("referer"));
+        for key in HEADERS {
+            making.request(key, || self.header(&key["s3:".len()..]));
+        }
+        if need.key.is_none() {
+            for key in ["s3:prefix", "s3:delimiter", "s3:max-keys"] {
+                making.request(key, || self.value(&key["s3:".len()..]).map(str::to_owned));
             }
-        };
-        ask("aws:UserAgent", self.header("user-agent"));
-        ask("aws:Referer", self.header("referer"));
-        for name in HEADERS {
-            ask(&format!("s3:{name}"), self.header(name));
         }
-        for name in ["prefix", "delimiter", "max-keys"] {
-            ask(&format!("s3:{name}"), self.value(name).map(str::to_owned).filter(|_| need.key.is_none()));
-        }
-        ask("s3:VersionId", need.version.map(str::to_owned));
-        if let Some(source) = self.copies().then(|| action::Source::of_copy(self.headers).ok()).flatten() {
-            ask("s3:x-amz-copy-source", Some(format!("{}/{}", source.bucket, source.key)));
-        }
-        ask("s3:object-lock-mode", self.header("x-amz-object-lock-mode"));
-        ask("s3:object-lock-legal-hold", self.header("x-amz-object-lock-legal-hold"));
-        if let Some(until) = self.header("x-amz-object-lock-retain-until-date") {
-            let days = remaining_days(&until, now_ms);
-            ask("s3:object-lock-retain-until-date", Some(until));
-            ask("s3:object-lock-remaining-retention-days", days.map(|days| days.to_string()));
-        }
-        for (key, values) in of_tags(&tags::of_header(self.headers).unwrap_or_default()) {
-            context.request(key, values);
+        making.request("s3:VersionId", || need.version.map(str::to_owned));
+        making.request("s3:x-amz-copy-source", || {
+            let source = self.copies().then(|| action::Source::of_copy(self.headers).ok()).flatten()?;
+            Some(format!("{}/{}", source.bucket, source.key))
+        });
+        making.request("s3:object-lock-mode", || self.header("x-amz-object-lock-mode"));
+        making.request("s3:object-lock-legal-hold", || self.header("x-amz-object-lock-legal-hold"));
+        let until = || self.header("x-amz-object-lock-retain-until-date");
+        making.request("s3:object-lock-retain-until-date", until);
+        making.request("s3:object-lock-remaining-retention-days", || {
+            remaining_days(&until()?, now_ms).map(|days| days.to_string())
+        });
+        if making.wanted.has_any("s3:RequestObjectTag") {
+            for (key, values) in of_tags(&tags::of_header(self.headers).unwrap_or_default()) {
+                making.context.request(key, values);
+            }
         }
         for (key, values) in &self.document {
-            context.request(key.as_str(), values.clone());
+            making.context.request(key.as_str(), values.clone());
         }
     }
 }
@@ -252,39 +303,39 @@ pub fn remaining_days(until: &str, now_ms: u64) -> Option<u64> {
     Some(until_ms.saturating_sub(now_ms).div_ceil(DAY_MS))
 }
 
-fn of_caller(context: &mut Context, caller: &Caller) {
-    context.trust("aws:userid", vec![caller.user_id()]);
-    context.trust("aws:PrincipalAccount", vec![caller.account.clone()]);
-    let user = |user: &UserName, context: &mut Context| {
-        context.trust("aws:username", vec![user.name.clone()]);
-        for (key, value) in &user.tags {
-            context.trust(format!("aws:PrincipalTag/{key}"), vec![value.clone()]);
-        }
-    };
-    let (kind, arn) = match &caller.kind {
-        Kind::Root | Kind::Session(Session { of: SessionOf::Root, .. }) => ("Account", caller.arn()),
+fn of_caller(making: &mut Making<'_>, caller: &Caller) {
+    making.trust("aws:userid", || caller.user_id());
+    making.trust("aws:PrincipalAccount", || caller.account.clone());
+    let kind = match &caller.kind {
+        Kind::Root | Kind::Session(Session { of: SessionOf::Root, .. }) => "Account",
         Kind::User(name) => {
-            user(name, context);
-            ("User", caller.arn())
+            making.trust("aws:username", || name.name.clone());
+            for (key, value) in &name.tags {
+                making.trust(&format!("aws:PrincipalTag/{key}"), || value.clone());
+            }
+            "User"
         }
         Kind::Session(Session { of: SessionOf::User(name), .. }) => {
-            context.trust("aws:username", vec![name.name.clone()]);
-            ("User", caller.arn())
+            making.trust("aws:username", || name.name.clone());
+            "User"
         }
+        Kind::Session(Session { of: SessionOf::Role { .. }, .. }) => "AssumedRole",
+    };
+    making.trust("aws:PrincipalType", || kind.to_owned());
+    making.trust("aws:PrincipalArn", || match &caller.kind {
         // The role itself, and not one of its sessions.
         Kind::Session(Session { of: SessionOf::Role { name, path, .. }, .. }) => {
-            ("AssumedRole", format!("arn:aws:iam::{}:role{path}{name}", caller.account))
+            format!("arn:aws:iam::{}:role{path}{name}", caller.account)
         }
-    };
-    context.trust("aws:PrincipalType", vec![kind.to_owned()]);
-    context.trust("aws:PrincipalArn", vec![arn]);
+        _ => caller.arn(),
+    });
     if let Kind::Session(session) = &caller.kind {
-        context.trust("aws:TokenIssueTime", vec![dates::iso_date(&dates::timestamp(session.issued_ms))]);
+        making.trust("aws:TokenIssueTime", || dates::iso_date(&dates::timestamp(session.issued_ms)));
         for (key, value) in &session.tags {
-            context.trust(format!("aws:PrincipalTag/{key}"), vec![value.clone()]);
+            making.trust(&format!("aws:PrincipalTag/{key}"), || value.clone());
         }
         for (key, values) in &session.claims {
-            context.trust(key.as_str(), values.clone());
+            making.context.trust(key.as_str(), values.clone());
         }
     }
 }
@@ -293,7 +344,7 @@ fn of_caller(context: &mut Context, caller: &Caller) {
 mod tests {
     use super::super::action::Place;
     use super::*;
-    use authn::identity::Standing;
+    use authn::identity::{Standing, UserName};
     use common::{AccessKeyId, OwnerId};
     use http::{HeaderName, HeaderValue};
 
@@ -325,7 +376,8 @@ mod tests {
         let scene = Scene::new("CopyObject", (Some("b"), key), &headers, &uri, &extensions, identity);
         let need = Need { action: "s3:PutObject", bucket: "b", key, version: scene.version(), place: Place::Target };
         let tags = [("kind".to_owned(), "raw".to_owned())];
-        scene.context(&need, Stored { now_ms: NOW_MS, account: Some("999999999999"), tags: &tags })
+        let stored = Stored { now_ms: NOW_MS, account: Some("999999999999"), tags: &tags };
+        scene.context(&need, stored, &Wanted::Everything)
     }
 
     fn value(context: &Context, key: &str) -> Option<String> {
@@ -412,6 +464,28 @@ mod tests {
         for absent in ["s3:prefix", "aws:userid", "aws:PrincipalArn", "s3:authType", "s3:signatureAge"] {
             assert_eq!(value(&context, absent), None, "{absent}");
         }
+    }
+
+    #[test]
+    fn only_what_a_policy_asks_for_is_made() {
+        let text = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*",
+            "Condition":{"StringEquals":{"AWS:PrincipalTag/team":"blue","s3:signatureVersion":"x"},"Null":{"s3:x-amz-acl":"true"}}}]}"#;
+        let policy = Policy::parse(text, authn::policy::Purpose::Identity).expect("a policy");
+        let headers: HeaderMap =
+            [(HeaderName::from_static("x-amz-acl"), HeaderValue::from_static("private"))].into_iter().collect();
+        let uri: Uri = "/b/k?X-Amz-Signature=0".parse().expect("a URI");
+        let identity = caller(Kind::User(name()));
+        let scene = Scene::new("GetObject", (Some("b"), Some("k")), &headers, &uri, &Extensions::new(), &identity);
+        let need = Need { action: "s3:GetObject", bucket: "b", key: Some("k"), version: None, place: Place::Target };
+        let stored = Stored { now_ms: NOW_MS, account: None, tags: &[] };
+        let of = |wanted| {
+            let context = scene.context(&need, stored, &wanted);
+            ["aws:principaltag/team", "s3:signatureversion", "s3:x-amz-acl", "aws:username", "aws:CurrentTime"]
+                .map(|key| value(&context, key).is_some())
+        };
+        assert_eq!(of(Wanted::By(vec![&policy])), [true, true, true, false, false]);
+        assert_eq!(of(Wanted::By(Vec::new())), [false; 5]);
+        assert_eq!(of(Wanted::Everything), [true; 5]);
     }
 
     #[test]
