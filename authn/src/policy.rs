@@ -18,13 +18,15 @@ pub use parse::characters;
 pub use principal::{Named, Who};
 pub use statement::{Effect, Statement};
 
+use statement::Scope;
 use thiserror::Error;
 
 /// A policy that was understood as a whole, compiled.
 #[derive(Debug, PartialEq)]
 pub struct Policy {
-    statements: Box<[Statement]>,
-    /// The condition keys that its conditions and variables ask for, each once, in lower case.
+    /// Each once, with all the statements that share it: it is compared once, then, for all of them.
+    scopes: Box<[Scope]>,
+    /// Those of its conditions and variables.
     keys: Box<[Box<str>]>,
 }
 
@@ -51,16 +53,28 @@ impl Policy {
 
     /// What this policy alone says. A denial wins; of what allows, the statement that names who asks most closely.
     pub fn evaluate(&self, asked: &Asked<'_>) -> Found<'_> {
-        let mut found = Found::Nothing;
-        for statement in &self.statements {
-            let Some(named) = statement.applies(asked) else { continue };
-            match (statement.effect, found) {
-                (Effect::Deny, _) => return Found::Deny(statement),
-                (Effect::Allow, Found::Allow(_, before)) if before >= named => {}
-                (Effect::Allow, _) => found = Found::Allow(statement, named),
+        let (mut allowed, mut denied): (Option<(&Statement, Named)>, Option<&Statement>) = (None, None);
+        for scope in self.scopes.iter().filter(|scope| scope.has(asked)) {
+            for statement in &scope.statements {
+                // Of those that say the same, the first in the text.
+                if denied.is_some_and(|denied| denied.place < statement.place) {
+                    break;
+                }
+                let Some(named) = statement.applies(asked) else { continue };
+                match statement.effect {
+                    Effect::Deny => denied = Some(statement),
+                    Effect::Allow if allowed.is_none_or(|before| statement.goes_before(named, before)) => {
+                        allowed = Some((statement, named));
+                    }
+                    Effect::Allow => {}
+                }
             }
         }
-        found
+        match (denied, allowed) {
+            (Some(statement), _) => Found::Deny(statement),
+            (None, Some((statement, named))) => Found::Allow(statement, named),
+            (None, None) => Found::Nothing,
+        }
     }
 }
 
@@ -69,15 +83,15 @@ impl Policy {
     ///
     /// Source: "Blocking public access to your Amazon S3 storage", Amazon S3 User Guide.
     pub fn is_public(&self) -> bool {
-        self.statements.iter().any(Statement::is_public)
+        self.scopes.iter().flat_map(|scope| &scope.statements).any(Statement::is_public)
     }
 }
 
 impl Policy {
-    /// Whether it asks for this condition key, in any case: a key that no policy in force asks for makes no difference to what
-    /// they say, and need not be looked up.
-    pub fn asks_for(&self, key: &str) -> bool {
-        self.keys.iter().any(|asked| context::is_key(asked, key))
+    /// The condition keys that it asks for, each once, in lower case: a key that no policy in force asks for makes no difference
+    /// to what they say, and need not be looked up.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| &**key)
     }
 
     /// Whether it asks for a condition key that begins so.
@@ -277,6 +291,32 @@ mod tests {
         let resource = "arn:aws:s3:::c";
         let asked = Asked { who: Who::Anonymous, action: "s3:GetObject", resource, context: &context };
         assert!(matches!(policy.evaluate(&asked), Found::Allow(..)));
+    }
+
+    #[test]
+    fn statements_of_one_scope_say_what_comes_first() {
+        let statement = |number: usize, effect: &str, place: usize| {
+            format!(
+                r#"{{"Sid":"s{number}","Effect":"{effect}","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::b/{place}"}}"#
+            )
+        };
+        let mut statements: Vec<String> = (0..140).map(|number| statement(number, "Allow", number)).collect();
+        // Others of the first and the last scope.
+        statements.extend([statement(140, "Deny", 0), statement(141, "Deny", 139), statement(142, "Allow", 1)]);
+        let text = format!(r#"{{"Version":"2012-10-17","Statement":[{}]}}"#, statements.join(","));
+        let policy = Policy::parse(&text, Purpose::Bucket("b")).expect("a policy");
+        assert_eq!(policy.scopes.len(), 140);
+        let says = |place: usize| {
+            let (resource, context) = (format!("arn:aws:s3:::b/{place}"), Context::default());
+            let asked = Asked { who: Who::Anonymous, action: "s3:GetObject", resource: &resource, context: &context };
+            match policy.evaluate(&asked) {
+                Found::Nothing => "nothing".to_owned(),
+                Found::Allow(statement, _) => format!("allow {}", statement.name()),
+                Found::Deny(statement) => format!("deny {}", statement.name()),
+            }
+        };
+        let said = [0, 1, 127, 128, 138, 139, 140].map(says);
+        assert_eq!(said, ["deny s140", "allow s1", "allow s127", "allow s128", "allow s138", "deny s141", "nothing"]);
     }
 
     #[test]

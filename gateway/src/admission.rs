@@ -27,8 +27,8 @@ use cluster::{Bucket, ControlPlane};
 use common::{Clock, ObjectKey, OwnerId};
 use http::HeaderMap;
 use policies::Policies;
-use scene::{Stored, Wanted};
-use std::sync::{Arc, OnceLock};
+use scene::Stored;
+use std::sync::Arc;
 
 /// What was decided, and what it does not include.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +122,8 @@ impl Admission {
             return Ok(Admitted::full(by));
         }
 
-        let names = Names { bucket: name, key: scene.key, version: scene.version() };
+        let version = scene.version();
+        let names = Names { bucket: name, key: scene.key, version: version.as_deref() };
         let needs = rule.needs(names, source.as_ref(), scene.headers);
         let ground = |need: &Need<'_>| if need.place == Place::Source { from } else { &target };
         let mut first = None;
@@ -165,7 +166,6 @@ impl Admission {
             key,
             headers: &headers,
             query: "",
-            pairs: OnceLock::new(),
             identity,
             proof: Some(if identity.is_anonymous() { Proof::NONE } else { signed }),
             peer: None,
@@ -263,11 +263,10 @@ impl Admission {
             })
         };
         let names = Names { bucket: name, key: None, version: None };
-        let wanted = Wanted::By(in_force(scene.identity, None).collect());
         let mut first = None;
         for need in rule.needs(names, None, scene.headers) {
             let stored = Stored { now_ms: self.now_ms(), account: None, tags: &[] };
-            let context = scene.context(&need, stored, &wanted);
+            let context = scene.context(in_force(scene.identity, None).flat_map(Policy::keys), &need, stored);
             let verdict = is_allowed(need.action, &need.resource(), &context);
             if !verdict.allowed {
                 scene.record(Admitted::bare(verdict.by));
@@ -281,15 +280,16 @@ impl Admission {
     /// One need of a request, with all that speaks of it.
     async fn ask(&self, scene: &Scene<'_>, need: &Need<'_>, ground: &Ground) -> Result<Verdict> {
         let policy = ground.policy.as_ref().map(|policy| &policy.policy);
-        let wanted = Wanted::By(in_force(scene.identity, policy).collect());
-        let tags = match wanted.has_any("s3:ExistingObjectTag/") {
+        let in_force = || in_force(scene.identity, policy);
+        let tags = match in_force().any(|policy| policy.mentions("s3:ExistingObjectTag/")) {
             true => self.tags(need, ground).await?,
             false => Vec::new(),
         };
         let said = self.said(scene, need, ground).await?;
-        let account = wanted.has_any("s3:ResourceAccount").then(|| self.account(&ground.bucket.owner)).flatten();
+        let account = self.account(&ground.bucket.owner);
         let account = account.as_ref().map(|account| account.number.as_str());
-        let context = scene.context(need, Stored { now_ms: self.now_ms(), account, tags: &tags }, &wanted);
+        let stored = Stored { now_ms: self.now_ms(), account, tags: &tags };
+        let context = scene.context(in_force().flat_map(Policy::keys), need, stored);
         let resource = need.resource();
         let mut question = Question {
             identity: scene.identity,
@@ -345,13 +345,7 @@ impl Admission {
     async fn sees_absence(&self, scene: &Scene<'_>, bucket: &str, key: Option<&str>, ground: &Ground) -> Result<bool> {
         let need = Need { action: "s3:ListBucket", bucket, key: None, version: None, place: Place::Target };
         let prefix = key.map(|key| ("s3:prefix".to_owned(), vec![key.to_owned()]));
-        let listing = Scene {
-            query: "",
-            pairs: OnceLock::new(),
-            document: prefix.into_iter().collect(),
-            findings: None,
-            ..*scene
-        };
+        let listing = Scene { query: "", document: prefix.into_iter().collect(), findings: None, ..*scene };
         Ok(self.ask(&listing, &need, ground).await?.allowed)
     }
 

@@ -19,7 +19,7 @@ pub use body::{BodyDigests, DocumentBytes};
 pub use credentials::{GUESSED_REGION, HeaderSignature, check_scope};
 pub use form::{Event, FormError, FormParser};
 pub use framing::CHUNKING_ERROR;
-pub use query::{Pair, pairs as query_pairs};
+pub use query::{Pair, pairs as query_pairs, value_of as query_value};
 pub use witness::Peer;
 
 use crate::access::{Access, OperationName, Requester};

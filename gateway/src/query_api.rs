@@ -17,7 +17,7 @@ pub use xml::Xml;
 
 use crate::access::{self, Access};
 use crate::error::Error;
-use crate::guard::{GUESSED_REGION, HeaderSignature, query_pairs};
+use crate::guard::{GUESSED_REGION, HeaderSignature, query_value};
 use crate::limits;
 use authn::Identity;
 use cluster::ControlPlane;
@@ -78,7 +78,7 @@ pub fn is_for(head: &Head) -> bool {
     }
     let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let kind = content_type.split(';').next().unwrap_or("").trim();
-    let names_action = || query_pairs(head.uri.query().unwrap_or("")).iter().any(|(name, _)| name == "Action");
+    let names_action = || query_value(head.uri.query().unwrap_or(""), "Action").is_some();
     match head.method {
         Method::POST => kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") || names_action(),
         Method::GET => names_action(),

@@ -16,6 +16,7 @@ use time::{Date, OffsetDateTime};
 /// One operator over one key: all of them must hold.
 #[derive(Debug, PartialEq)]
 pub(super) struct Condition {
+    /// In lower case.
     key: Box<str>,
     each: Each,
     if_exists: bool,
@@ -123,8 +124,8 @@ impl Condition {
         if self.negated || self.if_exists || self.each == Each::All {
             return false;
         }
-        let key = self.key.to_ascii_lowercase();
-        let is_fixed_key = FIXED_KEYS.contains(&&*key);
+        let key = &*self.key;
+        let is_fixed_key = FIXED_KEYS.contains(&key);
         match &self.values {
             Values::Networks(networks) => {
                 key == "aws:sourceip"
@@ -306,7 +307,7 @@ fn condition(operator: &str, key: &str, values: &[String], variables: bool) -> R
             }
         }
     };
-    Ok(Condition { key: key.into(), each, if_exists, negated, values })
+    Ok(Condition { key: key.to_ascii_lowercase().into(), each, if_exists, negated, values })
 }
 
 /// The value itself, if one of them is none.
@@ -392,9 +393,9 @@ impl Network {
         }
     }
 
+    /// Of an address in its canonical form.
     fn has(&self, address: IpAddr) -> bool {
-        // The same address may have come over a socket of either family.
-        match (self.address, address.to_canonical()) {
+        match (self.address, address) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
                 (own.to_bits() ^ other.to_bits()).checked_shr(32 - self.bits).unwrap_or(0) == 0
             }

@@ -14,6 +14,7 @@ pub struct Context {
 /// One key. Every statement of a policy may compare it, so what its values mean is found out once.
 #[derive(Debug, Clone)]
 pub(super) struct Fact {
+    /// In lower case: keys know no case.
     key: String,
     pub values: Vec<String>,
     addresses: OnceLock<Vec<Option<IpAddr>>>,
@@ -21,9 +22,10 @@ pub(super) struct Fact {
 }
 
 impl Fact {
-    /// The values as addresses. `None`: it is none.
+    /// The values as addresses, one of IPv4 in its own form: it may have come over a socket of either family. `None`: it is none.
     pub fn addresses(&self) -> &[Option<IpAddr>] {
-        self.addresses.get_or_init(|| self.values.iter().map(|value| value.parse().ok()).collect())
+        let address = |value: &String| value.parse().ok().map(|address: IpAddr| address.to_canonical());
+        self.addresses.get_or_init(|| self.values.iter().map(address).collect())
     }
 
     /// The values as times, in milliseconds since 1970.
@@ -34,30 +36,27 @@ impl Fact {
 
 impl Context {
     /// A key that Weir vouches for.
-    pub fn trust(&mut self, key: impl Into<String>, values: Vec<String>) {
-        self.trusted.push(fact(key.into(), values));
+    pub fn trust(&mut self, key: impl AsRef<str>, values: Vec<String>) {
+        self.trusted.push(fact(key.as_ref(), values));
     }
 
     /// A key whose value the client chose.
-    pub fn request(&mut self, key: impl Into<String>, values: Vec<String>) {
-        self.requested.push(fact(key.into(), values));
+    pub fn request(&mut self, key: impl AsRef<str>, values: Vec<String>) {
+        self.requested.push(fact(key.as_ref(), values));
     }
 
     /// Without regard to case. What is trusted wins.
     pub fn get(&self, key: &str) -> Option<&[String]> {
-        self.fact(key).map(|fact| &*fact.values)
+        self.fact(&key.to_ascii_lowercase()).map(|fact| &*fact.values)
     }
 
+    /// By a key in lower case, as compiled policies have them.
     pub(super) fn fact(&self, key: &str) -> Option<&Fact> {
-        let mut all = self.trusted.iter().chain(&self.requested);
-        all.find(|fact| is_key(&fact.key, key))
+        let find = |facts: &'_ [Fact]| facts.iter().position(|fact| fact.key == key);
+        find(&self.trusted).map(|at| &self.trusted[at]).or_else(|| find(&self.requested).map(|at| &self.requested[at]))
     }
 }
 
-fn fact(key: String, values: Vec<String>) -> Fact {
-    Fact { key, values, addresses: OnceLock::new(), times_ms: OnceLock::new() }
-}
-
-pub(super) fn is_key(name: &str, key: &str) -> bool {
-    name.len() == key.len() && (name == key || name.eq_ignore_ascii_case(key))
+fn fact(key: &str, values: Vec<String>) -> Fact {
+    Fact { key: key.to_ascii_lowercase(), values, addresses: OnceLock::new(), times_ms: OnceLock::new() }
 }

@@ -1,7 +1,7 @@
 //! From the text of a policy to statements. Strict: what is not understood as a whole is refused with a sentence.
 
 use super::json::Json;
-use super::statement;
+use super::statement::{self, Scope, Statement};
 use super::{Policy, PolicyError, Purpose};
 use crate::limits;
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ pub(super) fn parse(text: &str, purpose: Purpose<'_>) -> Result<Policy, PolicyEr
         Some(Json::List(_)) | None => return Err(PolicyError("the policy has no Statement".to_owned())),
         Some(other) => return Err(PolicyError(format!("the Statement is {} where a list belongs", other.kind()))),
     };
-    let mut parsed = Vec::with_capacity(statements.len());
+    let mut scopes: Vec<Scope> = Vec::new();
     let mut sids = BTreeSet::new();
     for (index, json) in statements.into_iter().enumerate() {
         let place = index + 1;
@@ -48,14 +48,18 @@ pub(super) fn parse(text: &str, purpose: Purpose<'_>) -> Result<Policy, PolicyEr
         {
             return Err(PolicyError(format!("{named} has the Sid of another one")));
         }
-        let statement = statement::parse(json, place, purpose, variables);
-        parsed.push(statement.map_err(|why| PolicyError(format!("{named} {why}")))?);
+        let scope =
+            statement::parse(json, place, purpose, variables).map_err(|why| PolicyError(format!("{named} {why}")))?;
+        match scopes.iter_mut().find(|known| known.is_of(&scope)) {
+            Some(known) => known.statements.extend(scope.statements),
+            None => scopes.push(scope),
+        }
     }
-    let mut keys: Vec<Box<str>> =
-        parsed.iter().flat_map(|statement| statement.keys()).map(|key| key.to_ascii_lowercase().into()).collect();
+    let keys = scopes.iter().flat_map(|scope| scope.keys().chain(scope.statements.iter().flat_map(Statement::keys)));
+    let mut keys: Vec<Box<str>> = keys.map(Box::from).collect();
     keys.sort_unstable();
     keys.dedup();
-    Ok(Policy { statements: parsed.into(), keys: keys.into() })
+    Ok(Policy { scopes: scopes.into(), keys: keys.into() })
 }
 
 fn sid_of(json: &Json) -> Option<&str> {

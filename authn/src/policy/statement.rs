@@ -19,15 +19,22 @@ pub enum Effect {
 pub struct Statement {
     sid: Option<Box<str>>,
     /// From 1 on.
-    place: usize,
+    pub(super) place: usize,
     pub(super) effect: Effect,
     pub(super) principals: Option<Principals>,
-    actions: Choice<Pattern>,
-    resources: Option<Choice<Filled<ArnPattern>>>,
-    has_fixed_resources: bool,
     conditions: Box<[Condition]>,
     /// Keys of variables, without which it is about nothing.
     required: Box<[Box<str>]>,
+}
+
+/// What statements are about. Many of a policy share one, as a rule.
+#[derive(Debug, PartialEq)]
+pub(super) struct Scope {
+    actions: Choice<Pattern>,
+    resources: Option<Choice<Filled<ArnPattern>>>,
+    has_fixed_resources: bool,
+    /// In the order of the text.
+    pub(super) statements: Vec<Statement>,
 }
 
 /// `Action` or `NotAction`, `Resource` or `NotResource`.
@@ -56,30 +63,18 @@ impl Statement {
             && !self.conditions.iter().any(Condition::fixes)
     }
 
-    /// The keys that its conditions and its variables are about.
+    /// The keys that its conditions are about, their variables' included.
     pub(super) fn keys(&self) -> impl Iterator<Item = &str> {
-        let resources = self.resources.iter().flat_map(|resources| resources.items.iter().flat_map(Filled::keys));
-        self.conditions.iter().flat_map(Condition::keys).chain(resources)
+        self.conditions.iter().flat_map(Condition::keys)
     }
 
-    fn is_about_resource(&self, asked: &Asked<'_>) -> bool {
-        self.resources
-            .as_ref()
-            .is_none_or(|resources| resources.has(|pattern| pattern.matches(asked.resource, asked.context)))
+    /// Whether this rather than another one is what allows it: what names who asks more closely, then what comes first.
+    pub(super) fn goes_before(&self, named: Named, (other, of_other): (&Self, Named)) -> bool {
+        named > of_other || (named == of_other && self.place < other.place)
     }
 
-    /// How it names who asks, if it is about the question at all.
+    /// How it names who asks, if it is about the question at all. Its scope has been looked at.
     pub(super) fn applies(&self, asked: &Asked<'_>) -> Option<Named> {
-        // What is told apart by a comparison of bytes comes first. A pattern with variables is built anew for each question.
-        if self.has_fixed_resources && !self.is_about_resource(asked) {
-            return None;
-        }
-        if !self.actions.has(|pattern| pattern.matches_any_case(asked.action)) {
-            return None;
-        }
-        if !self.has_fixed_resources && !self.is_about_resource(asked) {
-            return None;
-        }
         let named = match &self.principals {
             Some(principals) => principals.names(asked.who)?,
             None => Named::Directly,
@@ -88,6 +83,32 @@ impl Statement {
             return None;
         }
         self.conditions.iter().all(|condition| condition.holds(asked.context)).then_some(named)
+    }
+}
+
+impl Scope {
+    pub fn is_of(&self, other: &Self) -> bool {
+        self.actions == other.actions && self.resources == other.resources
+    }
+
+    /// The keys of its variables.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.resources.iter().flat_map(|resources| resources.items.iter().flat_map(Filled::keys))
+    }
+
+    fn is_about_resource(&self, asked: &Asked<'_>) -> bool {
+        self.resources
+            .as_ref()
+            .is_none_or(|resources| resources.has(|pattern| pattern.matches(asked.resource, asked.context)))
+    }
+
+    pub fn has(&self, asked: &Asked<'_>) -> bool {
+        // What is told apart by a comparison of bytes comes first. A pattern with variables is built anew for each question.
+        if self.has_fixed_resources && !self.is_about_resource(asked) {
+            return false;
+        }
+        self.actions.has(|pattern| pattern.matches_any_case(asked.action))
+            && (self.has_fixed_resources || self.is_about_resource(asked))
     }
 }
 
@@ -115,7 +136,8 @@ struct Elements {
     condition: Option<Json>,
 }
 
-pub(super) fn parse(json: Json, place: usize, purpose: Purpose<'_>, variables: bool) -> Result<Statement, String> {
+/// The scope of one statement.
+pub(super) fn parse(json: Json, place: usize, purpose: Purpose<'_>, variables: bool) -> Result<Scope, String> {
     let Json::Map(map) = json else {
         return Err(format!("is {} where a map belongs", json.kind()));
     };
@@ -168,7 +190,8 @@ pub(super) fn parse(json: Json, place: usize, purpose: Purpose<'_>, variables: b
     let fixed = |choice: &Choice<Filled<ArnPattern>>| choice.items.iter().all(Filled::is_fixed);
     let has_fixed_resources = resources.as_ref().is_some_and(fixed);
     let (conditions, required) = (conditions.into(), required.into());
-    Ok(Statement { sid, place, effect, principals, actions, resources, has_fixed_resources, conditions, required })
+    let statement = Statement { sid, place, effect, principals, conditions, required };
+    Ok(Scope { actions, resources, has_fixed_resources, statements: vec![statement] })
 }
 
 fn parse_sid(sid: Json, purpose: Purpose<'_>) -> Result<Box<str>, String> {

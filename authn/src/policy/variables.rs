@@ -21,7 +21,11 @@ pub(super) struct Template(Box<[Piece]>);
 #[derive(Debug, Clone, PartialEq)]
 enum Piece {
     Symbols(Box<[Symbol]>),
-    Variable { key: Box<str>, default: Option<Box<str>> },
+    /// The key is in lower case.
+    Variable {
+        key: Box<str>,
+        default: Option<Box<str>>,
+    },
 }
 
 /// A text of a policy, compiled to a form that needs no variables if it has none.
@@ -33,7 +37,7 @@ pub(super) enum Filled<P> {
 
 /// The value that a variable stands for: keys with several values stand for none.
 pub(super) fn value<'c>(context: &'c Context, key: &str) -> Option<&'c str> {
-    match context.get(key) {
+    match context.fact(key).map(|fact| &*fact.values) {
         Some([value]) => Some(value),
         _ => None,
     }
@@ -122,7 +126,7 @@ fn variable(inner: &str) -> Result<Piece, String> {
     if prefix.is_empty() || name.is_empty() || key.contains(['$', '{', '*', '?']) || !key.bytes().all(sound) {
         return Err(format!("${{{inner}}} is no variable"));
     }
-    Ok(Piece::Variable { key: key.into(), default })
+    Ok(Piece::Variable { key: key.to_ascii_lowercase().into(), default })
 }
 
 impl Filled<Pattern> {

@@ -6,17 +6,18 @@
 use super::Admitted;
 use super::action::{self, Need};
 use crate::access::{Findings, Requester};
-use crate::guard::{Pair, Peer, query_pairs};
+use crate::guard::{Peer, query_value};
 use crate::lenient::Verified;
 use crate::s3::{dates, tags};
 use authn::Identity;
-use authn::identity::{Caller, Kind, Session, SessionOf};
-use authn::policy::{Context, Policy};
+use authn::identity::{Kind, Session, SessionOf};
+use authn::policy::Context;
 use common::sigv4;
 use http::{Extensions, HeaderMap, Uri, header};
 use s3s::dto::{Timestamp, TimestampFormat};
+use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// How a request proved who sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,17 @@ pub enum ProofKind {
 }
 
 impl Proof {
+    /// How policies call its place and its version.
+    fn shape(self) -> Option<(&'static str, &'static str)> {
+        match self.kind {
+            ProofKind::Nothing => None,
+            ProofKind::Header => Some(("REST-HEADER", sigv4::ALGORITHM)),
+            ProofKind::Query => Some(("REST-QUERY-STRING", sigv4::ALGORITHM)),
+            ProofKind::Form => Some(("POST", sigv4::ALGORITHM)),
+            ProofKind::OldForm => Some(("POST", "AWS")),
+        }
+    }
+
     pub const NONE: Self = Self { kind: ProofKind::Nothing, signed_ms: None };
 
     /// Of a request that the guard let through: it has one proof, or none.
@@ -48,12 +60,11 @@ impl Proof {
         if !query.contains("X-Amz-Signature") {
             return Self::NONE;
         }
-        let pairs = query_pairs(query);
-        let value = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref());
-        if value("X-Amz-Signature").is_none() {
+        if query_value(query, "X-Amz-Signature").is_none() {
             return Self::NONE;
         }
-        Self { kind: ProofKind::Query, signed_ms: value("X-Amz-Date").and_then(sigv4::parse_timestamp) }
+        let signed_ms = query_value(query, "X-Amz-Date").and_then(|date| sigv4::parse_timestamp(&date));
+        Self { kind: ProofKind::Query, signed_ms }
     }
 }
 
@@ -64,8 +75,6 @@ pub struct Scene<'r> {
     pub key: Option<&'r str>,
     pub headers: &'r HeaderMap,
     pub query: &'r str,
-    /// The query's, once somebody asks.
-    pub pairs: OnceLock<Vec<Pair<'r>>>,
     pub identity: &'r Identity,
     /// Where it is not to be read in the headers and the query.
     pub proof: Option<Proof>,
@@ -86,68 +95,22 @@ pub struct Stored<'s> {
     pub tags: &'s [(String, String)],
 }
 
-/// Which condition keys are made: what no policy in force asks for is not looked up.
-#[derive(Debug, Clone)]
-pub enum Wanted<'p> {
-    Everything,
-    By(Vec<&'p Policy>),
-}
-
-impl Wanted<'_> {
-    fn has(&self, key: &str) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::By(policies) => policies.iter().any(|policy| policy.asks_for(key)),
-        }
-    }
-
-    /// Whether a key is asked for that goes on like this, with the name of a tag as a rule.
-    pub fn has_any(&self, start: &str) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::By(policies) => policies.iter().any(|policy| policy.mentions(start)),
-        }
-    }
-}
-
-/// A context in the making: a value is only made where its key is wanted.
-struct Making<'m> {
-    context: Context,
-    wanted: &'m Wanted<'m>,
-}
-
-impl Making<'_> {
-    fn trust(&mut self, key: &str, value: impl FnOnce() -> String) {
-        if self.wanted.has(key) {
-            self.context.trust(key, vec![value()]);
-        }
-    }
-
-    fn request(&mut self, key: &str, value: impl FnOnce() -> Option<String>) {
-        if self.wanted.has(key)
-            && let Some(value) = value()
-        {
-            self.context.request(key, vec![value]);
-        }
-    }
-}
-
 /// Headers that are condition keys by their own name, behind `s3:`.
 const HEADERS: [&str; 14] = [
-    "s3:x-amz-acl",
-    "s3:x-amz-content-sha256",
-    "s3:x-amz-grant-full-control",
-    "s3:x-amz-grant-read",
-    "s3:x-amz-grant-read-acp",
-    "s3:x-amz-grant-write",
-    "s3:x-amz-grant-write-acp",
-    "s3:x-amz-metadata-directive",
-    "s3:x-amz-object-ownership",
-    "s3:x-amz-server-side-encryption",
-    "s3:x-amz-server-side-encryption-aws-kms-key-id",
-    "s3:x-amz-server-side-encryption-customer-algorithm",
-    "s3:x-amz-storage-class",
-    "s3:x-amz-website-redirect-location",
+    "x-amz-acl",
+    "x-amz-content-sha256",
+    "x-amz-grant-full-control",
+    "x-amz-grant-read",
+    "x-amz-grant-read-acp",
+    "x-amz-grant-write",
+    "x-amz-grant-write-acp",
+    "x-amz-metadata-directive",
+    "x-amz-object-ownership",
+    "x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-storage-class",
+    "x-amz-website-redirect-location",
 ];
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -168,7 +131,6 @@ impl<'r> Scene<'r> {
             key,
             headers,
             query: uri.query().unwrap_or(""),
-            pairs: OnceLock::new(),
             identity,
             proof: extensions.get::<Verified>().map(|verified| verified.1),
             peer: extensions.get::<Peer>().map(|peer| peer.0),
@@ -177,13 +139,8 @@ impl<'r> Scene<'r> {
         }
     }
 
-    pub fn version(&self) -> Option<&str> {
-        self.value("versionId")
-    }
-
-    fn value(&self, name: &str) -> Option<&str> {
-        let pairs = self.pairs.get_or_init(|| query_pairs(self.query));
-        pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref())
+    pub fn version(&self) -> Option<Cow<'r, str>> {
+        query_value(self.query, "versionId")
     }
 
     /// Tells what was decided.
@@ -202,88 +159,127 @@ impl<'r> Scene<'r> {
         self.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
     }
 
-    /// The condition keys that are wanted, for one of the rights that the request needs.
-    pub fn context(&self, need: &Need<'_>, stored: Stored<'_>, wanted: &Wanted<'_>) -> Context {
-        let mut making = Making { context: Context::default(), wanted };
-        self.trusted(&mut making, stored);
-        self.requested(&mut making, need, stored.now_ms);
-        making.context
+    /// These condition keys (in lower case, as policies in force ask for them), for one of the rights that the request
+    /// needs. One that is not asked for is not made.
+    pub fn context<'k>(&self, keys: impl Iterator<Item = &'k str>, need: &Need<'_>, stored: Stored<'_>) -> Context {
+        let mut context = Context::default();
+        for key in keys {
+            if context.get(key).is_some() {
+                continue;
+            }
+            if let Some(values) = self.trusted(key, stored) {
+                context.trust(key, values);
+            } else if let Some(values) = self.requested(key, need, stored.now_ms) {
+                context.request(key, values);
+            }
+        }
+        context
     }
 
-    fn trusted(&self, making: &mut Making<'_>, stored: Stored<'_>) {
-        making.trust("aws:CurrentTime", || dates::iso_date(&dates::timestamp(stored.now_ms)));
-        making.trust("aws:EpochTime", || (stored.now_ms / 1000).to_string());
-        // There is no TLS yet.
-        making.trust("aws:SecureTransport", || "false".to_owned());
-        if let Some(peer) = self.peer {
-            making.trust("aws:SourceIp", || peer.to_canonical().to_string());
-        }
-        if let Some(account) = stored.account {
-            making.trust("s3:ResourceAccount", || account.to_owned());
-        }
-        for (key, value) in stored.tags {
-            making.trust(&format!("s3:ExistingObjectTag/{key}"), || value.clone());
-        }
-        if making.wanted.has("s3:authType") || making.wanted.has_any("s3:signature") {
-            self.of_proof(making, stored.now_ms);
-        }
-        match self.identity.caller() {
-            Some(caller) => of_caller(making, caller),
-            None => making.trust("aws:PrincipalType", || "Anonymous".to_owned()),
-        }
-    }
-
-    fn of_proof(&self, making: &mut Making<'_>, now_ms: u64) {
-        let proof = self.proof.unwrap_or_else(|| Proof::of(self.headers, self.query));
-        let Proof { kind, signed_ms } = proof;
-        let proof = match kind {
-            ProofKind::Nothing => None,
-            ProofKind::Header => Some(("REST-HEADER", sigv4::ALGORITHM)),
-            ProofKind::Query => Some(("REST-QUERY-STRING", sigv4::ALGORITHM)),
-            ProofKind::Form => Some(("POST", sigv4::ALGORITHM)),
-            ProofKind::OldForm => Some(("POST", "AWS")),
+    fn trusted(&self, key: &str, stored: Stored<'_>) -> Option<Vec<String>> {
+        let value = match key {
+            "aws:currenttime" => dates::iso_date(&dates::timestamp(stored.now_ms)),
+            "aws:epochtime" => (stored.now_ms / 1000).to_string(),
+            // There is no TLS yet.
+            "aws:securetransport" => "false".to_owned(),
+            "aws:sourceip" => self.peer?.to_canonical().to_string(),
+            "s3:resourceaccount" => stored.account?.to_owned(),
+            "s3:authtype" => self.proof().shape()?.0.to_owned(),
+            "s3:signatureversion" => self.proof().shape()?.1.to_owned(),
+            "s3:signatureage" => stored.now_ms.saturating_sub(self.proof().signed_ms?).to_string(),
+            _ => match key.strip_prefix("s3:existingobjecttag/") {
+                Some(tag) => tagged(stored.tags.iter().map(|(key, value)| (key, value)), tag)?,
+                None => return self.of_caller(key),
+            },
         };
-        if let Some((kind, version)) = proof {
-            making.trust("s3:authType", || kind.to_owned());
-            making.trust("s3:signatureversion", || version.to_owned());
-        }
-        if let Some(signed_ms) = signed_ms {
-            making.trust("s3:signatureAge", || now_ms.saturating_sub(signed_ms).to_string());
-        }
+        Some(vec![value])
     }
 
-    fn requested(&self, making: &mut Making<'_>, need: &Need<'_>, now_ms: u64) {
-        making.request("aws:UserAgent", || self.header("user-agent"));
-        making.request("aws:Referer", || self.header("referer"));
-        for key in HEADERS {
-            making.request(key, || self.header(&key["s3:".len()..]));
-        }
-        if need.key.is_none() {
-            for key in ["s3:prefix", "s3:delimiter", "s3:max-keys"] {
-                making.request(key, || self.value(&key["s3:".len()..]).map(str::to_owned));
-            }
-        }
-        making.request("s3:VersionId", || need.version.map(str::to_owned));
-        making.request("s3:x-amz-copy-source", || {
-            let source = self.copies().then(|| action::Source::of_copy(self.headers).ok()).flatten()?;
-            Some(format!("{}/{}", source.bucket, source.key))
-        });
-        making.request("s3:object-lock-mode", || self.header("x-amz-object-lock-mode"));
-        making.request("s3:object-lock-legal-hold", || self.header("x-amz-object-lock-legal-hold"));
-        let until = || self.header("x-amz-object-lock-retain-until-date");
-        making.request("s3:object-lock-retain-until-date", until);
-        making.request("s3:object-lock-remaining-retention-days", || {
-            remaining_days(&until()?, now_ms).map(|days| days.to_string())
-        });
-        if making.wanted.has_any("s3:RequestObjectTag") {
-            for (key, values) in of_tags(&tags::of_header(self.headers).unwrap_or_default()) {
-                making.context.request(key, values);
-            }
-        }
-        for (key, values) in &self.document {
-            making.context.request(key.as_str(), values.clone());
-        }
+    fn proof(&self) -> Proof {
+        self.proof.unwrap_or_else(|| Proof::of(self.headers, self.query))
     }
+
+    fn requested(&self, key: &str, need: &Need<'_>, now_ms: u64) -> Option<Vec<String>> {
+        let until = || self.header("x-amz-object-lock-retain-until-date");
+        let value = match key {
+            "aws:useragent" => self.header("user-agent"),
+            "aws:referer" => self.header("referer"),
+            "s3:prefix" | "s3:delimiter" | "s3:max-keys" if need.key.is_none() => {
+                query_value(self.query, &key["s3:".len()..]).map(Cow::into_owned)
+            }
+            "s3:versionid" => need.version.map(str::to_owned),
+            "s3:x-amz-copy-source" => {
+                let source = self.copies().then(|| action::Source::of_copy(self.headers).ok()).flatten();
+                source.map(|source| format!("{}/{}", source.bucket, source.key))
+            }
+            "s3:object-lock-mode" => self.header("x-amz-object-lock-mode"),
+            "s3:object-lock-legal-hold" => self.header("x-amz-object-lock-legal-hold"),
+            "s3:object-lock-retain-until-date" => until(),
+            "s3:object-lock-remaining-retention-days" => {
+                until().and_then(|until| remaining_days(&until, now_ms)).map(|days| days.to_string())
+            }
+            _ => {
+                let header = key.strip_prefix("s3:").filter(|header| HEADERS.contains(header));
+                header.and_then(|header| self.header(header))
+            }
+        };
+        let named = |all: &[(String, Vec<String>)]| {
+            all.iter().find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, values)| values.clone())
+        };
+        value.map(|value| vec![value]).or_else(|| {
+            let of_header = || named(&of_tags(&tags::of_header(self.headers).unwrap_or_default()));
+            key.starts_with("s3:requestobjecttag").then(of_header).flatten().or_else(|| named(&self.document))
+        })
+    }
+
+    fn of_caller(&self, key: &str) -> Option<Vec<String>> {
+        let Some(caller) = self.identity.caller() else {
+            return (key == "aws:principaltype").then(|| vec!["Anonymous".to_owned()]);
+        };
+        let (user, session) = match &caller.kind {
+            Kind::Root => (None, None),
+            Kind::User(user) => (Some(user), None),
+            Kind::Session(session) => match &session.of {
+                SessionOf::User(user) => (Some(user), Some(session)),
+                SessionOf::Root | SessionOf::Role { .. } => (None, Some(session)),
+            },
+        };
+        let value = match key {
+            "aws:userid" => caller.user_id(),
+            "aws:principalaccount" => caller.account.clone(),
+            "aws:username" => user?.name.clone(),
+            "aws:principaltype" => match &caller.kind {
+                Kind::Root | Kind::Session(Session { of: SessionOf::Root, .. }) => "Account".to_owned(),
+                Kind::User(_) | Kind::Session(Session { of: SessionOf::User(_), .. }) => "User".to_owned(),
+                Kind::Session(Session { of: SessionOf::Role { .. }, .. }) => "AssumedRole".to_owned(),
+            },
+            "aws:principalarn" => match &caller.kind {
+                // The role itself, and not one of its sessions.
+                Kind::Session(Session { of: SessionOf::Role { name, path, .. }, .. }) => {
+                    format!("arn:aws:iam::{}:role{path}{name}", caller.account)
+                }
+                _ => caller.arn(),
+            },
+            "aws:tokenissuetime" => dates::iso_date(&dates::timestamp(session?.issued_ms)),
+            _ => match key.strip_prefix("aws:principaltag/") {
+                // A session has its user's tags, and its own.
+                Some(tag) => match session {
+                    Some(session) => tagged(session.tags.iter(), tag)?,
+                    None => tagged(user?.tags.iter(), tag)?,
+                },
+                None => {
+                    let mut claims = session?.claims.iter();
+                    return claims.find(|(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, values)| values.clone());
+                }
+            },
+        };
+        Some(vec![value])
+    }
+}
+
+/// The value of a tag. Condition keys know no case.
+fn tagged<'t>(mut tags: impl Iterator<Item = (&'t String, &'t String)>, name: &str) -> Option<String> {
+    tags.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
 }
 
 /// The condition keys of tags that a request gives an object.
@@ -303,48 +299,11 @@ pub fn remaining_days(until: &str, now_ms: u64) -> Option<u64> {
     Some(until_ms.saturating_sub(now_ms).div_ceil(DAY_MS))
 }
 
-fn of_caller(making: &mut Making<'_>, caller: &Caller) {
-    making.trust("aws:userid", || caller.user_id());
-    making.trust("aws:PrincipalAccount", || caller.account.clone());
-    let kind = match &caller.kind {
-        Kind::Root | Kind::Session(Session { of: SessionOf::Root, .. }) => "Account",
-        Kind::User(name) => {
-            making.trust("aws:username", || name.name.clone());
-            for (key, value) in &name.tags {
-                making.trust(&format!("aws:PrincipalTag/{key}"), || value.clone());
-            }
-            "User"
-        }
-        Kind::Session(Session { of: SessionOf::User(name), .. }) => {
-            making.trust("aws:username", || name.name.clone());
-            "User"
-        }
-        Kind::Session(Session { of: SessionOf::Role { .. }, .. }) => "AssumedRole",
-    };
-    making.trust("aws:PrincipalType", || kind.to_owned());
-    making.trust("aws:PrincipalArn", || match &caller.kind {
-        // The role itself, and not one of its sessions.
-        Kind::Session(Session { of: SessionOf::Role { name, path, .. }, .. }) => {
-            format!("arn:aws:iam::{}:role{path}{name}", caller.account)
-        }
-        _ => caller.arn(),
-    });
-    if let Kind::Session(session) = &caller.kind {
-        making.trust("aws:TokenIssueTime", || dates::iso_date(&dates::timestamp(session.issued_ms)));
-        for (key, value) in &session.tags {
-            making.trust(&format!("aws:PrincipalTag/{key}"), || value.clone());
-        }
-        for (key, values) in &session.claims {
-            making.context.trust(key.as_str(), values.clone());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::action::Place;
     use super::*;
-    use authn::identity::{Standing, UserName};
+    use authn::identity::{Caller, Standing, UserName};
     use common::{AccessKeyId, OwnerId};
     use http::{HeaderName, HeaderValue};
 
@@ -367,27 +326,34 @@ mod tests {
         UserName { name: "joe".into(), path: "/x/".into(), id: "AIDA1".into(), tags }
     }
 
-    fn context(identity: &Identity, uri: &str, pairs: &[(&'static str, &'static str)], key: Option<&str>) -> Context {
+    /// The value of a key in a request, as a policy would find it that asks for nothing else.
+    fn value(
+        identity: &Identity,
+        uri: &str,
+        pairs: &[(&'static str, &'static str)],
+        key: Option<&str>,
+        asked: &str,
+    ) -> Option<String> {
         let pair = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
         let headers: HeaderMap = pairs.iter().map(pair).collect();
         let uri: Uri = uri.parse().expect("a URI");
         let mut extensions = Extensions::new();
         extensions.insert(Peer("::ffff:10.1.2.3".parse().expect("an address")));
         let scene = Scene::new("CopyObject", (Some("b"), key), &headers, &uri, &extensions, identity);
-        let need = Need { action: "s3:PutObject", bucket: "b", key, version: scene.version(), place: Place::Target };
+        let version = scene.version();
+        let need = Need { action: "s3:PutObject", bucket: "b", key, version: version.as_deref(), place: Place::Target };
         let tags = [("kind".to_owned(), "raw".to_owned())];
         let stored = Stored { now_ms: NOW_MS, account: Some("999999999999"), tags: &tags };
-        scene.context(&need, stored, &Wanted::Everything)
-    }
-
-    fn value(context: &Context, key: &str) -> Option<String> {
-        context.get(key).map(|values| values.join(","))
+        let lower = asked.to_ascii_lowercase();
+        let context = scene.context([&*lower].into_iter(), &need, stored);
+        context.get(asked).map(|values| values.join(","))
     }
 
     #[test]
     fn what_weir_knows_is_trusted() {
         let pairs = [("authorization", "AWS4-HMAC-SHA256 ..."), ("x-amz-date", "20260102T030305Z")];
-        let context = context(&caller(Kind::User(name())), "/b/k", &pairs, Some("k"));
+        let identity = caller(Kind::User(name()));
+        let value = |key: &str| value(&identity, "/b/k", &pairs, Some("k"), key);
         for (key, expected) in [
             ("aws:SourceIp", "10.1.2.3"),
             ("aws:SecureTransport", "false"),
@@ -405,10 +371,10 @@ mod tests {
             ("s3:signatureversion", "AWS4-HMAC-SHA256"),
             ("s3:signatureAge", "60999"),
         ] {
-            assert_eq!(value(&context, key).as_deref(), Some(expected), "{key}");
+            assert_eq!(value(key).as_deref(), Some(expected), "{key}");
         }
-        assert_eq!(value(&context, "aws:TokenIssueTime"), None);
-        assert_eq!(value(&context, "s3:TlsVersion"), None);
+        assert_eq!(value("aws:TokenIssueTime"), None);
+        assert_eq!(value("s3:TlsVersion"), None);
     }
 
     #[test]
@@ -421,7 +387,8 @@ mod tests {
             tags: [("team".to_owned(), "red".to_owned())].into(),
             claims: [("jwt:sub".to_owned(), vec!["x".to_owned()])].into(),
         };
-        let context = context(&caller(Kind::Session(session)), "/b/k", &[], Some("k"));
+        let identity = caller(Kind::Session(session));
+        let value = |key: &str| value(&identity, "/b/k", &[], Some("k"), key);
         for (key, expected) in [
             ("aws:PrincipalArn", "arn:aws:iam::123456789012:role/p/r"),
             ("aws:PrincipalType", "AssumedRole"),
@@ -430,9 +397,9 @@ mod tests {
             ("aws:PrincipalTag/team", "red"),
             ("jwt:sub", "x"),
         ] {
-            assert_eq!(value(&context, key).as_deref(), Some(expected), "{key}");
+            assert_eq!(value(key).as_deref(), Some(expected), "{key}");
         }
-        assert_eq!(value(&context, "aws:username"), None);
+        assert_eq!(value("aws:username"), None);
     }
 
     #[test]
@@ -446,7 +413,7 @@ mod tests {
             ("x-amz-tagging", "a=1&b=2"),
             ("x-amz-object-lock-retain-until-date", "2026-01-04T03:04:06Z"),
         ];
-        let context = context(&Identity::Anonymous, "/b/k?versionId=7&prefix=x", &pairs, Some("k"));
+        let value = |key: &str| value(&Identity::Anonymous, "/b/k?versionId=7&prefix=x", &pairs, Some("k"), key);
         for (key, expected) in [
             ("aws:UserAgent", "curl"),
             ("aws:Referer", "http://a/"),
@@ -459,39 +426,18 @@ mod tests {
             ("s3:RequestObjectTagKeys", "a,b"),
             ("s3:object-lock-remaining-retention-days", "3"),
         ] {
-            assert_eq!(value(&context, key).as_deref(), Some(expected), "{key}");
+            assert_eq!(value(key).as_deref(), Some(expected), "{key}");
         }
         for absent in ["s3:prefix", "aws:userid", "aws:PrincipalArn", "s3:authType", "s3:signatureAge"] {
-            assert_eq!(value(&context, absent), None, "{absent}");
+            assert_eq!(value(absent), None, "{absent}");
         }
-    }
-
-    #[test]
-    fn only_what_a_policy_asks_for_is_made() {
-        let text = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*",
-            "Condition":{"StringEquals":{"AWS:PrincipalTag/team":"blue","s3:signatureVersion":"x"},"Null":{"s3:x-amz-acl":"true"}}}]}"#;
-        let policy = Policy::parse(text, authn::policy::Purpose::Identity).expect("a policy");
-        let headers: HeaderMap =
-            [(HeaderName::from_static("x-amz-acl"), HeaderValue::from_static("private"))].into_iter().collect();
-        let uri: Uri = "/b/k?X-Amz-Signature=0".parse().expect("a URI");
-        let identity = caller(Kind::User(name()));
-        let scene = Scene::new("GetObject", (Some("b"), Some("k")), &headers, &uri, &Extensions::new(), &identity);
-        let need = Need { action: "s3:GetObject", bucket: "b", key: Some("k"), version: None, place: Place::Target };
-        let stored = Stored { now_ms: NOW_MS, account: None, tags: &[] };
-        let of = |wanted| {
-            let context = scene.context(&need, stored, &wanted);
-            ["aws:principaltag/team", "s3:signatureversion", "s3:x-amz-acl", "aws:username", "aws:CurrentTime"]
-                .map(|key| value(&context, key).is_some())
-        };
-        assert_eq!(of(Wanted::By(vec![&policy])), [true, true, true, false, false]);
-        assert_eq!(of(Wanted::By(Vec::new())), [false; 5]);
-        assert_eq!(of(Wanted::Everything), [true; 5]);
     }
 
     #[test]
     fn listings_have_a_prefix() {
-        let context = context(&Identity::Anonymous, "/b?list-type=2&prefix=a%2F&delimiter=/&max-keys=9", &[], None);
-        let values = ["s3:prefix", "s3:delimiter", "s3:max-keys"].map(|key| value(&context, key).expect("there"));
+        let query = "/b?list-type=2&prefix=a%2F&delimiter=/&max-keys=9";
+        let values = ["s3:prefix", "s3:delimiter", "s3:max-keys"];
+        let values = values.map(|key| value(&Identity::Anonymous, query, &[], None, key).expect("there"));
         assert_eq!(values, ["a/", "/", "9"]);
     }
 

@@ -263,6 +263,20 @@ pub fn pairs(query: &str) -> Vec<Pair<'_>> {
     form_urlencoded::parse(query.as_bytes()).collect()
 }
 
+/// The value of the first pair of this name, as `pairs` would give it. Names that are written as they are need no decoding,
+/// and what is looked for is rarely there.
+pub fn value_of<'q>(query: &'q str, name: &str) -> Option<Cow<'q, str>> {
+    let is_named = |piece: &&str| {
+        let written = piece.split_once('=').map_or(*piece, |(written, _)| written);
+        match written.contains(['%', '+']) {
+            false => written == name,
+            true => form_urlencoded::parse(written.as_bytes()).next().is_some_and(|(written, _)| written == name),
+        }
+    };
+    let piece = query.split('&').filter(|piece| !piece.is_empty()).find(is_named)?;
+    form_urlencoded::parse(piece.as_bytes()).next().map(|(_, value)| value)
+}
+
 /// Percent-decoding that leaves malformed escapes as they are, as s3s's does.
 pub fn percent_decode(text: &str) -> Cow<'_, str> {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy()
@@ -375,6 +389,39 @@ mod tests {
         assert_eq!(Level::of(&percent_decode("/b%2Fk"), false), Level::Object);
         assert_eq!(Level::of("/", true), Level::Bucket);
         assert_eq!(Level::of("/k", true), Level::Object);
+    }
+
+    #[test]
+    fn one_value_is_what_it_is_among_all() {
+        let queries = [
+            "",
+            "&",
+            "=",
+            "=x",
+            "a",
+            "a=",
+            "a=1",
+            "a=1&a=2",
+            "b&a=%20c+d",
+            "%61=1",
+            "a%3D=1",
+            "a%=1",
+            "a%zz=1&a=2",
+            "+a=1&a",
+            "a==",
+            "a=b=c",
+            "A=1",
+            "&&a=%ff",
+            "%61%3d&a",
+            "a%26=1",
+            "aa=1&a",
+        ];
+        for query in queries {
+            for name in ["a", "", " a", "a=", "a%", "a%zz", "a&", "aa"] {
+                let among_all = pairs(query).into_iter().find(|(key, _)| key == name).map(|(_, value)| value);
+                assert_eq!(value_of(query, name), among_all, "{query} {name}");
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use http::request::Parts as Head;
 use http::{HeaderMap, HeaderName, Method, Response, header};
 use http_body::{Frame, SizeHint};
 use s3s::{Body, StdError};
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -105,12 +106,8 @@ impl Witness {
         entry.error_code = head.extensions.get::<ErrorCode>().map(|code| code.0.clone());
         entry.request_id = text("x-amz-request-id").unwrap_or_default();
         entry.host_id = text("x-amz-id-2").unwrap_or_default();
-        let asked = entry.target.split_once('?').and_then(|(_, query)| {
-            query::pairs(query)
-                .into_iter()
-                .find(|(name, _)| name == "versionId")
-                .map(|(_, version)| version.into_owned())
-        });
+        let asked = entry.target.split_once('?').and_then(|(_, query)| query::value_of(query, "versionId"));
+        let asked = asked.map(Cow::into_owned);
         entry.version_id = text("x-amz-version-id").or(asked);
         entry.object_bytes = match operation {
             "GetObject" | "HeadObject" if head.status.is_success() => whole_bytes(&head.headers),

@@ -9,7 +9,7 @@ use crate::admission::{Admission, Scene};
 use crate::error::{Error, Result};
 use crate::events::record::{Context, record};
 use crate::events::{Filter, Pattern, cursor};
-use crate::guard::{Pair, query_pairs};
+use crate::guard::{Pair, query_pairs, query_value};
 use crate::host::Domains;
 use crate::lenient::Lenient;
 use crate::limits;
@@ -62,7 +62,7 @@ const OPERATION: &str = "ListenBucketNotification";
 
 /// What the guard has let through with this in its query is this operation.
 fn is_listening(method: &Method, uri: &Uri) -> bool {
-    method == Method::GET && query_pairs(uri.query().unwrap_or("")).iter().any(|(key, _)| key == "events")
+    method == Method::GET && query_value(uri.query().unwrap_or(""), "events").is_some()
 }
 
 pub struct EventStreams {

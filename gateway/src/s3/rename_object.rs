@@ -5,7 +5,7 @@
 
 use crate::documents;
 use crate::error::{Error, Result};
-use crate::guard::query_pairs;
+use crate::guard::query_value;
 use crate::limits::{RENAME_TOKEN_BYTES_MAX, RENAME_TOKENS_MAX};
 use crate::route::Target;
 use crate::s3::Service;
@@ -25,7 +25,7 @@ const SOURCE_CONDITIONS: &str = "x-amz-rename-source-";
 const TOKEN: &str = "x-amz-client-token";
 
 pub fn is_asked_for(uri: &Uri) -> bool {
-    query_pairs(uri.query().unwrap_or("")).iter().any(|(key, _)| key == "renameObject")
+    query_value(uri.query().unwrap_or(""), "renameObject").is_some()
 }
 
 pub async fn rename_object(
