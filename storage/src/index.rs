@@ -132,14 +132,15 @@ impl Index {
         self.watch(self.store()?.range(table, from, until, limit))
     }
 
-    /// Of each of these ranges, each in a table of its own, at most `limit` rows: those of the overlay, whether it has more,
+    /// Of each of these ranges, each in a table of its own, at most its limit of rows: those of the overlay, whether it has more,
     /// and those of the store; all as of one moment. Nothing reaches the store that was not in the overlay before, so a
     /// snapshot that is opened while the overlay stands still holds nothing newer.
-    fn ranges(&self, ranges: &[(RowKey, RowKey)], limit: usize) -> Result<Vec<RowsOfRange>> {
+    fn ranges(&self, ranges: &[Limited]) -> Result<Vec<RowsOfRange>> {
         let store = self.store()?;
-        let (over, snapshot) = self.overlay.ranges_and(ranges, limit, || self.watch(store.snapshot()));
+        let (over, snapshot) = self.overlay.ranges_and(ranges, || self.watch(store.snapshot()));
         let snapshot = snapshot?;
-        let under = ranges.iter().map(|(from, until)| self.watch(snapshot.range(from.table(), from, until, limit)));
+        let of_store = |Limited { from, until, limit }: &Limited| snapshot.range(from.table(), from, until, *limit);
+        let under = ranges.iter().map(|range| self.watch(of_store(range)));
         over.into_iter().zip(under).map(|(over, under)| Ok((over, under?))).collect()
     }
 
@@ -164,6 +165,13 @@ impl Index {
             _ => Some(Renewal::Rebuild),
         }
     }
+}
+
+/// Rows of one table in `from..until`, and at most so many.
+pub struct Limited {
+    pub from: RowKey,
+    pub until: RowKey,
+    pub limit: usize,
 }
 
 type RowsOfRange = (RowsAndMore, Vec<(RowKey, Row)>);

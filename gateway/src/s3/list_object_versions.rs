@@ -84,12 +84,12 @@ fn write(document: &mut Document, version: &ListedVersion, encoding: Encoding, o
     let name = if version.is_marker { "DeleteMarker" } else { "Version" };
     document.group(name, |entry| {
         entry.element("Key", encoding.shown(&version.key));
-        entry.element("VersionId", version.version);
-        entry.element("IsLatest", version.is_latest);
-        entry.element("LastModified", dates::Iso(version.modified_ms));
+        entry.plain("VersionId", version.version);
+        entry.plain("IsLatest", version.is_latest);
+        entry.plain("LastModified", dates::Iso(version.modified_ms));
         if let Some(etag) = &version.etag {
-            entry.element("ETag", format_args!("\"{etag}\""));
-            entry.element("Size", version.size);
+            entry.plain("ETag", format_args!("&quot;{etag}&quot;"));
+            entry.plain("Size", version.size);
             entry.element("StorageClass", version.class.as_deref().unwrap_or("STANDARD"));
         }
         entry.written(owner);

@@ -3,9 +3,9 @@
 //! A key's row in `Objects` stands, by its bytes, right before those of its older versions in `Versions`; both tables are
 //! read as one, from one snapshot at a time, so that a version which moves from one to the other is met once.
 
-use super::Index;
 use super::list::{STRIDE_FIRST, STRIDE_MAX, STRIDE_SOUGHT, common_prefix, merge};
 use super::rows::{Row, RowKey, Table};
+use super::{Index, Limited};
 use crate::Result;
 use crate::types::{AfterVersion, ListVersionsRequest, ListedVersion, VersionEntry, VersionsPage};
 use common::{Stamp, VersionId};
@@ -16,6 +16,9 @@ struct Scan<'a> {
     next: Vec<u8>,
     until: Vec<u8>,
     stride: usize,
+    /// How many rows of each table the last stride brought. The next one shares itself out like that: what is read of one
+    /// table beyond the last row of the other is read in vain.
+    brought: [usize; 2],
     ready: std::vec::IntoIter<(RowKey, Row)>,
     /// Rows that overlay and store gave, for the tests: what the scan costs.
     rows_read: usize,
@@ -52,24 +55,30 @@ impl Scan<'_> {
     }
 
     fn fill(&mut self) -> Result<()> {
-        let ranges = [Table::Objects, Table::Versions]
-            .map(|table| (RowKey::from_table(table, &self.next), RowKey::from_table(table, &self.until)));
-        let read = self.index.ranges(&ranges, self.stride)?;
+        let limits = self.brought.map(|brought| share(self.stride, brought, self.brought.iter().sum()));
+        let ranges = [(TABLES[0], limits[0]), (TABLES[1], limits[1])].map(|(table, limit)| Limited {
+            from: RowKey::from_table(table, &self.next),
+            until: RowKey::from_table(table, &self.until),
+            limit,
+        });
+        let read = self.index.ranges(&ranges)?;
         // What lies behind the last row of a source that has more is not known yet.
         let mut bound = self.until.clone();
         let ends = |rows: &Vec<(RowKey, Row)>, more: bool| {
             rows.last().filter(|_| more).map(|(last, _)| last.successor().in_table().to_vec())
         };
-        for ((over, over_more), under) in &read {
-            for end in [ends(over, *over_more), ends(under, under.len() == self.stride)].into_iter().flatten() {
+        for (((over, over_more), under), limit) in read.iter().zip(limits) {
+            for end in [ends(over, *over_more), ends(under, under.len() == limit)].into_iter().flatten() {
                 bound = bound.min(end);
             }
             self.rows_read += over.len() + under.len();
         }
         let mut rows = Vec::new();
-        for (((over, _), under), table) in read.into_iter().zip([Table::Objects, Table::Versions]) {
-            let below = RowKey::from_table(table, &bound);
+        for (at, ((over, _), under)) in read.into_iter().enumerate() {
+            let below = RowKey::from_table(TABLES[at], &bound);
+            let before = rows.len();
             rows.extend(merge(over, under, &below).into_iter().filter(|(key, _)| *key < below));
+            self.brought[at] = rows.len() - before;
         }
         rows.sort_by(|a, b| a.0.in_table().cmp(b.0.in_table()));
         self.next = bound;
@@ -77,6 +86,15 @@ impl Scan<'_> {
         self.ready = rows.into_iter();
         Ok(())
     }
+}
+
+const TABLES: [Table; 2] = [Table::Objects, Table::Versions];
+
+/// How much of a stride one table gets that brought so many rows of all that came last time. What brought few gets some
+/// all the same: the next keys may have more versions.
+fn share(stride: usize, brought: usize, all: usize) -> usize {
+    let fair = (stride * brought).checked_div(all).unwrap_or(stride);
+    fair.max(stride / 8) + 1
 }
 
 /// What is known of the key whose versions are being given.
@@ -162,7 +180,8 @@ fn page_of_versions(index: &Index, request: &ListVersionsRequest) -> Result<(Ver
         AfterVersion::Version(key, version) => after_version(index, &RowKey::object(bucket, key), key, *version)?,
     };
     let next = from.max(start);
-    let mut scan = Scan { index, next, until, stride: STRIDE_FIRST, ready: Vec::new().into_iter(), rows_read: 0 };
+    let ready = Vec::new().into_iter();
+    let mut scan = Scan { index, next, until, stride: STRIDE_FIRST, brought: [0; 2], ready, rows_read: 0 };
     let mut page = Page { entries: Vec::new(), limit: request.limit };
     let full = |page: Page, scan: &Scan<'_>| Ok((VersionsPage { entries: page.entries, more: true }, scan.rows_read));
     while let Some((row_key, row)) = scan.next_row(page.limit - page.entries.len() + 1)? {
@@ -220,4 +239,55 @@ fn after_version(index: &Index, object: &RowKey, key: &str, version: VersionId) 
     let null = index.lookup(&object.version_of(VersionId::Null))?.filter(Row::is_live);
     let null = null.filter(|null| null.since() < since);
     Ok((object.versions_before(since).in_table().to_vec(), OfKey { null, ..of_key }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commit::damaged_row;
+    use crate::disk::Disk;
+    use crate::disk::twin::TwinDisk;
+    use crate::format::name::SegmentNumber;
+    use crate::index::overlay::Change;
+    use crate::index::rows::Location;
+    use crate::index::store::Store;
+    use crate::reserve::Reserve;
+    use common::BucketId;
+    use std::sync::Arc;
+
+    const BUCKET: BucketId = BucketId(1);
+
+    /// Keys with so many versions each, in the order in which they were written.
+    fn index(keys: u32, versions: u32) -> Index {
+        let disk: Arc<dyn Disk> = Arc::new(TwinDisk::default());
+        let reserve = Arc::new(Reserve::open(Arc::clone(&disk), 0));
+        let store = Store::open(disk.as_ref(), &reserve).unwrap();
+        let change = |number: u32| {
+            let location = Location { segment: SegmentNumber(1), generation: 0, offset: number, length: 100 };
+            let stamp = Stamp(u64::from(number) + 1);
+            let version = VersionId::Id(stamp, 7);
+            let key = RowKey::object(BUCKET, &format!("key-{:05}", number % keys));
+            Change { key, row: damaged_row(stamp, location, version) }
+        };
+        let changes: Vec<Change> = (0..keys * versions).map(change).collect();
+        store.write(false, |writer| writer.apply_all(&changes)).unwrap();
+        Index::new(Some(Arc::new(store)))
+    }
+
+    #[test]
+    fn a_page_costs_a_page_however_many_versions_a_key_has() {
+        for versions in [1, 2, 4, 10, 1000] {
+            let index = index(4000 / versions + 1, versions);
+            let request = ListVersionsRequest {
+                bucket: BUCKET,
+                prefix: String::new(),
+                delimiter: None,
+                after: AfterVersion::Beginning,
+                limit: 1000,
+            };
+            let (page, rows) = page_of_versions(&index, &request).unwrap();
+            assert_eq!((page.entries.len(), page.more), (1000, true), "{versions}");
+            assert!(rows <= 1450, "{rows} rows for a page of 1000 with {versions} versions of each key");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What is committed but not yet in the ordered store.
 
+use super::Limited;
 use super::rows::{Location, Row, RowKey, Table};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -105,14 +106,9 @@ impl Overlay {
     }
 
     /// The same of several ranges, and what `then` gives while nothing comes or goes.
-    pub fn ranges_and<T>(
-        &self,
-        ranges: &[(RowKey, RowKey)],
-        limit: usize,
-        then: impl FnOnce() -> T,
-    ) -> (Vec<RowsAndMore>, T) {
+    pub fn ranges_and<T>(&self, ranges: &[Limited], then: impl FnOnce() -> T) -> (Vec<RowsAndMore>, T) {
         let inner = self.lock();
-        let rows = ranges.iter().map(|(from, until)| inner.range(from, until, limit)).collect();
+        let rows = ranges.iter().map(|range| inner.range(&range.from, &range.until, range.limit)).collect();
         (rows, then())
     }
 }
