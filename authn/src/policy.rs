@@ -99,6 +99,13 @@ impl Policy {
         let begins = |key: &str| key.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start));
         self.keys.iter().any(|key| begins(key))
     }
+
+    /// Whether it names a role by an ARN without an account: it would mean nobody, but for test mode's account without a number.
+    pub fn has_role_without_account(&self) -> bool {
+        let statements = self.scopes.iter().flat_map(|scope| &scope.statements);
+        let mut principals = statements.filter_map(|statement| statement.principals.as_ref());
+        principals.any(principal::Principals::has_role_without_account)
+    }
 }
 
 /// A question to one policy.

@@ -47,8 +47,8 @@ pub enum Refusal {
 pub struct Trust<'t> {
     /// As in tokens.
     pub issuer: &'t str,
-    /// A token is for one of them at least.
-    pub audiences: &'t BTreeSet<String>,
+    /// A token is for one of them at least. `None`: for whomever, which only test mode's account without a number lets pass.
+    pub audiences: Option<&'t BTreeSet<String>>,
     /// Tokens issued before this are refused.
     pub not_before_ms: u64,
 }
@@ -73,7 +73,12 @@ pub struct WebIdentity {
     pub expires_ms: u64,
     /// Claims that are texts, numbers, truth values or lists of them.
     pub claims: BTreeMap<String, Vec<String>>,
+    /// The session tags that the issuer gives, by the claim `TAGS`.
+    pub tags: BTreeMap<String, String>,
 }
+
+/// The claim with the tags that a session gets. Source: "Pass session tags in AWS STS", AWS IAM User Guide.
+const TAGS: &str = "https://aws.amazon.com/tags";
 
 /// Clocks may differ by this much.
 pub const LEEWAY_MS: u64 = 60_000;
@@ -143,15 +148,17 @@ impl<'t> Unverified<'t> {
             return Err(Refusal::Revoked);
         }
         let audience = texts(self.claims.get("aud").unwrap_or(&Value::Null)).unwrap_or_default();
-        if !audience.iter().any(|audience| trust.audiences.contains(audience)) {
+        let is_ours = |ours: &BTreeSet<String>| audience.iter().any(|audience| ours.contains(audience));
+        if !trust.audiences.is_none_or(is_ours) {
             return Err(Refusal::Audience);
         }
         let subject = self.claims.get("sub").and_then(Value::as_str);
         let subject = subject.filter(|subject| (1..=limits::SUBJECT_BYTES_MAX).contains(&subject.len()));
         let subject = subject.ok_or(Refusal::Malformed("sub"))?.to_owned();
+        let tags = self.claims.get(TAGS).map(tags).transpose()?.unwrap_or_default();
         let claims = self.claims.iter().filter(|(name, _)| !is_of_the_token(name));
         let claims = claims.filter_map(|(name, value)| Some((name.clone(), values(value)?))).collect();
-        Ok(WebIdentity { issuer: trust.issuer.to_owned(), subject, audience, expires_ms, claims })
+        Ok(WebIdentity { issuer: trust.issuer.to_owned(), subject, audience, expires_ms, claims, tags })
     }
 
     fn time(&self, name: &'static str) -> Result<Option<u64>, Refusal> {
@@ -166,6 +173,24 @@ impl<'t> Unverified<'t> {
 /// Claims about the token itself, which no policy asks for.
 fn is_of_the_token(name: &str) -> bool {
     ["iss", "exp", "nbf", "iat", "jti", "nonce", "at_hash", "c_hash", "s_hash", "sid", "auth_time"].contains(&name)
+}
+
+/// `{"principal_tags": {"Team": ["blue"]}}`. A session's tag has one value; and no tag is handed on to a further session, so that
+/// a token that asks for it asks for what would not be.
+fn tags(claim: &Value) -> Result<BTreeMap<String, String>, Refusal> {
+    const WRONG: Refusal = Refusal::Malformed("tags");
+    let claim = claim.as_object().ok_or(WRONG)?;
+    let is_empty = |value: &Value| value.as_array().is_some_and(Vec::is_empty);
+    if claim.iter().any(|(name, value)| name != "principal_tags" && !(name == "transitive_tag_keys" && is_empty(value)))
+    {
+        return Err(WRONG);
+    }
+    let Some(tags) = claim.get("principal_tags") else { return Ok(BTreeMap::new()) };
+    let tag = |(key, value): (&String, &Value)| match texts(value)?.as_slice() {
+        [value] => Some((key.clone(), value.clone())),
+        _ => None,
+    };
+    tags.as_object().ok_or(WRONG)?.iter().map(|entry| tag(entry).ok_or(WRONG)).collect()
 }
 
 /// One text, or a list of nothing else.
@@ -186,10 +211,13 @@ fn values(value: &Value) -> Option<Vec<String>> {
     }
 }
 
-/// The claims as condition keys: `<issuer without scheme>:sub`, `:aud` and `:azp`, and all as `jwt:<claim>`.
+/// Those that AWS documents as keys of an issuer: see "Available keys for AWS OIDC federation", AWS IAM User Guide.
+const OWN_KEYS: [&str; 6] = ["amr", "app_id", "aud", "azp", "email", "sub"];
+
+/// The claims as condition keys: `<issuer without scheme>:sub`, `:aud` and the like, and all as `jwt:<claim>`.
 pub fn condition_keys(issuer: &str, claims: &BTreeMap<String, Vec<String>>) -> BTreeMap<String, Vec<String>> {
     let issuer = provider_name(issuer);
-    let own = ["sub", "aud", "azp"].iter().filter_map(|name| Some((format!("{issuer}:{name}"), claims.get(*name)?)));
+    let own = OWN_KEYS.iter().filter_map(|name| Some((format!("{issuer}:{name}"), claims.get(*name)?)));
     let all = claims.iter().map(|(name, values)| (format!("jwt:{name}"), values));
     own.chain(all).map(|(name, values)| (name, values.clone())).collect()
 }

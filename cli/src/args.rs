@@ -89,6 +89,9 @@ pub struct ServeArgs {
     /// Let a day of lifecycle rules last so many seconds
     #[arg(long, value_name = "SECONDS")]
     pub test_lifecycle_day: Option<u64>,
+    /// Make this owner's account, if it is not there, and let its ARNs name no account, as suites for Ceph expect
+    #[arg(long, value_name = "OWNER")]
+    pub test_account_without_number: Option<String>,
     #[arg(long, value_name = "BYTES", hide = true)]
     pub segment_bytes: Option<u64>,
     #[arg(long, value_name = "BYTES", hide = true)]

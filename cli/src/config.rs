@@ -25,6 +25,7 @@
 //! mode = false
 //! ssec_plain_http = false
 //! # lifecycle_day_seconds = 10
+//! # account_without_number = "OWNER"
 //!
 //! [notifications.webhook.NAME]          # as many as wanted; NAME has lower-case letters, digits and hyphens
 //! endpoint = "http://127.0.0.1:8080/"
@@ -102,6 +103,8 @@ pub struct Test {
     pub ssec_plain_http: bool,
     /// How long a day of lifecycle rules lasts.
     pub lifecycle_day_seconds: Option<u64>,
+    /// The owner whose ARNs name no account, as those of a store without accounts.
+    pub account_without_number: Option<String>,
 }
 
 impl Default for Server {
@@ -193,7 +196,7 @@ enum Kind {
 }
 
 /// Every name there is; the types above give the same ones their meaning.
-const NAMES: [(&str, &str, Kind); 17] = [
+const NAMES: [(&str, &str, Kind); 18] = [
     ("server", "data", Kind::List),
     ("server", "listen", Kind::Text),
     ("server", "admin_listen", Kind::Text),
@@ -211,6 +214,7 @@ const NAMES: [(&str, &str, Kind); 17] = [
     ("test", "mode", Kind::Switch),
     ("test", "ssec_plain_http", Kind::Switch),
     ("test", "lifecycle_day_seconds", Kind::Number),
+    ("test", "account_without_number", Kind::Text),
 ];
 
 /// Settings from the file's text, the environment's variables and the flags, the last of them winning.
@@ -268,6 +272,9 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
     set(&mut test.mode, Some(&true).filter(|_| flags.test_mode));
     set(&mut test.ssec_plain_http, Some(&true).filter(|_| flags.test_ssec_plain_http));
     test.lifecycle_day_seconds = flags.test_lifecycle_day.or(test.lifecycle_day_seconds);
+    if flags.test_account_without_number.is_some() {
+        test.account_without_number.clone_from(&flags.test_account_without_number);
+    }
     set(&mut storage.segment_bytes, flags.segment_bytes.as_ref());
     set(&mut storage.inline_bytes_max, flags.inline_bytes_max.as_ref());
     settings
@@ -279,9 +286,12 @@ fn check_settings(settings: Settings) -> Result<Settings> {
         let count = settings.server.data.len();
         return Err(Error::Usage(format!("one --data directory is possible for now, and {count} were given")));
     }
-    let Test { mode, ssec_plain_http, lifecycle_day_seconds } = settings.test;
-    let tested =
-        [("--test-ssec-plain-http", ssec_plain_http), ("--test-lifecycle-day", lifecycle_day_seconds.is_some())];
+    let Test { mode, ssec_plain_http, lifecycle_day_seconds, ref account_without_number } = settings.test;
+    let tested = [
+        ("--test-ssec-plain-http", ssec_plain_http),
+        ("--test-lifecycle-day", lifecycle_day_seconds.is_some()),
+        ("--test-account-without-number", account_without_number.is_some()),
+    ];
     if let Some((flag, _)) = tested.iter().find(|(_, given)| *given && !mode) {
         return Err(Error::Usage(format!("{flag} weakens what the appliance promises: it needs --test-mode")));
     }
@@ -403,7 +413,11 @@ mod tests {
         let both = ServeArgs { test_mode: true, test_lifecycle_day: Some(5), ..ServeArgs::default() };
         let file = "[test]\nssec_plain_http = true";
         let test = resolved(file, &[], &both).unwrap().test;
-        assert_eq!(test, Test { mode: true, ssec_plain_http: true, lifecycle_day_seconds: Some(5) });
+        let wanted =
+            Test { mode: true, ssec_plain_http: true, lifecycle_day_seconds: Some(5), account_without_number: None };
+        assert_eq!(test, wanted);
+        let numberless = ServeArgs { test_account_without_number: Some("ann".into()), ..ServeArgs::default() };
+        assert!(refused(numberless).contains("--test-account-without-number"));
         assert!(resolved(file, &[], &ServeArgs::default()).is_err());
         let endless = ServeArgs { test_mode: true, test_lifecycle_day: Some(0), ..ServeArgs::default() };
         assert!(resolved("", &[], &endless).is_err());

@@ -180,6 +180,9 @@ pub enum IamChange {
         provider: String,
         not_before_ms: u64,
     },
+    /// The account's ARNs have an empty account from now on: for tests that expect those of a store without accounts. One
+    /// account at most has none.
+    DropNumber,
 }
 
 /// Who has policies.

@@ -130,7 +130,7 @@ impl OidcProvider {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub owner: OwnerId,
-    /// Twelve digits, unlike every other account's: the account in ARNs.
+    /// Twelve digits, unlike every other account's: the account in ARNs. In test mode one account may have none.
     pub number: String,
     /// The tenant that it belongs to, for stores that were told of tenants.
     pub tenant: Option<String>,

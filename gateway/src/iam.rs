@@ -255,8 +255,20 @@ impl Action<'_> {
 
     /// The same with condition keys of the action's own.
     fn authorize_with(&self, arn: &str, keys: &[(&str, Option<&str>)]) -> Result<(), Refusal> {
+        self.authorize_tagged(arn, keys, None)
+    }
+
+    /// The same on what has tags.
+    fn authorize_tagged(
+        &self,
+        arn: &str,
+        keys: &[(&str, Option<&str>)],
+        tags: Option<&BTreeMap<String, String>>,
+    ) -> Result<(), Refusal> {
         let action = format!("iam:{}", self.call.action);
         let mut context = context(self.caller, self.call);
+        self.request_tags(&mut context)?;
+        resource_tags(&mut context, tags.unwrap_or(&BTreeMap::new()));
         for (key, value) in keys {
             if let Some(value) = value {
                 context.trust(*key, vec![(*value).to_owned()]);
@@ -284,6 +296,20 @@ impl Action<'_> {
         Err(Refusal::access_denied(format!(
             "User: {who} is not authorized to perform: {action} on resource: {arn} {why}"
         )))
+    }
+
+    /// The condition keys of the tags that a request sets or takes away.
+    fn request_tags(&self, context: &mut Context) -> Result<(), Refusal> {
+        let set = self.form.tags("Tags")?;
+        let mut names: Vec<String> = self.form.list("TagKeys")?.into_iter().map(str::to_owned).collect();
+        names.extend(set.keys().cloned());
+        if !names.is_empty() {
+            context.trust("aws:TagKeys", names);
+        }
+        for (key, value) in set {
+            context.trust(format!("aws:RequestTag/{key}"), vec![value]);
+        }
+        Ok(())
     }
 
     /// What has this name, whatever its case: as IAM has it, where no two names differ by case alone. Whoever finds something so
@@ -403,6 +429,15 @@ fn boundary(xml: &mut Xml, arn: Option<&str>) {
             boundary.text("PermissionsBoundaryType", "Policy");
             boundary.text("PermissionsBoundaryArn", arn);
         });
+    }
+}
+
+/// The condition keys of the tags that a user or a role has.
+pub fn resource_tags(context: &mut Context, tags: &BTreeMap<String, String>) {
+    for (key, value) in tags {
+        for prefix in ["aws", "iam"] {
+            context.trust(format!("{prefix}:ResourceTag/{key}"), vec![value.clone()]);
+        }
     }
 }
 

@@ -17,12 +17,14 @@ use crate::outbound::Fetcher;
 use crate::query_api::{Call, QueryService, Refusal, Reply, Xml};
 use crate::sessions::{Given, Sessions};
 use authn::limits::TOKEN_BYTES_MAX;
+use authn::policy::Context;
 use authn::session::Grant;
 use cluster::iam::Role;
 use cluster::{ControlPlane, State};
 use common::{Clock, OwnerId};
 use http::StatusCode;
 use issuers::Issuers;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub const VERSION: &str = "2011-06-15";
@@ -124,6 +126,20 @@ impl QueryService for Sts {
             other => Err(Refusal::invalid_action(other, VERSION)),
         }
     }
+}
+
+/// What a session's tags need, besides the session itself.
+const TAG_SESSION: &str = "sts:TagSession";
+
+/// The condition keys of a session's tags, and of those that its role has.
+fn tag_keys(context: &mut Context, role: &Role, tags: &BTreeMap<String, String>) {
+    for (key, value) in tags {
+        context.trust(format!("aws:RequestTag/{key}"), vec![value.clone()]);
+    }
+    if !tags.is_empty() {
+        context.trust("aws:TagKeys", tags.keys().cloned().collect());
+    }
+    crate::iam::resource_tags(context, &role.tags);
 }
 
 fn bad(code: &'static str, message: impl Into<String>) -> Refusal {

@@ -94,6 +94,32 @@ def test_users_live_and_are_listed(root):
     refused(400, "ValidationError", root.create_user, UserName="x", Path="no/slash")
 
 
+def test_policies_see_tags_that_are_there_and_that_are_asked_for(root, server):
+    root.create_user(UserName="blue", Tags=[{"Key": "team", "Value": "blue"}])
+    root.create_user(UserName="red", Tags=[{"Key": "team", "Value": "red"}])
+    root.create_role(RoleName="blue", AssumeRolePolicyDocument=TRUST, Tags=[{"Key": "team", "Value": "blue"}])
+    lead = user_with(
+        root, server, "lead",
+        policy("iam:*"),
+        policy("iam:GetUser", "iam:DeleteUser", effect="Deny", Condition={"StringNotEquals": {"iam:ResourceTag/team": "blue"}}),
+        policy("iam:GetRole", effect="Deny", Condition={"StringEquals": {"aws:ResourceTag/team": "blue"}}),
+        policy("iam:CreateUser", "iam:TagUser", effect="Deny", Condition={"StringNotEquals": {"aws:RequestTag/team": "blue"}}),
+        policy("iam:UntagUser", "iam:TagUser", effect="Deny", Condition={"ForAnyValue:StringEquals": {"aws:TagKeys": "owner"}}),
+    )
+    assert lead.get_user(UserName="blue")["User"]["UserName"] == "blue"
+    refused(403, "AccessDenied", lead.get_user, UserName="red")
+    refused(403, "AccessDenied", lead.get_user, UserName="lead")
+    refused(403, "AccessDenied", lead.delete_user, UserName="red")
+    refused(403, "AccessDenied", lead.get_role, RoleName="blue")
+    lead.create_user(UserName="new", Tags=[{"Key": "team", "Value": "blue"}])
+    refused(403, "AccessDenied", lead.create_user, UserName="other", Tags=[{"Key": "team", "Value": "red"}])
+    refused(403, "AccessDenied", lead.create_user, UserName="other")
+    lead.untag_user(UserName="new", TagKeys=["team"])
+    refused(403, "AccessDenied", lead.untag_user, UserName="blue", TagKeys=["owner"])
+    both = [{"Key": "team", "Value": "blue"}, {"Key": "owner", "Value": "x"}]
+    refused(403, "AccessDenied", lead.tag_user, UserName="blue", Tags=both)
+
+
 def test_what_is_in_use_is_not_deleted(root):
     root.create_user(UserName="ann")
     root.create_group(GroupName="staff")

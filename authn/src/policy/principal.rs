@@ -96,6 +96,15 @@ impl Principals {
         named
     }
 
+    /// A role, or its session, whose ARN names no account: there is none, but in test mode.
+    pub fn has_role_without_account(&self) -> bool {
+        let is_so = |item: &Principal| match item {
+            Principal::Role { account, .. } | Principal::RoleSession { account, .. } => account.is_empty(),
+            _ => false,
+        };
+        self.items.iter().any(is_so)
+    }
+
     pub fn has_everyone(&self) -> bool {
         self.negated || self.items.contains(&Principal::Everyone)
     }
@@ -142,7 +151,8 @@ fn of_account(caller: &Caller) -> Named {
 }
 
 fn is_account(account: &str, caller: &Caller) -> bool {
-    !account.is_empty() && (account == caller.account || caller.tenant.as_deref() == Some(account))
+    // No account is called nothing, but for the one that test mode may have.
+    account == caller.account || (!account.is_empty() && caller.tenant.as_deref() == Some(account))
 }
 
 fn is_name(named: &str, path: &str, name: &str) -> bool {
@@ -203,16 +213,20 @@ fn aws(value: &str) -> Option<Principal> {
         ("iam", Some(("user", name))) if is_path_and_name(name) => {
             Some(Principal::User { account, name: format!("/{name}").into() })
         }
-        ("iam", Some(("role", name))) if is_path_and_name(name) && !account.is_empty() => {
+        ("iam", Some(("role", name))) if is_path_and_name(name) => {
             Some(Principal::Role { account, name: format!("/{name}").into() })
         }
-        ("sts", Some(("assumed-role", named))) if !account.is_empty() => {
-            let (role, session) = named.split_once('/')?;
-            let sound = !role.is_empty() && !session.is_empty() && !session.contains('/');
-            sound.then(|| Principal::RoleSession { account, role: role.into(), session: session.into() })
-        }
+        ("sts", Some(("assumed-role", named))) if !account.is_empty() => role_session(account, named),
+        // As Ceph writes it.
+        ("iam", Some(("assumed-role", named))) if account.is_empty() => role_session(account, named),
         _ => None,
     }
+}
+
+fn role_session(account: Box<str>, named: &str) -> Option<Principal> {
+    let (role, session) = named.split_once('/')?;
+    let sound = !role.is_empty() && !session.is_empty() && !session.contains('/');
+    sound.then(|| Principal::RoleSession { account, role: role.into(), session: session.into() })
 }
 
 fn is_path_and_name(name: &str) -> bool {
@@ -308,6 +322,31 @@ mod tests {
     }
 
     #[test]
+    fn the_account_without_a_number_is_called_nothing() {
+        let mut reader = caller(session(SessionOf::Role {
+            name: "reader".into(),
+            path: "/".into(),
+            id: "AROA1".into(),
+            session: "s1".into(),
+        }));
+        let aws = |value: &str| format!("{{\"AWS\":\"{value}\"}}");
+        for number in ["111111111111", ""] {
+            reader.account = number.to_owned();
+            for (value, named) in
+                [("arn:aws:iam:::role/reader", Named::Role), ("arn:aws:iam:::assumed-role/reader/s1", Named::Directly)]
+            {
+                let named = Some(named).filter(|_| number.is_empty());
+                assert_eq!(names(&aws(value), false, Who::Caller(&reader)), named, "{number} {value}");
+            }
+        }
+        let has = |value: &str| {
+            Principals::parse(Json::parse(&aws(value)).expect("JSON"), false).expect(value).has_role_without_account()
+        };
+        assert!(has("arn:aws:iam:::role/reader") && has("arn:aws:iam:::assumed-role/reader/s1"));
+        assert!(!has("arn:aws:iam::111111111111:role/reader") && !has("arn:aws:iam:::user/ann") && !has("*"));
+    }
+
+    #[test]
     fn what_names_nobody_is_refused() {
         for bad in [
             "\"arn:aws:iam::111111111111:root\"",
@@ -326,6 +365,8 @@ mod tests {
             r#"{"AWS":"arn:aws:iam::111111111111:user"}"#,
             r#"{"AWS":"arn:aws:iam:us-east-1:111111111111:root"}"#,
             r#"{"AWS":"arn:aws:iam:::root"}"#,
+            r#"{"AWS":"arn:aws:sts:::assumed-role/x/y"}"#,
+            r#"{"AWS":"arn:aws:iam::111111111111:assumed-role/x/y"}"#,
             r#"{"AWS":"arn:aws:sts::111111111111:assumed-role/x"}"#,
             r#"{"AWS":"arn:aws-cn:iam::111111111111:root"}"#,
             r#"{"Service":"*"}"#,

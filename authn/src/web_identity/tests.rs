@@ -70,7 +70,7 @@ fn rs256() -> Value {
 
 fn judge(text: &str) -> Result<WebIdentity, Refusal> {
     let audiences = ["weir".to_owned(), "other".to_owned()].into();
-    let trust = Trust { issuer: ISSUER, audiences: &audiences, not_before_ms: 0 };
+    let trust = Trust { issuer: ISSUER, audiences: Some(&audiences), not_before_ms: 0 };
     Unverified::parse(text)?.verify(&key_set(), &trust, NOW_MS)
 }
 
@@ -225,10 +225,32 @@ fn tokens_are_read_strictly() {
 }
 
 #[test]
+fn tags_have_one_value_and_end_with_the_session() {
+    let tags = |value: Value| with(TAGS, value).map(|identity| identity.tags.into_iter().collect::<Vec<_>>());
+    let team = vec![("team".to_owned(), "blue".to_owned())];
+    assert_eq!(judge(&token(rs256(), &claims())).expect("a token").tags.len(), 0);
+    for good in [json!({"team": ["blue"]}), json!({"team": "blue"})] {
+        assert_eq!(tags(json!({"principal_tags": good, "transitive_tag_keys": []})), Ok(team.clone()));
+    }
+    assert_eq!(tags(json!({})), Ok(Vec::new()));
+    for bad in [
+        json!("team"),
+        json!({"principal_tags": ["team"]}),
+        json!({"principal_tags": {"team": ["blue", "red"]}}),
+        json!({"principal_tags": {"team": []}}),
+        json!({"principal_tags": {"team": 1}}),
+        json!({"principal_tags": {}, "transitive_tag_keys": ["team"]}),
+        json!({"more": {}}),
+    ] {
+        assert_eq!(tags(bad.clone()), Err(Refusal::Malformed("tags")), "{bad}");
+    }
+}
+
+#[test]
 fn revoked_tokens_are_those_issued_before() {
     let audiences = ["weir".to_owned()].into();
     let judge = |not_before_ms| {
-        let trust = Trust { issuer: ISSUER, audiences: &audiences, not_before_ms };
+        let trust = Trust { issuer: ISSUER, audiences: Some(&audiences), not_before_ms };
         let text = token(rs256(), &claims());
         Unverified::parse(&text)?.verify(&key_set(), &trust, NOW_MS).map(drop)
     };

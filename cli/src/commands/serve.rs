@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::output;
 use crate::root_key;
 use crate::terms::Terms;
-use cluster::{AccessKey, Command, ControlPlane, EmbeddedControlPlane, Owner, RowSeal};
+use cluster::{AccessKey, Command, ControlPlane, EmbeddedControlPlane, IamChange, Owner, RowSeal};
 use common::doors::{SystemClock, SystemRandom};
 use common::{Clock, OwnerId, Random};
 use gateway::kms::NamedKeys;
@@ -55,6 +55,9 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let kept: Vec<_> = state.keys.values().map(|key| (key.id.0.as_str(), key.secret.as_str())).collect();
     refuse_known_keys(&[listen, admin_listen], &kept)?;
     let key = ensure_admin(&control, &data, preset, &*clock, &*random)?;
+    if let Some(owner) = &settings.test.account_without_number {
+        drop_number(&control, OwnerId(owner.clone()))?;
+    }
     let control: Arc<dyn ControlPlane> = Arc::new(control);
     let target = open_target(&settings, &control, &clock, &random).await?;
     let second_copy = Arc::new(SecondCopy {
@@ -107,10 +110,11 @@ pub async fn run(args: ServeArgs) -> Result<()> {
 }
 
 fn warn_of_test_mode(test: &config::Test) {
-    let config::Test { mode: _, ssec_plain_http, lifecycle_day_seconds } = test;
+    let config::Test { mode: _, ssec_plain_http, lifecycle_day_seconds, account_without_number } = test;
     tracing::warn!(
         ssec_plain_http,
         lifecycle_day_seconds,
+        account_without_number,
         "TEST MODE: this appliance breaks promises so that tests can run"
     );
     eprintln!("weir: TEST MODE. Promises are broken so that tests can run. Never keep data here.");
@@ -315,6 +319,16 @@ fn ensure_admin(
     };
     create_admin(control, key.clone(), clock)?;
     Ok(AdminKey::Made(key))
+}
+
+/// The account that is nobody's twelve digits: in test mode only.
+fn drop_number(control: &EmbeddedControlPlane, id: OwnerId) -> Result<()> {
+    if !control.current().owners.contains_key(&id) {
+        let owner = Owner { id: id.clone(), display_name: id.0.clone(), email: None };
+        control.propose_blocking(&Command::PutOwner { owner })?;
+    }
+    control.propose_blocking(&Command::Iam { account: id, change: IamChange::DropNumber })?;
+    Ok(())
 }
 
 fn create_admin(control: &EmbeddedControlPlane, credentials: Credentials, clock: &dyn Clock) -> Result<()> {

@@ -98,6 +98,13 @@ impl<'c> Change<'c> {
                 }
                 self.own_account()?.tenant.clone_from(tenant);
             }
+            IamChange::DropNumber => {
+                // Whoever is found by a number is found by one alone.
+                if let Some(other) = self.iam().account_of_number("").filter(|other| other.owner != *self.account) {
+                    return Err(Error::Invalid(format!("{} is the account without a number", other.owner.0)));
+                }
+                self.own_account()?.number.clear();
+            }
             IamChange::CreateProvider(provider) => self.create_provider(provider)?,
             IamChange::DeleteProvider(url) => {
                 self.provider(url)?;
@@ -599,9 +606,10 @@ fn provider_must_fit(provider: &OidcProvider) -> Result<()> {
     if ids.iter().any(|id| !(1..=id_limit).contains(&id.chars().count()) || id.chars().any(char::is_control)) {
         return Err(Error::Invalid(format!("a client id has 1 to {id_limit} characters")));
     }
+    // IAM documents their length alone, and shows one that ends in EXAMPLE. Nothing is trusted because of them.
     let length = limits::THUMBPRINT_CHARACTERS;
-    if prints.iter().any(|print| print.len() != length || !print.bytes().all(|byte| byte.is_ascii_hexdigit())) {
-        return Err(Error::Invalid(format!("a thumbprint has {length} hexadecimal digits")));
+    if prints.iter().any(|print| print.len() != length || !print.bytes().all(|byte| byte.is_ascii_alphanumeric())) {
+        return Err(Error::Invalid(format!("a thumbprint has {length} letters and digits")));
     }
     let limit = limits::CLIENT_IDS_PER_PROVIDER_MAX;
     if ids.len() > limit {

@@ -166,9 +166,11 @@ fn parse<'b, T: Deserialize<'b>>(body: &'b [u8], what: &str) -> Result<T, Proble
 /// The text of a policy that is one: given as JSON, or as a text of JSON.
 fn policy_text(document: &Value, purpose: Purpose<'_>) -> Result<String, Problem> {
     let text = document.as_str().map_or_else(|| document.to_string(), str::to_owned);
+    let malformed = |why: String| Problem::new(StatusCode::BAD_REQUEST, "MalformedPolicyDocument", why);
     match Policy::parse(&text, purpose) {
+        Ok(policy) if policy.has_role_without_account() => Err(malformed("a role's ARN names its account".to_owned())),
         Ok(_) => Ok(text),
-        Err(error) => Err(Problem::new(StatusCode::BAD_REQUEST, "MalformedPolicyDocument", error.to_string())),
+        Err(error) => Err(malformed(error.to_string())),
     }
 }
 

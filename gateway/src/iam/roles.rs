@@ -85,14 +85,18 @@ impl Action<'_> {
         let found = self.named(&self.state.iam.roles, name);
         let arn =
             found.map_or_else(|| format!("arn:aws:iam::{}:role/{name}", self.number()), |role| role.arn(self.number()));
-        self.authorize_with(&arn, keys)?;
+        self.authorize_tagged(&arn, keys, found.map(|role| &role.tags))?;
         let absent = || Refusal::no_such_entity(format!("The role with name {name} cannot be found."));
         found.cloned().ok_or_else(absent)
     }
 
     fn trust(&self, parameter: &str) -> Result<String, Refusal> {
         let text = self.form.required(parameter)?;
-        Policy::parse(text, Purpose::Trust).map_err(|error| Refusal::malformed_policy(error.to_string()))?;
+        let policy =
+            Policy::parse(text, Purpose::Trust).map_err(|error| Refusal::malformed_policy(error.to_string()))?;
+        if policy.has_role_without_account() && self.state.iam.account_of_number("").is_none() {
+            return Err(Refusal::malformed_policy("Invalid principal in policy: a role's ARN names its account"));
+        }
         Ok(text.to_owned())
     }
 

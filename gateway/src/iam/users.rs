@@ -87,7 +87,7 @@ impl Action<'_> {
         let found = self.named(&self.state.iam.users, name);
         let arn =
             found.map_or_else(|| format!("arn:aws:iam::{}:user/{name}", self.number()), |user| user.arn(self.number()));
-        self.authorize_with(&arn, keys)?;
+        self.authorize_tagged(&arn, keys, found.map(|user| &user.tags))?;
         let absent = || Refusal::no_such_entity(format!("The user with name {name} cannot be found."));
         found.cloned().ok_or_else(absent)
     }

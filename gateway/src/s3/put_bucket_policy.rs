@@ -24,6 +24,10 @@ pub async fn put_bucket_policy(
         return Err(Error::MalformedPolicy(text));
     }
     let policy = BucketPolicy::parse(&input.policy, &*service.bucket(&input.bucket)?)?;
+    let has_numberless = || service.parts.control.current().iam.account_of_number("").is_some();
+    if policy.policy.has_role_without_account() && !has_numberless() {
+        return Err(Error::MalformedPolicy("Invalid principal in policy: a role's ARN names its account".to_owned()));
+    }
     let is_public = policy.is_public;
     if !input.confirm_remove_self_bucket_access.unwrap_or(false) {
         let identity = identity_of(&extensions)?;

@@ -3,7 +3,7 @@
 //! Source: <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
 
 use super::wanted::Wanted;
-use super::{Sts, assumed, credentials, find_role};
+use super::{Sts, TAG_SESSION, assumed, credentials, find_role, tag_keys};
 use crate::iam::context;
 use crate::query_api::{Call, Refusal, Reply, Xml};
 use authn::identity::{Kind, Session, SessionOf};
@@ -32,8 +32,8 @@ pub async fn answer(sts: &Sts, call: &Call<'_>, state: &State) -> Result<Reply, 
         tracing::info!(role = wanted.role_arn, reason = "role_unknown", "a session was refused");
         return Err(refusal("sts:AssumeRole"));
     };
-    let context = condition_keys(call, caller, &wanted);
-    let tags = (!wanted.tags.is_empty()).then_some("sts:TagSession");
+    let context = condition_keys(call, caller, role, &wanted);
+    let tags = (!wanted.tags.is_empty()).then_some(TAG_SESSION);
     for action in ["sts:AssumeRole"].into_iter().chain(tags) {
         if !may_assume(call, role, wanted.role_arn, action, &context) {
             tracing::info!(
@@ -74,17 +74,12 @@ pub async fn answer(sts: &Sts, call: &Call<'_>, state: &State) -> Result<Reply, 
     Ok(Some(xml))
 }
 
-fn condition_keys(call: &Call<'_>, caller: &Caller, wanted: &Wanted<'_>) -> Context {
+fn condition_keys(call: &Call<'_>, caller: &Caller, role: &Role, wanted: &Wanted<'_>) -> Context {
     let mut context = context(caller, call);
+    tag_keys(&mut context, role, &wanted.tags);
     context.trust("sts:RoleSessionName", vec![wanted.session_name.to_owned()]);
     if let Some(id) = wanted.external_id {
         context.trust("sts:ExternalId", vec![id.to_owned()]);
-    }
-    for (key, value) in &wanted.tags {
-        context.trust(format!("aws:RequestTag/{key}"), vec![value.clone()]);
-    }
-    if !wanted.tags.is_empty() {
-        context.trust("aws:TagKeys", wanted.tags.keys().cloned().collect());
     }
     context
 }

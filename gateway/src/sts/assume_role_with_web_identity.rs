@@ -3,8 +3,8 @@
 //!
 //! Source: <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
 
-use super::wanted::Wanted;
-use super::{Sts, assumed, bad, credentials, find_role};
+use super::wanted::{Wanted, check_tags};
+use super::{Sts, TAG_SESSION, assumed, bad, credentials, find_role, tag_keys};
 use crate::query_api::{Call, Refusal, Reply, Xml};
 use authn::policy::{Asked, Context, Found, Policy, Purpose, Who};
 use authn::session::{Grant, GrantedTo};
@@ -12,7 +12,6 @@ use authn::web_identity::{Refusal as Judged, Trust, Unverified, WebIdentity, con
 use cluster::State;
 use cluster::iam::{OidcProvider, Role};
 use http::StatusCode;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const ACTION: &str = "sts:AssumeRoleWithWebIdentity";
@@ -34,13 +33,19 @@ pub async fn answer(sts: &Sts, call: &Call<'_>, state: &State) -> Result<Reply, 
     let (Some(account), Some(provider)) = (account, provider) else {
         return Err(judged(Judged::IssuerUnknown));
     };
-    let trust = Trust { issuer: &provider.url, audiences: &provider.client_ids, not_before_ms: provider.not_before_ms };
+    // In the one account without a number, of test mode, an issuer without audiences is for all of them, as in Ceph.
+    let is_for_all = account.number.is_empty() && provider.client_ids.is_empty();
+    let audiences = Some(&provider.client_ids).filter(|_| !is_for_all);
+    let trust = Trust { issuer: &provider.url, audiences, not_before_ms: provider.not_before_ms };
     let identity = sts.issuers.verify(&unverified, &trust).await.map_err(judged)?;
+    check_tags(&identity.tags).map_err(|refusal| refused(&"tags", refusal))?;
 
     let denied = || Refusal::access_denied(format!("Not authorized to perform {ACTION}"));
     let role = role.ok_or_else(|| refused(&"role_unknown", denied()))?;
     let provider_arn = provider.arn(&account.number);
-    if !is_trusted(role, &provider_arn, &wanted, &identity, call.now_ms) {
+    let tagging = (!identity.tags.is_empty()).then_some(TAG_SESSION);
+    let mut needed = [ACTION].into_iter().chain(tagging);
+    if !needed.all(|action| is_trusted(role, &provider_arn, &wanted, &identity, action, call.now_ms)) {
         // Who is not trusted at all does not hear that there is such a role.
         let refusal = if role.trust.contains(&provider_arn) {
             let why = "The role's trust policy does not allow what the token says";
@@ -61,7 +66,7 @@ pub async fn answer(sts: &Sts, call: &Call<'_>, state: &State) -> Result<Reply, 
             expires_ms: call.now_ms + seconds * 1000,
             policy: wanted.policy.map(str::to_owned),
             policy_arns: wanted.policy_arns.iter().map(|arn| (*arn).to_owned()).collect(),
-            tags: BTreeMap::new(),
+            tags: identity.tags.clone(),
             claims: identity.claims.clone(),
             issuer: Some(provider.url.clone()),
             chained: false,
@@ -88,20 +93,28 @@ fn provider<'s>(
     (provider.url == issuer).then_some(provider)
 }
 
-/// Whether the role's trust policy lets this identity in.
-fn is_trusted(role: &Role, provider_arn: &str, wanted: &Wanted<'_>, identity: &WebIdentity, now_ms: u64) -> bool {
+/// Whether the role's trust policy lets this identity do this.
+fn is_trusted(
+    role: &Role,
+    provider_arn: &str,
+    wanted: &Wanted<'_>,
+    identity: &WebIdentity,
+    action: &str,
+    now_ms: u64,
+) -> bool {
     // A trust policy that cannot be read trusts nobody.
     let Ok(trust) = Policy::parse(&role.trust, Purpose::Trust) else { return false };
     let mut context = Context::default();
     for (key, values) in condition_keys(&identity.issuer, &identity.claims) {
         context.trust(key, values);
     }
+    tag_keys(&mut context, role, &identity.tags);
     context.trust("sts:RoleSessionName", vec![wanted.session_name.to_owned()]);
     context.trust("aws:FederatedProvider", vec![provider_arn.to_owned()]);
     context.trust("aws:EpochTime", vec![(now_ms / 1000).to_string()]);
     let date = crate::s3::dates::iso_date(&crate::s3::dates::timestamp(now_ms));
     context.trust("aws:CurrentTime", vec![date]);
-    let asked = Asked { who: Who::Federated(provider_arn), action: ACTION, resource: "*", context: &context };
+    let asked = Asked { who: Who::Federated(provider_arn), action, resource: "*", context: &context };
     matches!(trust.evaluate(&asked), Found::Allow(..))
 }
 

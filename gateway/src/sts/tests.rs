@@ -348,16 +348,7 @@ impl Issuer {
 async fn web_identities_are_exchanged() {
     let (issuer, stranger) = (Issuer::start().await, Issuer::start().await);
     let bench = bench(&[issuer.authority(), stranger.authority()]).await;
-    let provider = OidcProvider {
-        account: ann(),
-        url: issuer.url.clone(),
-        client_ids: ["weir".to_owned()].into(),
-        thumbprints: Default::default(),
-        created_ms: 1,
-        not_before_ms: 0,
-        tags: BTreeMap::new(),
-    };
-    bench.change(IamChange::CreateProvider(provider)).await;
+    bench.change(IamChange::CreateProvider(provider(&issuer, Some("weir")))).await;
     let name = issuer.url.strip_prefix("http://").expect("http");
     let trust = statement(&format!(
         r#""Principal":{{"Federated":"arn:aws:iam::{}:oidc-provider/{name}"}},"Action":"sts:AssumeRoleWithWebIdentity","Condition":{{"StringEquals":{{"{name}:sub":"pod-7","{name}:aud":"weir"}}}}"#,
@@ -415,21 +406,97 @@ async fn web_identities_are_exchanged() {
     assert_eq!(assume(&role, &fresh).await, "InvalidIdentityToken");
 }
 
+fn provider(issuer: &Issuer, audience: Option<&str>) -> OidcProvider {
+    OidcProvider {
+        account: ann(),
+        url: issuer.url.clone(),
+        client_ids: audience.into_iter().map(str::to_owned).collect(),
+        thumbprints: Default::default(),
+        created_ms: 1,
+        not_before_ms: 0,
+        tags: BTreeMap::new(),
+    }
+}
+
+#[tokio::test]
+async fn an_issuer_gives_tags_where_the_role_lets_it() {
+    let issuer = Issuer::start().await;
+    let bench = bench(&[issuer.authority()]).await;
+    bench.change(IamChange::CreateProvider(provider(&issuer, Some("weir")))).await;
+    let name = issuer.url.strip_prefix("http://").expect("http");
+    let trust = |actions: &str| {
+        statement(&format!(
+            r#""Principal":{{"Federated":"arn:aws:iam::{}:oidc-provider/{name}"}},"Action":{actions},
+            "Condition":{{"StringEqualsIfExists":{{"aws:RequestTag/team":"blue"}},"StringEquals":{{"iam:ResourceTag/dept":"eng"}},
+            "ForAllValues:StringEquals":{{"aws:TagKeys":"team"}}}}"#,
+            bench.number
+        ))
+    };
+    let role = bench.role("pod", trust(r#""sts:AssumeRoleWithWebIdentity""#)).await;
+    let set = [("dept".to_owned(), "eng".to_owned())].into();
+    bench.change(IamChange::ChangeTags { of: Holder::Role("pod".into()), set, remove: Default::default() }).await;
+    let with = |tags: Value| issuer.token(|claims| claims["https://aws.amazon.com/tags"] = tags);
+    let blue = with(json!({"principal_tags": {"team": ["blue"]}, "transitive_tag_keys": []}));
+    let ask = async |token: &str| {
+        let parameters = [("RoleArn", role.as_str()), ("RoleSessionName", "me"), ("WebIdentityToken", token)];
+        bench.ask(Identity::Anonymous, WEB_IDENTITY, &parameters).await
+    };
+    let code = async |token: &str| ask(token).await.map_or_else(|refusal| refusal.code, |_| "ok");
+    // Tags need a right of their own.
+    assert_eq!(code(&issuer.token(|_| {})).await, "ok");
+    assert_eq!(code(&blue).await, "IDPRejectedClaim");
+    let both = trust(r#"["sts:AssumeRoleWithWebIdentity","sts:TagSession"]"#);
+    bench.change(IamChange::SetTrust { role: "pod".into(), trust: both }).await;
+    let identity = bench.session(&ask(&blue).await.expect("a session")).expect("good");
+    let Kind::Session(session) = &identity.caller().expect("somebody").kind else { panic!("no session") };
+    assert_eq!((session.tags["team"].as_str(), session.tags["dept"].as_str()), ("blue", "eng"));
+    for (tags, refused) in [
+        (json!({"principal_tags": {"team": ["red"]}}), "IDPRejectedClaim"),
+        (json!({"principal_tags": {"team": ["blue"], "other": ["x"]}}), "IDPRejectedClaim"),
+        (json!({"principal_tags": {"aws:x": ["y"]}}), "ValidationError"),
+        (json!({"principal_tags": {"team": ["blue", "red"]}}), "InvalidIdentityToken"),
+        (json!({"principal_tags": {"team": ["blue"]}, "transitive_tag_keys": ["team"]}), "InvalidIdentityToken"),
+    ] {
+        assert_eq!(code(&with(tags.clone())).await, refused, "{tags}");
+    }
+    bench
+        .change(IamChange::ChangeTags {
+            of: Holder::Role("pod".into()),
+            set: Default::default(),
+            remove: ["dept".to_owned()].into(),
+        })
+        .await;
+    assert_eq!(code(&blue).await, "IDPRejectedClaim");
+}
+
+#[tokio::test]
+async fn an_issuer_without_audiences_is_for_nobody_but_in_the_account_without_a_number() {
+    let issuer = Issuer::start().await;
+    let bench = bench(&[issuer.authority()]).await;
+    bench.change(IamChange::CreateProvider(provider(&issuer, None))).await;
+    let name = issuer.url.strip_prefix("http://").expect("http");
+    let trust = |number: &str| {
+        let provider = format!("arn:aws:iam::{number}:oidc-provider/{name}");
+        statement(&format!(r#""Principal":{{"Federated":"{provider}"}},"Action":"sts:AssumeRoleWithWebIdentity""#))
+    };
+    let arn = bench.role("pod", trust(&bench.number)).await;
+    let token = issuer.token(|_| {});
+    let assume = async |arn: &str| {
+        let parameters = [("RoleArn", arn), ("RoleSessionName", "me"), ("WebIdentityToken", token.as_str())];
+        bench.assume(Identity::Anonymous, &parameters).await
+    };
+    assert_eq!(assume(&arn).await, "InvalidIdentityToken");
+    bench.change(IamChange::DropNumber).await;
+    bench.change(IamChange::SetTrust { role: "pod".into(), trust: trust("") }).await;
+    assert_eq!(assume("arn:aws:iam:::role/team/pod").await, "arn:aws:sts:::assumed-role/pod/me");
+}
+
 #[tokio::test]
 async fn an_issuer_that_is_down_is_said_to_be() {
     let issuer = Issuer::start().await;
     // At loopback by http, and not named in the settings.
     let bench = bench(&[]).await;
-    let provider = OidcProvider {
-        account: ann(),
-        url: issuer.url.clone(),
-        client_ids: ["weir".to_owned()].into(),
-        thumbprints: Default::default(),
-        created_ms: 1,
-        not_before_ms: 0,
-        tags: BTreeMap::new(),
-    };
-    bench.change(IamChange::CreateProvider(provider)).await;
+    bench.change(IamChange::CreateProvider(provider(&issuer, Some("weir")))).await;
     let role = bench.role("pod", statement(r#""Principal":"*","Action":"sts:AssumeRole""#)).await;
     let token = issuer.token(|_| {});
     let parameters = [("RoleArn", role.as_str()), ("RoleSessionName", "me"), ("WebIdentityToken", token.as_str())];

@@ -109,6 +109,12 @@ fn policy_arns(form: &Form) -> Result<Vec<&str>, Refusal> {
 
 fn tags(form: &Form) -> Result<BTreeMap<String, String>, Refusal> {
     let tags = form.tags("Tags")?;
+    check_tags(&tags)?;
+    Ok(tags)
+}
+
+/// Whether a session may have these tags.
+pub fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), Refusal> {
     if tags.len() > TAGS_MAX {
         return Err(Refusal::validation(format!("Tags has more than {TAGS_MAX} members")));
     }
@@ -117,7 +123,7 @@ fn tags(form: &Form) -> Result<BTreeMap<String, String>, Refusal> {
     if lower.len() < tags.len() {
         return Err(bad("InvalidParameterValue", "Duplicate tag keys found: tag keys differ by more than case."));
     }
-    for (key, value) in &tags {
+    for (key, value) in tags {
         let in_key = (1..=TAG_KEY_LENGTH_MAX).contains(&key.chars().count());
         let sound = |text: &str| text.chars().all(|c| c.is_alphanumeric() || " _.:/=+-@".contains(c));
         let in_value = value.chars().count() <= TAG_VALUE_LENGTH_MAX;
@@ -125,7 +131,7 @@ fn tags(form: &Form) -> Result<BTreeMap<String, String>, Refusal> {
             return Err(Refusal::validation(format!("Tags: {key} is no tag's key, or its value is none")));
         }
     }
-    Ok(tags)
+    Ok(())
 }
 
 fn sized<'f>(form: &'f Form, name: &str, lengths: &std::ops::RangeInclusive<usize>) -> Result<&'f str, Refusal> {

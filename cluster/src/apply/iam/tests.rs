@@ -303,6 +303,17 @@ fn what_changes_nothing_counts_no_version() {
 }
 
 #[test]
+fn one_account_may_be_without_a_number() {
+    let dropped = after(&[of(IamChange::DropNumber)]);
+    assert_eq!(dropped.iam.account_of_number("").map(|account| &account.owner), Some(&ann()));
+    assert_eq!(apply(&dropped, &of(IamChange::DropNumber)).unwrap().0, dropped);
+    let eve = Owner { id: OwnerId("eve".into()), display_name: "eve".into(), email: None };
+    let (both, _) = apply(&dropped, &Command::PutOwner { owner: eve.clone() }).unwrap();
+    let second = Command::Iam { account: eve.id, change: IamChange::DropNumber };
+    assert!(matches!(apply(&both, &second), Err(Error::Invalid(_))));
+}
+
+#[test]
 fn the_key_of_a_user_is_no_administrators() {
     let Command::CreateKey { key: plain } = key("k", Some("u")) else { unreachable!() };
     let admin = Command::CreateKey { key: AccessKey { admin: true, ..plain } };
@@ -325,5 +336,8 @@ fn providers_are_known_by_their_address() {
         of(IamChange::SetThumbprints { provider: "issuer.example/a".into(), thumbprints: [print.to_owned()].into() })
     };
     assert!(apply(&state, &prints(&"a".repeat(40))).is_ok());
-    assert!(matches!(apply(&state, &prints("xyz")), Err(Error::Invalid(_))));
+    assert!(apply(&state, &prints("3768084dfb3d2b68b7897bf5f565da8efEXAMPLE")).is_ok());
+    for bad in ["xyz", &"a".repeat(41), &"-".repeat(40)] {
+        assert!(matches!(apply(&state, &prints(bad)), Err(Error::Invalid(_))), "{bad}");
+    }
 }
