@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The groups that the total is of, in the table's order.
-const GROUPS: [&str; 21] = [
+const GROUPS: [&str; 23] = [
     "list",
     "bucket",
     "object",
@@ -29,6 +29,8 @@ const GROUPS: [&str; 21] = [
     "acl",
     "ownership",
     "policy",
+    "iam",
+    "sts",
 ];
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +134,9 @@ impl Summary {
              HTTP against the debug binary. Every one of its tests stands in a list under `tests/s3-tests/`.\n\n{}\n{}\n\n\
              The server runs with `--form-signature-v2`, because the suite signs all of its forms that way, and\n\
              with `--test-mode --test-ssec-plain-http`, because it sends customers' keys over plain HTTP.\n\n\
+             Most tests of STS, and one of IAM, want ARNs without an account (`arn:aws:iam:::role/NAME`) and an issuer\n\
+             without audiences, as Ceph has them outside of its accounts. They run in an account that only\n\
+             `--test-mode --test-account-without-number` makes, with an issuer that signs what Keycloak would.\n\n\
              ## In scope and failing\n\n| test | reason |\n|---|---|\n",
             &REVISION[..7],
             self.table(),
