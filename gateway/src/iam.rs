@@ -432,7 +432,7 @@ fn boundary(xml: &mut Xml, arn: Option<&str>) {
     }
 }
 
-/// The condition keys of the tags that a user or a role has.
+/// The condition keys of the tags that a user, a role, a policy or a provider has.
 pub fn resource_tags(context: &mut Context, tags: &BTreeMap<String, String>) {
     for (key, value) in tags {
         for prefix in ["aws", "iam"] {

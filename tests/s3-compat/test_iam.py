@@ -116,6 +116,11 @@ def test_policies_see_tags_that_are_there_and_that_are_asked_for(root, server):
     refused(403, "AccessDenied", lead.create_user, UserName="other")
     lead.untag_user(UserName="new", TagKeys=["team"])
     refused(403, "AccessDenied", lead.untag_user, UserName="blue", TagKeys=["owner"])
+    arn = root.create_policy(PolicyName="p", PolicyDocument=policy("s3:*"), Tags=[{"Key": "team", "Value": "red"}])["Policy"]["Arn"]
+    deny = policy("iam:GetPolicy", effect="Deny", Condition={"StringEquals": {"iam:ResourceTag/team": "red"}})
+    lead.get_policy(PolicyArn=arn)
+    root.put_user_policy(UserName="lead", PolicyName="more", PolicyDocument=deny)
+    refused(403, "AccessDenied", lead.get_policy, PolicyArn=arn)
     both = [{"Key": "team", "Value": "blue"}, {"Key": "owner", "Value": "x"}]
     refused(403, "AccessDenied", lead.tag_user, UserName="blue", Tags=both)
 

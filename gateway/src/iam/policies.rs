@@ -186,11 +186,11 @@ impl Action<'_> {
     /// The policy that the action names, if the caller may do it.
     fn policy(&self) -> Result<Arc<ManagedPolicy>, Refusal> {
         let arn = self.policy_arn("PolicyArn")?;
-        self.authorize(arn)?;
         let found = match arn.strip_prefix(BUILT_IN) {
             Some(name) => built_in(name).map(Arc::new),
             None => self.state.iam.policy_of_arn(self.owner(), arn).cloned(),
         };
+        self.authorize_tagged(arn, &[], found.as_ref().map(|policy| &policy.tags))?;
         found.ok_or_else(|| Refusal::no_such_entity(format!("Policy {arn} was not found.")))
     }
 

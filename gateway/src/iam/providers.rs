@@ -78,10 +78,10 @@ impl Action<'_> {
         if !arn.starts_with("arn:aws:iam::") {
             return Err(Refusal::invalid_input(format!("Invalid ARN: {arn}")));
         }
-        self.authorize(arn)?;
         let url = arn.split_once(":oidc-provider/").map(|(_, url)| url);
         let found = url.and_then(|url| self.state.iam.provider(self.owner(), url));
         let found = found.filter(|provider| provider.arn(self.number()) == arn).cloned();
+        self.authorize_tagged(arn, &[], found.as_ref().map(|provider| &provider.tags))?;
         found.ok_or_else(|| Refusal::no_such_entity(format!("OpenIDConnect Provider not found for arn {arn}")))
     }
 

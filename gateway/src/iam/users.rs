@@ -55,7 +55,7 @@ impl Action<'_> {
             path: new_path.unwrap_or(&user.path).to_owned(),
             ..User::clone(&user)
         };
-        self.authorize(&renamed.arn(self.number()))?;
+        self.authorize_tagged(&renamed.arn(self.number()), &[], Some(&user.tags))?;
         let (name, new_name, new_path) = (user.name.clone(), new_name.map(str::to_owned), new_path.map(str::to_owned));
         self.change(IamChange::UpdateUser { name, new_name, new_path }).await?;
         Ok(None)
