@@ -352,6 +352,31 @@ def test_the_memory_is_closed(sts_server):
     assert open_to_others == []
 
 
+def test_only_test_mode_has_an_account_without_a_number(tmp_path):
+    flags = ["--test-mode", "--test-account-without-number", "ceph"]
+    server = weir.Server(tmp_path / "data", flags=flags).start()
+    server.run("key", "import", "--owner", "ceph", "--access-key", "CEPHROOT", "--secret-key", "the-secret-of-ceph")
+    server.run("key", "import", "--owner", "other", "--access-key", "OTHERROOT", "--secret-key", "the-secret-of-other")
+    trust = policy(Principal={"AWS": "arn:aws:iam:::user/bob"}, Action="sts:AssumeRole")
+    iam, other = (client(server, "iam", f"{name.upper()}ROOT", f"the-secret-of-{name}") for name in ("ceph", "other"))
+    assert iam.create_role(RoleName="r", AssumeRolePolicyDocument=trust)["Role"]["Arn"] == "arn:aws:iam:::role/r"
+    assert other.create_role(RoleName="r", AssumeRolePolicyDocument=trust)["Role"]["Arn"] != "arn:aws:iam:::role/r"
+    assert server.stop() == 0
+    command = [weir.binary(), "serve", "--data", str(tmp_path / "data"), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]
+    ended = subprocess.run(command, env=server.environment(), capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 4 and "without a number" in ended.stderr
+
+
+def test_a_role_of_no_account_is_no_principal(sts_server, folder):
+    trust = policy(Principal={"AWS": "arn:aws:iam:::role/reader"}, Action="sts:AssumeRole")
+    iam = client(sts_server, "iam")
+    wrong = (400, "MalformedPolicyDocument")
+    assert refused(iam.create_role, RoleName="strange", AssumeRolePolicyDocument=trust) == wrong
+    for role in ("role/reader", "assumed-role/reader/me"):
+        public = policy(Principal={"AWS": f"arn:aws:iam:::{role}"}, Action="s3:GetObject", Resource="arn:aws:s3:::sts-data/*")
+        assert refused(folder.put_bucket_policy, Bucket="sts-data", Policy=public) == (400, "MalformedPolicy")
+
+
 def test_a_known_pair_is_refused_off_loopback(tmp_path):
     command = [weir.binary(), "serve", "--data", str(tmp_path / "data"), "--listen", "0.0.0.0:0", "--plain-http"]
     environment = weir.clean_environment() | {"WEIR_ADMIN_ACCESS_KEY": "minioadmin", "WEIR_ADMIN_SECRET_KEY": "minioadmin"}

@@ -55,8 +55,16 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let kept: Vec<_> = state.keys.values().map(|key| (key.id.0.as_str(), key.secret.as_str())).collect();
     refuse_known_keys(&[listen, admin_listen], &kept)?;
     let key = ensure_admin(&control, &data, preset, &*clock, &*random)?;
-    if let Some(owner) = &settings.test.account_without_number {
-        drop_number(&control, OwnerId(owner.clone()))?;
+    match &settings.test.account_without_number {
+        Some(owner) => drop_number(&control, OwnerId(owner.clone()))?,
+        None if control.current().iam.account_of_number("").is_some() => {
+            return Err(Error::Refused(
+                "this data directory has an account without a number: it was made for tests, and serves with \
+                 --test-account-without-number only"
+                    .to_owned(),
+            ));
+        }
+        None => {}
     }
     let control: Arc<dyn ControlPlane> = Arc::new(control);
     let target = open_target(&settings, &control, &clock, &random).await?;
