@@ -16,6 +16,7 @@ pub mod limits;
 pub mod policy;
 mod secret;
 pub mod session;
+pub mod simulation;
 pub mod web_identity;
 
 pub use authorize::{By, Question, RESOURCE_POLICY, Verdict, authorize, authorize_assumption};

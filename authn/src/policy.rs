@@ -8,6 +8,7 @@ mod context;
 mod json;
 mod keys;
 mod parse;
+mod positions;
 mod principal;
 mod statement;
 mod variables;
@@ -15,6 +16,7 @@ mod wildcard;
 
 pub use context::Context;
 pub use parse::characters;
+pub use positions::{Position, statement_positions};
 pub use principal::{Named, Who};
 pub use statement::{Effect, Statement};
 
@@ -106,6 +108,66 @@ impl Policy {
         let mut principals = statements.filter_map(|statement| statement.principals.as_ref());
         principals.any(principal::Principals::has_role_without_account)
     }
+}
+
+impl Policy {
+    /// Every statement that is about the question and whose conditions hold, whatever its effect, in the order of the text.
+    pub fn applying(&self, asked: &Asked<'_>) -> Vec<&Statement> {
+        let scopes = self.scopes.iter().filter(|scope| scope.has(asked));
+        let mut applying: Vec<&Statement> = scopes.flat_map(|scope| &scope.statements).collect();
+        applying.retain(|statement| statement.applies(asked).is_some());
+        applying.sort_by_key(|statement| statement.place);
+        applying
+    }
+
+    /// Every statement about this caller and this action, as far as one can say without conditions, and without variables that
+    /// have no value: what its conditions make of it, and the keys that it asks for.
+    pub fn examined(&self, asked: &Asked<'_>) -> Vec<Examined<'_>> {
+        let mut examined = Vec::new();
+        for scope in self.scopes.iter().filter(|scope| scope.concerns(asked)) {
+            for statement in scope.statements.iter().filter(|statement| statement.names(asked)) {
+                let keys = statement.keys().chain(scope.keys()).collect();
+                examined.push(Examined { statement, conditions: statement.judged(asked.context), keys });
+            }
+        }
+        examined.sort_by_key(|examined| examined.statement.place);
+        examined
+    }
+
+    /// All condition keys that it ever asks for, as AWS spells them.
+    pub fn spelled_keys(&self) -> impl Iterator<Item = String> {
+        self.keys().map(keys::spelled)
+    }
+}
+
+/// One statement, with the key of each of its conditions and whether it holds.
+#[derive(Debug)]
+pub struct Examined<'p> {
+    pub statement: &'p Statement,
+    pub conditions: Vec<(&'p str, bool)>,
+    keys: Vec<&'p str>,
+}
+
+impl Examined<'_> {
+    /// The keys that it asks for and that have no value, as AWS spells them.
+    pub fn missing(&self, context: &Context) -> Vec<String> {
+        let missing = self.keys.iter().filter(|key| context.get(key).is_none_or(<[String]>::is_empty));
+        missing.map(|key| keys::spelled(key)).collect()
+    }
+}
+
+/// An action as Weir spells it, such as `s3:GetObject`; an error if nobody could ever ask for it. Patterns are none.
+pub fn action(name: &str) -> Result<String, PolicyError> {
+    let wrong = |why: &str| PolicyError(format!("{name:?} is no action: {why}"));
+    if !name.contains(':') || name.contains(['*', '?']) || !name.is_ascii() {
+        return Err(wrong("write SERVICE:NAME, without wildcards"));
+    }
+    actions::spelled(&name.to_ascii_lowercase()).map_err(|why| wrong(&format!("Weir {why}")))
+}
+
+/// Whether there is a condition key of this name.
+pub fn is_condition_key(name: &str) -> bool {
+    keys::is_known(name)
 }
 
 /// A question to one policy.

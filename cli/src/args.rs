@@ -348,6 +348,51 @@ pub enum PolicyVerb {
         #[command(flatten)]
         from: HolderArgs,
     },
+    /// Tell what policies would decide, and by which statement: of files, without a server, or of a user, a group, a role or a key.
+    /// Exit status 0 if all is allowed, 1 if something is refused
+    Simulate(Box<SimulateArgs>),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct SimulateArgs {
+    /// The JSON of a policy that the caller has (repeatable)
+    #[arg(long = "policy-file", value_name = "FILE", required_unless_present_any = ["user", "group", "role", "access_key", "bucket_policy_file"])]
+    pub policy_files: Vec<PathBuf>,
+    /// The JSON of the caller's permissions boundary
+    #[arg(long, value_name = "FILE")]
+    pub boundary_file: Option<PathBuf>,
+    /// The JSON of the policy of the bucket, or the trust policy of the role, that is asked about
+    #[arg(long, value_name = "FILE")]
+    pub bucket_policy_file: Option<PathBuf>,
+    /// The number of the account that the resources belong to [default: the caller's]
+    #[arg(long, value_name = "ACCOUNT")]
+    pub resource_owner: Option<String>,
+    /// ARN of the caller, a user or a role: for the principals of a bucket policy
+    #[arg(long, value_name = "ARN", conflicts_with_all = ["user", "group", "role", "access_key"])]
+    pub caller: Option<String>,
+    /// A user of the account, as it is
+    #[arg(long, value_name = "NAME", group = "whose")]
+    pub user: Option<String>,
+    /// A group of the account
+    #[arg(long, value_name = "NAME", group = "whose")]
+    pub group: Option<String>,
+    /// A role of the account
+    #[arg(long, value_name = "NAME", group = "whose")]
+    pub role: Option<String>,
+    /// The holder of an access key of the account
+    #[arg(long = "as", value_name = "KEY", group = "whose")]
+    pub access_key: Option<String>,
+    /// As in policies (repeatable)
+    #[arg(long = "action", value_name = "NAME", required = true)]
+    pub actions: Vec<String>,
+    /// ARN of what it is done to (repeatable) [default: *]
+    #[arg(long = "resource", value_name = "ARN")]
+    pub resources: Vec<String>,
+    /// A condition key that the request would have: s3:prefix=a/ (repeatable, several values too)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub context: Vec<String>,
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Who has a policy: one of them.

@@ -9,5 +9,6 @@ pub mod kms;
 pub mod policy;
 pub mod role;
 pub mod serve;
+pub mod simulate;
 pub mod user;
 pub mod why;

@@ -109,6 +109,7 @@ where
         Route::CreateNamedKey => named_keys::create(parts, &body).await,
         Route::RotateNamedKey => named_keys::rotate(parts, name).await,
         Route::SimulatePolicy => simulate::answer(parts, &state, &body).await,
+        Route::SimulateIdentity => simulate::of_identity(&state, name, &body),
         Route::ListAccounts => Ok(accounts::list(&state)),
         _ => accounts::answer(parts, &state, route, &names, &body).await,
     }

@@ -36,6 +36,21 @@ pub fn caller(state: &State, access_key: &str) -> Result<Arc<Caller>> {
     Ok(found)
 }
 
+/// A caller to change, for a simulation.
+pub fn copy(caller: &Caller) -> Caller {
+    let Standing { unlimited, identity, boundary, session } = &caller.standing;
+    let (identity, boundary, session) = (identity.clone(), boundary.clone(), session.clone());
+    Caller {
+        access_key: caller.access_key.clone(),
+        owner: caller.owner.clone(),
+        account: caller.account.clone(),
+        tenant: caller.tenant.clone(),
+        admin: caller.admin,
+        kind: caller.kind.clone(),
+        standing: Standing { unlimited: *unlimited, identity, boundary, session },
+    }
+}
+
 /// A key that signs.
 pub fn active_key<'s>(state: &'s State, access_key: &str) -> Option<&'s AccessKey> {
     state.keys.get(access_key).map(|key| &**key).filter(|key| key.active)
@@ -129,7 +144,8 @@ pub fn standing(iam: &Iam, user: &User) -> Standing {
     Standing { unlimited: false, identity, boundary, session: Vec::new() }
 }
 
-fn parse(name: &str, text: Option<&str>) -> Arc<Policy> {
+/// The policy of this name; what denies everything, where there is none to read.
+pub fn parse(name: &str, text: Option<&str>) -> Arc<Policy> {
     let parsed = match text.map(|text| Policy::parse(text, Purpose::Identity)) {
         Some(Ok(policy)) => return Arc::new(policy),
         Some(Err(error)) => error.to_string(),

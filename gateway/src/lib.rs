@@ -31,6 +31,7 @@ mod route;
 mod s3;
 mod server;
 mod sessions;
+pub mod simulation;
 mod sts;
 mod tree;
 

@@ -223,6 +223,14 @@ fn caller(state: &State, opened: &Opened) -> Result<Caller, Void> {
     })
 }
 
+/// The session that a role is asked about with, which nobody has.
+pub fn imagined(role: &cluster::iam::Role) -> Kind {
+    let (name, path, id) = (role.name.clone(), role.path.clone(), role.id.clone());
+    let of = SessionOf::Role { name, path, id, session: authn::simulation::IMAGINED_SESSION.to_owned() };
+    let tags = role.tags.clone();
+    Kind::Session(Session { of, issued_ms: 0, expires_ms: 0, tags, claims: BTreeMap::new() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -97,6 +97,10 @@ impl Condition {
         }
     }
 
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
     /// The key that it is about, and those of variables.
     pub fn keys(&self) -> Box<dyn Iterator<Item = &str> + '_> {
         let own = std::iter::once(&*self.key);

@@ -4,28 +4,28 @@
 //! Reference. Keys that Weir has no value for (organisations, private networks) are known too: they are missing, as they are in
 //! AWS for who has none of these.
 
-/// In lower case. Those that end in a slash go on with the name of a tag.
+/// Spelled as AWS does. Those that end in a slash go on with the name of a tag.
 #[rustfmt::skip]
 const AWS: &[&str] = &[
-    "assumedroot", "calledvia", "calledviafirst", "calledvialast", "chatbotsourcearn", "currenttime",
-    "ec2instancesourceprivateipv4", "ec2instancesourcevpc", "epochtime", "federatedprovider", "multifactorauthage",
-    "multifactorauthpresent", "principalaccount", "principalarn", "principalisawsservice", "principalorgid",
-    "principalorgpaths", "principalservicename", "principalservicenameslist", "principaltag/", "principaltype", "referer",
-    "requestedregion", "requesttag/", "resourceaccount", "resourceorgid", "resourceorgpaths", "resourcetag/",
-    "securetransport", "sourceaccount", "sourcearn", "sourceidentity", "sourceip", "sourceorgid", "sourceorgpaths",
-    "sourceowner", "sourcevpc", "sourcevpcarn", "sourcevpce", "tagkeys", "tokenissuetime", "useragent", "userid", "username",
-    "viaawsservice", "vpceaccount", "vpceorgid", "vpceorgpaths", "vpcsourceip",
+    "AssumedRoot", "CalledVia", "CalledViaFirst", "CalledViaLast", "ChatbotSourceArn", "CurrentTime",
+    "Ec2InstanceSourcePrivateIPv4", "Ec2InstanceSourceVpc", "EpochTime", "FederatedProvider", "MultiFactorAuthAge",
+    "MultiFactorAuthPresent", "PrincipalAccount", "PrincipalArn", "PrincipalIsAWSService", "PrincipalOrgID",
+    "PrincipalOrgPaths", "PrincipalServiceName", "PrincipalServiceNamesList", "PrincipalTag/", "PrincipalType", "Referer",
+    "RequestedRegion", "RequestTag/", "ResourceAccount", "ResourceOrgID", "ResourceOrgPaths", "ResourceTag/",
+    "SecureTransport", "SourceAccount", "SourceArn", "SourceIdentity", "SourceIp", "SourceOrgID", "SourceOrgPaths",
+    "SourceOwner", "SourceVpc", "SourceVpcArn", "SourceVpce", "TagKeys", "TokenIssueTime", "UserAgent", "userid", "username",
+    "ViaAWSService", "VpceAccount", "VpceOrgID", "VpceOrgPaths", "VpcSourceIp",
 ];
 
 #[rustfmt::skip]
 const S3: &[&str] = &[
-    "accessgrantsinstancearn", "accesspointnetworkorigin", "accesspointtag/", "authtype", "buckettag/",
-    "dataaccesspointaccount", "dataaccesspointarn", "delimiter", "destinationregion", "existingjoboperation",
-    "existingjobpriority", "existingobjecttag/", "if-match", "if-none-match", "inventoryaccessibleoptionalfields",
-    "isreplicationpauserequest", "jobsuspendedcause", "locationconstraint", "max-keys", "object-lock-legal-hold",
+    "AccessGrantsInstanceArn", "AccessPointNetworkOrigin", "AccessPointTag/", "authType", "BucketTag/",
+    "DataAccessPointAccount", "DataAccessPointArn", "delimiter", "DestinationRegion", "ExistingJobOperation",
+    "ExistingJobPriority", "ExistingObjectTag/", "if-match", "if-none-match", "InventoryAccessibleOptionalFields",
+    "isReplicationPauseRequest", "JobSuspendedCause", "LocationConstraint", "max-keys", "object-lock-legal-hold",
     "object-lock-mode", "object-lock-remaining-retention-days", "object-lock-retain-until-date",
-    "objectcreationoperation", "prefix", "requestjoboperation", "requestjobpriority", "requestobjecttag/",
-    "requestobjecttagkeys", "resourceaccount", "signatureage", "signatureversion", "tlsversion", "versionid", "x-amz-acl",
+    "ObjectCreationOperation", "prefix", "RequestJobOperation", "RequestJobPriority", "RequestObjectTag/",
+    "RequestObjectTagKeys", "ResourceAccount", "signatureAge", "signatureversion", "TlsVersion", "VersionId", "x-amz-acl",
     "x-amz-content-sha256", "x-amz-copy-source", "x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp",
     "x-amz-grant-write", "x-amz-grant-write-acp", "x-amz-metadata-directive", "x-amz-object-ownership",
     "x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id",
@@ -43,16 +43,49 @@ pub(super) fn is_known(key: &str) -> bool {
     }
 }
 
-fn is_in(table: &[&str], name: &str) -> bool {
+fn is_in(table: &[&'static str], name: &str) -> bool {
     match name.split_once('/') {
-        Some((kind, tag)) => !tag.is_empty() && table.iter().any(|known| known.strip_suffix('/') == Some(kind)),
-        None => table.contains(&name),
+        Some((kind, tag)) => !tag.is_empty() && tag_kind(table, kind).is_some(),
+        None => table.iter().any(|known| known.eq_ignore_ascii_case(name)),
     }
+}
+
+fn tag_kind(table: &[&'static str], kind: &str) -> Option<&'static str> {
+    table.iter().copied().find(|known| known.strip_suffix('/').is_some_and(|known| known.eq_ignore_ascii_case(kind)))
+}
+
+/// A key in lower case as AWS spells it, for whoever reads it.
+pub(super) fn spelled(key: &str) -> String {
+    let (table, prefix, name) = match key.split_once(':') {
+        Some(("aws", name)) => (AWS, "aws", name),
+        Some(("s3", name)) => (S3, "s3", name),
+        _ => return key.to_owned(),
+    };
+    match name.split_once('/') {
+        Some((kind, tag)) => tag_kind(table, kind).map(|kind| format!("{prefix}:{kind}{tag}")),
+        None => table.iter().find(|known| known.eq_ignore_ascii_case(name)).map(|known| format!("{prefix}:{known}")),
+    }
+    .unwrap_or_else(|| key.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn keys_are_told_as_aws_spells_them() {
+        for key in [
+            "aws:SourceIp",
+            "aws:username",
+            "s3:ExistingObjectTag/a",
+            "s3:x-amz-acl",
+            "aws:PrincipalTag/a/b",
+            "idp:sub",
+        ] {
+            assert_eq!(spelled(&key.to_ascii_lowercase()), key);
+        }
+        assert_eq!(spelled("aws:none"), "aws:none");
+    }
 
     #[test]
     fn misspelt_keys_are_unknown() {

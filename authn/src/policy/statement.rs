@@ -6,7 +6,7 @@ use super::json::Json;
 use super::principal::{Named, Principals};
 use super::variables::{Filled, Syntax, value};
 use super::wildcard::{ArnPattern, Pattern};
-use super::{Asked, Purpose};
+use super::{Asked, Context, Purpose};
 use crate::limits::SID_BYTES_MAX;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +56,25 @@ impl Statement {
         self.sid.as_deref().map_or_else(|| self.place.to_string(), str::to_owned)
     }
 
+    /// From 1 on.
+    pub fn place(&self) -> usize {
+        self.place
+    }
+
+    pub fn effect(&self) -> Effect {
+        self.effect
+    }
+
+    /// Whether it is about who asks.
+    pub(super) fn names(&self, asked: &Asked<'_>) -> bool {
+        self.principals.as_ref().is_none_or(|principals| principals.names(asked.who).is_some())
+    }
+
+    /// The key of each condition, and whether it holds.
+    pub(super) fn judged(&self, context: &Context) -> Vec<(&str, bool)> {
+        self.conditions.iter().map(|condition| (condition.key(), condition.holds(context))).collect()
+    }
+
     /// Whether it lets in more than a few who are named or fixed.
     pub(super) fn is_public(&self) -> bool {
         self.effect == Effect::Allow
@@ -100,6 +119,14 @@ impl Scope {
         self.resources
             .as_ref()
             .is_none_or(|resources| resources.has(|pattern| pattern.matches(asked.resource, asked.context)))
+    }
+
+    /// Whether it is about the question, or would be with other values of its variables.
+    pub fn concerns(&self, asked: &Asked<'_>) -> bool {
+        let mut required =
+            self.resources.iter().flat_map(|resources| resources.items.iter().flat_map(Filled::required));
+        self.actions.has(|pattern| pattern.matches_any_case(asked.action))
+            && (self.is_about_resource(asked) || required.any(|key| value(asked.context, key).is_none()))
     }
 
     pub fn has(&self, asked: &Asked<'_>) -> bool {

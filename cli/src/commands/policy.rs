@@ -12,6 +12,7 @@ pub async fn run(args: PolicyArgs) -> Result<()> {
     // A file that cannot be read is found before anybody is asked.
     let document = match &args.verb {
         PolicyVerb::Create { file, .. } | PolicyVerb::Update { file, .. } => read(file)?,
+        PolicyVerb::Simulate(asked) => return super::simulate::run(asked, &args.account).await,
         _ => Value::Null,
     };
     let client = AccountClient::find(&args.account).await?;
@@ -38,6 +39,8 @@ pub async fn run(args: PolicyArgs) -> Result<()> {
             client.ask(Method::DELETE, &["policies", &name], &Value::Null).await?;
             output::line(format_args!("deleted {name}"));
         }
+        // Was answered above, as it may need nobody to ask.
+        PolicyVerb::Simulate(_) => {}
         PolicyVerb::Attach { name, to } => {
             let (kind, holder) = holder(&to);
             client.ask(Method::PUT, &[kind, holder, "policies", &name], &Value::Null).await?;

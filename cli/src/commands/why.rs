@@ -5,7 +5,8 @@ use crate::args::WhyArgs;
 use crate::error::{Error, Result};
 use crate::{credentials, output};
 use http::Method;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 const SIMULATE: &str = "/api/v1/policy/simulate";
 
@@ -14,14 +15,7 @@ pub async fn run(args: WhyArgs) -> Result<()> {
     let place = place.ok_or_else(|| Error::Usage("write s3://BUCKET or s3://BUCKET/KEY".to_owned()))?;
     let (bucket, key) = place.split_once('/').map_or((place, None), |(bucket, key)| (bucket, Some(key)));
     let key = key.filter(|key| !key.is_empty());
-    let mut context = Map::new();
-    for pair in &args.context {
-        let (name, value) = pair.split_once('=').ok_or_else(|| {
-            Error::Usage(format!("{pair:?} is no condition key with a value: write aws:SourceIp=10.0.0.1"))
-        })?;
-        let values = context.entry(name).or_insert_with(|| json!([]));
-        values.as_array_mut().expect("made as a list").push(json!(value));
-    }
+    let context = context(&args.context)?;
     let asked = json!({
         "access_key": args.access_key,
         "action": args.action,
@@ -40,6 +34,18 @@ pub async fn run(args: WhyArgs) -> Result<()> {
         output::line(text(&told["reason"]));
     }
     Ok(())
+}
+
+/// Condition keys with their values, in the order in which they were given.
+pub fn context(pairs: &[String]) -> Result<BTreeMap<&str, Vec<&str>>> {
+    let mut context: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for pair in pairs {
+        let (name, value) = pair.split_once('=').ok_or_else(|| {
+            Error::Usage(format!("{pair:?} is no condition key with a value: write aws:SourceIp=10.0.0.1"))
+        })?;
+        context.entry(name).or_default().push(value);
+    }
+    Ok(context)
 }
 
 fn text(value: &Value) -> &str {

@@ -115,7 +115,7 @@ pub(super) async fn answer(
 }
 
 /// The account of an owner, or of a number.
-fn find_account<'s>(iam: &'s Iam, name: &str) -> Result<&'s Arc<Account>, Problem> {
+pub(super) fn find_account<'s>(iam: &'s Iam, name: &str) -> Result<&'s Arc<Account>, Problem> {
     let by_owner = iam.accounts.get(&OwnerId(name.to_owned()));
     by_owner.or_else(|| iam.account_of_number(name)).ok_or_else(|| no_such(format!("there is no account {name}")))
 }
@@ -135,7 +135,7 @@ pub(super) fn policy_arn(iam: &Iam, owner: &OwnerId, name: &str) -> Result<Strin
     Err(no_such(format!("there is no policy {name}")))
 }
 
-fn no_such(detail: String) -> Problem {
+pub(super) fn no_such(detail: String) -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "NoSuchEntity", detail)
 }
 

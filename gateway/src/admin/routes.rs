@@ -18,6 +18,7 @@ pub enum Route {
     CreateNamedKey,
     RotateNamedKey,
     SimulatePolicy,
+    SimulateIdentity,
     ListAccounts,
     ListUsers,
     CreateUser,
@@ -108,6 +109,28 @@ pub const TABLE: &[Entry] = &[
                 ("context", "object"),
             ],
         )
+    },
+    Entry {
+        status: 200,
+        ..entry(
+            Route::SimulateIdentity,
+            "POST",
+            "/api/v1/accounts/{account}/simulations",
+            "What the policies of somebody would decide: of a user, a group, a role or the holder of a key",
+        )
+        .takes(&[
+            ("user", "string"),
+            ("group", "string"),
+            ("role", "string"),
+            ("access_key", "string"),
+            ("policies", "array"),
+            ("boundary", "string"),
+            ("bucket_policy", "string"),
+            ("resource_owner", "string"),
+            ("actions", "array!"),
+            ("resources", "array!"),
+            ("context", "object"),
+        ])
     },
     entry(Route::ListAccounts, "GET", "/api/v1/accounts", "Accounts: owners with their numbers"),
     entry(Route::ListUsers, "GET", "/api/v1/accounts/{account}/users", "Users of an account"),
