@@ -13,6 +13,7 @@ mod holders;
 mod policies;
 mod providers;
 mod roles;
+mod simulation;
 mod users;
 
 use crate::query_api::{Call, Form, QueryService, Refusal, Reply, Xml};
@@ -111,6 +112,35 @@ fn parameters(action: &str) -> Option<&'static [&'static str]> {
         "UpdateOpenIDConnectProviderThumbprint" => &["OpenIDConnectProviderArn", "ThumbprintList"],
         "ListOpenIDConnectProviders" | "GetAccountSummary" => &[],
         "ListAccountAliases" => &["Marker", "MaxItems"],
+        "SimulateCustomPolicy" => &[
+            "PolicyInputList",
+            "PermissionsBoundaryPolicyInputList",
+            "ActionNames",
+            "ResourceArns",
+            "ResourcePolicy",
+            "ResourceOwner",
+            "CallerArn",
+            "ContextEntries",
+            "ResourceHandlingOption",
+            "MaxItems",
+            "Marker",
+        ],
+        "SimulatePrincipalPolicy" => &[
+            "PolicySourceArn",
+            "PolicyInputList",
+            "PermissionsBoundaryPolicyInputList",
+            "ActionNames",
+            "ResourceArns",
+            "ResourcePolicy",
+            "ResourceOwner",
+            "CallerArn",
+            "ContextEntries",
+            "ResourceHandlingOption",
+            "MaxItems",
+            "Marker",
+        ],
+        "GetContextKeysForCustomPolicy" => &["PolicyInputList"],
+        "GetContextKeysForPrincipalPolicy" => &["PolicySourceArn", "PolicyInputList"],
         _ => return None,
     })
 }
@@ -236,6 +266,11 @@ impl Action<'_> {
 
             "GetAccountSummary" => self.get_account_summary(),
             "ListAccountAliases" => self.list_account_aliases(),
+
+            "SimulateCustomPolicy" => self.simulate_custom_policy(),
+            "SimulatePrincipalPolicy" => self.simulate_principal_policy(),
+            "GetContextKeysForCustomPolicy" => self.get_context_keys_for_custom_policy(),
+            "GetContextKeysForPrincipalPolicy" => self.get_context_keys_for_principal_policy(),
             other => Err(Refusal::invalid_action(other, VERSION)),
         }
     }

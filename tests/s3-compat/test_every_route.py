@@ -210,7 +210,10 @@ def sample(action, name, account_id):
     """A good value of each parameter, so that nothing but the missing right can refuse: a new one is added here."""
     arn = f"arn:aws:iam::{account_id}"
     values = {
-        "AccessKeyId": "WK" + "A" * 18, "AssumeRolePolicyDocument": TRUST, "ClientID": "c", "ClientIDList": ["c"],
+        "AccessKeyId": "WK" + "A" * 18, "ActionNames": ["s3:GetObject"], "AssumeRolePolicyDocument": TRUST, "CallerArn": None,
+        "ContextEntries": None, "PermissionsBoundaryPolicyInputList": [DOCUMENT], "PolicyInputList": [DOCUMENT],
+        "PolicySourceArn": f"{arn}:user/target", "ResourceArns": ["arn:aws:s3:::b/k"], "ResourceHandlingOption": None,
+        "ResourceOwner": None, "ResourcePolicy": None, "ClientID": "c", "ClientIDList": ["c"],
         "Description": "d", "DurationSeconds": "900", "EntityFilter": None, "ExternalId": "ext", "GroupName": "target", "Marker": None,
         "MaxItems": "5", "MaxSessionDuration": "3600", "NewGroupName": "renamed", "NewPath": "/n/", "NewUserName": "renamed",
         "OnlyAttached": "false", "OpenIDConnectProviderArn": f"{arn}:oidc-provider/issuer.example", "Path": "/p/",

@@ -1,13 +1,15 @@
-"""What policies would decide: `weir policy simulate`."""
+"""What policies would decide: `weir policy simulate`, and IAM's simulator through its clients."""
 
 import json
 import subprocess
 import uuid
 
 import boto3
+import everyday
 import pytest
 import weir
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 OWNER = "111111111111"
 ANN = f"arn:aws:iam::{OWNER}:user/ann"
@@ -37,6 +39,13 @@ def root(server):
     client.owner, client.key = owner, (made["access_key"], made["secret_key"])
     client.account = client.get_user()["User"]["UserId"]
     return client
+
+
+def refused(call, **parameters):
+    with pytest.raises(ClientError) as caught:
+        call(**parameters)
+    answer = caught.value.response
+    return answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Code"]
 
 
 # ---- files, without a server ----
@@ -185,5 +194,146 @@ def test_who_is_there_is_judged_by_what_it_has(server, root, name):
     assert ask("--as", root.key[0], *red)[1] == [("explicitDeny", "resource policy", "Shut")]
     assert not json.loads(server.command("why", f"s3://{name}/red/k", "--as", key, "--json").stdout)["allowed"]
 
+    # A role with the policy of whom it trusts: the account, which leaves it to the user's own policies.
+    role = ["--resource", f"arn:aws:iam::{root.account}:role/writer", "--action"]
+    assert ask("--user", "ann", *role, "sts:AssumeRole")[1][0][0] == "implicitDeny"
+    root.put_user_policy(UserName="ann", PolicyName="more", PolicyDocument=policy(statement("Allow", ["sts:AssumeRole", "iam:GetRole"])))
+    assert ask("--user", "ann", *role, "sts:AssumeRole", "--action", "iam:GetRole")[1][0][0] == "allowed"
+
     ask("--user", "nobody", *red, code=3)
     ask("--as", "AKNOBODYSKEY", *red, code=3)
+
+
+# ---- IAM's simulator ----
+
+EXAMPLE = ('{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"s3:Get*","Resource":"*","Condition":'
+           '{"DateGreaterThan":{"aws:CurrentTime":"2018-08-16T12:00:00Z"}}}}')
+
+
+def test_custom_policies_are_simulated(root):
+    def simulate(*policies, actions=("s3:GetObject",), **more):
+        answer = root.simulate_custom_policy(PolicyInputList=list(policies), ActionNames=list(actions), **more)
+        assert not answer["IsTruncated"]
+        return answer["EvaluationResults"]
+
+    [result] = simulate(EXAMPLE)
+    assert (result["EvalDecision"], result["MissingContextValues"]) == ("implicitDeny", ["aws:CurrentTime"])
+    assert (result["EvalActionName"], result["EvalResourceName"], result["MatchedStatements"]) == ("s3:GetObject", "*", [])
+    assert "ResourceSpecificResults" not in result
+    time = {"ContextKeyName": "aws:CurrentTime", "ContextKeyValues": ["2019-04-25T11:00:00Z"], "ContextKeyType": "date"}
+    [result] = simulate(EXAMPLE, ContextEntries=[time])
+    assert (result["EvalDecision"], result["MissingContextValues"]) == ("allowed", [])
+    [matched] = result["MatchedStatements"]
+    assert matched["SourcePolicyId"] == "PolicyInputList.1"
+    assert matched["StartPosition"] == {"Line": 1, "Column": 38}
+    assert matched["EndPosition"] == {"Line": 1, "Column": len(EXAMPLE)}
+
+    both = [policy(statement("Allow", "s3:*")), policy(statement("Deny", "s3:*", "arn:aws:s3:::shut/*"))]
+    arns = ["arn:aws:s3:::open/k", "arn:aws:s3:::shut/k"]
+    results = simulate(*both, actions=["s3:GetObject", "s3:PutObject"], ResourceArns=arns)
+    decisions = [(r["EvalActionName"], r["EvalResourceName"], r["EvalDecision"]) for r in results]
+    assert decisions == [(action, arn, decision) for action in ("s3:GetObject", "s3:PutObject")
+                         for arn, decision in zip(arns, ("allowed", "explicitDeny"))]
+    [specific] = results[1]["ResourceSpecificResults"]
+    assert (specific["EvalResourceName"], specific["EvalResourceDecision"]) == (arns[1], "explicitDeny")
+    assert [m["SourcePolicyId"] for m in specific["MatchedStatements"]] == ["PolicyInputList.2"]
+
+    [result] = simulate(both[0], PermissionsBoundaryPolicyInputList=[policy(statement("Allow", "s3:PutObject"))])
+    assert result["EvalDecision"] == "implicitDeny"
+    assert result["PermissionsBoundaryDecisionDetail"] == {"AllowedByPermissionsBoundary": False}
+
+    bucket = policy(statement("Allow", "s3:*", "arn:aws:s3:::b/*", Principal={"AWS": ANN}))
+    cross = {"ResourcePolicy": bucket, "ResourceArns": ["arn:aws:s3:::b/k"], "CallerArn": ANN}
+    other = {"ResourceOwner": "arn:aws:iam::222222222222:root"}
+    nothing = policy(statement("Allow", "iam:GetUser"))
+    [result] = simulate(nothing, **cross)
+    assert (result["EvalDecision"], result["MatchedStatements"][0]["SourcePolicyId"]) == ("allowed", "ResourcePolicy")
+    assert simulate(nothing, **cross, **other)[0]["EvalDecision"] == "implicitDeny"
+    assert simulate(both[0], **cross, **other)[0]["EvalDecision"] == "allowed"
+
+
+def test_long_simulations_come_in_pages(root):
+    arns = [f"arn:aws:s3:::b/{number}" for number in range(7)]
+    asked = {"PolicyInputList": [policy(statement("Allow", "s3:GetObject"))], "ActionNames": ["s3:GetObject", "s3:PutObject"],
+             "ResourceArns": arns}
+    first = root.simulate_custom_policy(**asked, MaxItems=5)
+    assert first["IsTruncated"] and len(first["EvaluationResults"]) == 5
+    pages = root.get_paginator("simulate_custom_policy").paginate(**asked, PaginationConfig={"PageSize": 5})
+    seen = [(r["EvalActionName"], r["EvalResourceName"]) for page in pages for r in page["EvaluationResults"]]
+    assert seen == [(action, arn) for action in asked["ActionNames"] for arn in arns]
+    assert refused(root.simulate_custom_policy, **asked, Marker="14") == (400, "InvalidInput")
+
+
+def test_principals_are_simulated(server, root):
+    document = policy(statement("Allow", "s3:GetObject", "arn:aws:s3:::b/${aws:username}/*"))
+    root.create_policy(PolicyName="homes", PolicyDocument=document)
+    homes = f"arn:aws:iam::{root.account}:policy/homes"
+    bob = root.create_user(UserName="bob", Path="/team/")["User"]["Arn"]
+    root.attach_user_policy(UserName="bob", PolicyArn=homes)
+    root.put_user_policy(UserName="bob", PolicyName="lists", PolicyDocument=policy(statement("Allow", "s3:ListBucket")))
+    arn = "arn:aws:s3:::b/bob/k"
+
+    def simulate(source, action="s3:GetObject", arn=arn, **more):
+        answer = root.simulate_principal_policy(PolicySourceArn=source, ActionNames=[action], ResourceArns=[arn], **more)
+        [result] = answer["EvaluationResults"]
+        origins = [(m["SourcePolicyId"], m["SourcePolicyType"]) for m in result["MatchedStatements"]]
+        return result["EvalDecision"], origins, result["MissingContextValues"]
+
+    assert simulate(bob) == ("allowed", [("homes", "user-managed")], [])
+    assert simulate(bob, "s3:ListBucket", "arn:aws:s3:::b") == ("allowed", [("user_bob_lists", "user")], [])
+    assert simulate(bob, arn="arn:aws:s3:::b/ann/k")[0] == "implicitDeny"
+    as_ann = {"CallerArn": f"arn:aws:iam::{root.account}:user/ann2"}
+    assert simulate(bob, arn="arn:aws:s3:::b/ann2/k", **as_ann)[0] == "allowed"
+    more = policy(statement("Deny", "*"))
+    assert simulate(bob, PolicyInputList=[more])[:2] == ("explicitDeny", [("PolicyInputList.1", "IAM Policy")])
+
+    root.create_role(RoleName="home", AssumeRolePolicyDocument=policy(
+        {"Effect": "Allow", "Principal": {"AWS": root.account}, "Action": "sts:AssumeRole"}))
+    root.attach_role_policy(RoleName="home", PolicyArn=homes)
+    role = f"arn:aws:iam::{root.account}:role/home"
+    assert simulate(role) == ("implicitDeny", [], ["aws:username"])
+
+    keys = root.get_context_keys_for_principal_policy(PolicySourceArn=bob, PolicyInputList=[EXAMPLE])
+    assert sorted(keys["ContextKeyNames"]) == ["aws:CurrentTime", "aws:username"]
+    keys = root.get_context_keys_for_custom_policy(PolicyInputList=[EXAMPLE, document])
+    assert keys["ContextKeyNames"] == ["aws:CurrentTime", "aws:username"]
+
+    # Who may simulate, and whom.
+    pair = root.create_access_key(UserName="bob")["AccessKey"]
+    own = iam_of(server, pair["AccessKeyId"], pair["SecretAccessKey"])
+    asked = {"ActionNames": ["s3:GetObject"], "PolicySourceArn": bob}
+    assert refused(own.simulate_principal_policy, **asked) == (403, "AccessDenied")
+    assert refused(own.simulate_custom_policy, PolicyInputList=[document], ActionNames=["s3:GetObject"]) == (403, "AccessDenied")
+    root.put_user_policy(UserName="bob", PolicyName="simulates", PolicyDocument=policy(
+        statement("Allow", "iam:SimulatePrincipalPolicy", bob)))
+    assert own.simulate_principal_policy(**asked)["EvaluationResults"][0]["EvalDecision"] == "implicitDeny"
+    assert refused(own.simulate_principal_policy, **asked | {"PolicySourceArn": role}) == (403, "AccessDenied")
+
+
+def test_what_cannot_be_simulated_is_refused(root):
+    good = {"PolicyInputList": [EXAMPLE], "ActionNames": ["s3:GetObject"]}
+    for wrong in [
+        {"PolicyInputList": ["{}"]},
+        {"ActionNames": ["s3:Get*"]},
+        {"ActionNames": ["s3:GetObjects"]},
+        {"ResourceHandlingOption": "EC2-VPC-InstanceStore"},
+        {"CallerArn": f"arn:aws:iam::{OWNER}:root"},
+        {"ResourceOwner": "arn:aws:iam::1:root"},
+        {"ResourcePolicy": policy(statement("Allow", "s3:*", Principal="*"))},
+        {"ResourcePolicy": EXAMPLE, "CallerArn": ANN},
+        {"PermissionsBoundaryPolicyInputList": [EXAMPLE, EXAMPLE]},
+        {"ContextEntries": [{"ContextKeyName": "aws:CurrentTime", "ContextKeyValues": ["a", "b"], "ContextKeyType": "date"}]},
+    ]:
+        assert refused(root.simulate_custom_policy, **good | wrong) == (400, "InvalidInput"), wrong
+    absent = f"arn:aws:iam::{root.account}:user/nobody"
+    assert refused(root.simulate_principal_policy, PolicySourceArn=absent, ActionNames=["s3:GetObject"]) == (404, "NoSuchEntity")
+    assert refused(root.get_context_keys_for_custom_policy, PolicyInputList=["{"]) == (400, "InvalidInput")
+
+
+def test_the_command_line_of_aws_simulates(server, root, tmp_path):
+    keys = {"AWS_ACCESS_KEY_ID": root.key[0], "AWS_SECRET_ACCESS_KEY": root.key[1]}
+    entry = "ContextKeyName=aws:CurrentTime,ContextKeyValues=2019-04-25T11:00:00Z,ContextKeyType=date"
+    command = [everyday.on_path("aws"), "--endpoint-url", server.endpoint, "--output", "json", "iam", "simulate-custom-policy",
+               "--policy-input-list", EXAMPLE, "--action-names", "s3:GetObject", "--context-entries", entry]
+    done = weir.run(command, env=weir.client_environment(server, tmp_path) | keys)
+    assert json.loads(done.stdout)["EvaluationResults"][0]["EvalDecision"] == "allowed"
