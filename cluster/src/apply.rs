@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Decides one command. A command that changes nothing gives back the state with its version unchanged; every other
-/// one counts the version up by one.
+/// one counts the version up by one, and of several that are decided together each does.
 pub fn apply(state: &State, command: &Command) -> Result<(State, Applied)> {
     match command {
         Command::CreateBucket { name, owner, region, created_ms, documents } => {
@@ -49,10 +49,22 @@ pub fn apply(state: &State, command: &Command) -> Result<(State, Applied)> {
         Command::DeleteKey { id } => delete_key(state, id),
         Command::SetKeyActive { id, active } => set_key_active(state, id, *active),
         Command::Iam { account, change } => iam::change(state, account, change),
+        Command::All(commands) => all(state, commands),
         Command::CreateKmsKey { name, created_ms, sealed } => create_kms_key(state, name, *created_ms, sealed),
         Command::RotateKmsKey { name, version, sealed } => rotate_kms_key(state, name, *version, sealed),
         Command::NextTerm { above } => next_term(state, *above),
     }
+}
+
+fn all(state: &State, commands: &[Command]) -> Result<(State, Applied)> {
+    let limit = limits::COMMANDS_TOGETHER_MAX;
+    if commands.len() > limit || commands.iter().any(|command| matches!(command, Command::All(_))) {
+        return Err(Error::Invalid(format!(
+            "at most {limit} commands are decided together, and none of them is several"
+        )));
+    }
+    let begin = (state.clone(), Applied::Nothing);
+    commands.iter().try_fold(begin, |(state, _), command| apply(&state, command))
 }
 
 fn create_bucket(

@@ -63,6 +63,8 @@ pub enum Command {
         account: OwnerId,
         change: IamChange,
     },
+    /// Several commands, each decided on what those before it have done: all of them, or none. Applied answer: the last one's.
+    All(Vec<Command>),
     /// A named key with its first version, sealed. `KmsKeyExists` when the name is taken.
     CreateKmsKey {
         name: String,
@@ -85,6 +87,10 @@ pub enum Command {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IamChange {
     CreateUser(User),
+    /// Makes the user where there is none of this name.
+    EnsureUser(User),
+    /// As an account makes one for itself: a root has no more than a user has, which `Command::CreateKey` does not mind.
+    CreateKey(AccessKey),
     /// Its groups and its keys follow a new name.
     UpdateUser {
         name: String,
@@ -151,9 +157,9 @@ pub enum IamChange {
         of: Holder,
         arn: Option<String>,
     },
-    /// Of a user or a role.
+    /// Keys of tags differ by more than case: one that does not replaces, or takes away, the other.
     ChangeTags {
-        of: Holder,
+        of: Tagged,
         set: BTreeMap<String, String>,
         remove: BTreeSet<String>,
     },
@@ -191,6 +197,14 @@ pub enum Holder {
     User(String),
     Group(String),
     Role(String),
+}
+
+/// What has tags: a user or a role, a managed policy by its name, or a provider by its URL without the scheme.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tagged {
+    Holder(Holder),
+    Policy(String),
+    Provider(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,7 +15,7 @@ mod snapshot;
 mod state;
 
 pub use apply::apply;
-pub use command::{Applied, Command, Holder, IamChange};
+pub use command::{Applied, Command, Holder, IamChange, Tagged};
 pub use embedded::EmbeddedControlPlane;
 pub use error::{Error, Result};
 pub use seal::RowSeal;

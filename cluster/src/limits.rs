@@ -20,6 +20,9 @@ pub const KMS_KEYS_MAX: usize = 1000;
 pub const KMS_KEY_VERSIONS_MAX: usize = 1000;
 pub const KMS_SEALED_BYTES_MAX: usize = 256;
 
+/// Commands that are decided together.
+pub const COMMANDS_TOGETHER_MAX: usize = 64;
+
 // What an account may have. Source: AWS IAM User Guide, "IAM and AWS STS quotas".
 pub const USERS_PER_ACCOUNT_MAX: usize = 5000;
 pub const GROUPS_PER_ACCOUNT_MAX: usize = 300;

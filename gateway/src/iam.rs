@@ -14,6 +14,7 @@ mod policies;
 mod providers;
 mod roles;
 mod simulation;
+mod tags;
 mod users;
 
 use crate::query_api::{Call, Form, QueryService, Refusal, Reply, Xml};
@@ -26,6 +27,7 @@ use holders::Kind;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use tags::tags;
 
 pub const VERSION: &str = "2010-05-08";
 
@@ -85,10 +87,15 @@ fn parameters(action: &str) -> Option<&'static [&'static str]> {
         "UntagRole" => &["RoleName", "TagKeys"],
         "CreatePolicy" => &["PolicyName", "Path", "PolicyDocument", "Description", "Tags"],
         "GetPolicy" | "DeletePolicy" => &["PolicyArn"],
+        "TagPolicy" => &["PolicyArn", "Tags"],
+        "UntagPolicy" => &["PolicyArn", "TagKeys"],
+        "TagOpenIDConnectProvider" => &["OpenIDConnectProviderArn", "Tags"],
+        "UntagOpenIDConnectProvider" => &["OpenIDConnectProviderArn", "TagKeys"],
+        "ListOpenIDConnectProviderTags" => &["OpenIDConnectProviderArn", "Marker", "MaxItems"],
         "ListPolicies" => &["Scope", "OnlyAttached", "PathPrefix", "PolicyUsageFilter", "Marker", "MaxItems"],
         "CreatePolicyVersion" => &["PolicyArn", "PolicyDocument", "SetAsDefault"],
         "GetPolicyVersion" | "DeletePolicyVersion" | "SetDefaultPolicyVersion" => &["PolicyArn", "VersionId"],
-        "ListPolicyVersions" => &["PolicyArn", "Marker", "MaxItems"],
+        "ListPolicyVersions" | "ListPolicyTags" => &["PolicyArn", "Marker", "MaxItems"],
         "ListEntitiesForPolicy" => {
             &["PolicyArn", "EntityFilter", "PathPrefix", "PolicyUsageFilter", "Marker", "MaxItems"]
         }
@@ -243,6 +250,9 @@ impl Action<'_> {
             "ListPolicyVersions" => self.list_policy_versions(),
             "SetDefaultPolicyVersion" => self.set_default_policy_version().await,
             "ListEntitiesForPolicy" => self.list_entities_for_policy(),
+            "TagPolicy" => self.tag_policy().await,
+            "UntagPolicy" => self.untag_policy().await,
+            "ListPolicyTags" => self.list_policy_tags(),
 
             "CreateRole" => self.create_role().await,
             "GetRole" => self.get_role(),
@@ -263,6 +273,9 @@ impl Action<'_> {
             "AddClientIDToOpenIDConnectProvider" => self.set_client_id(true).await,
             "RemoveClientIDFromOpenIDConnectProvider" => self.set_client_id(false).await,
             "UpdateOpenIDConnectProviderThumbprint" => self.update_thumbprints().await,
+            "TagOpenIDConnectProvider" => self.tag_provider().await,
+            "UntagOpenIDConnectProvider" => self.untag_provider().await,
+            "ListOpenIDConnectProviderTags" => self.list_provider_tags(),
 
             "GetAccountSummary" => self.get_account_summary(),
             "ListAccountAliases" => self.list_account_aliases(),
@@ -449,13 +462,6 @@ fn check_name(parameter: &str, name: &str, limit: usize) -> Result<(), Refusal> 
 fn encoded(text: &str) -> String {
     const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     utf8_percent_encode(text, PLAIN).to_string()
-}
-
-fn tags(xml: &mut Xml, tags: &BTreeMap<String, String>) {
-    xml.members("Tags", tags, |tag, (key, value)| {
-        tag.text("Key", key);
-        tag.text("Value", value);
-    });
 }
 
 fn boundary(xml: &mut Xml, arn: Option<&str>) {

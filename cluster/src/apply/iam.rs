@@ -1,8 +1,8 @@
 //! Users, groups, roles, policies and providers of an account. Whether a text is a policy is not known here; its length is.
 
-use super::keys::keys_of;
+use super::keys::{create_key, keys_of, must_have_room};
 use super::{following, owner_must_exist};
-use crate::command::{Applied, Holder, IamChange};
+use crate::command::{Applied, Holder, IamChange, Tagged};
 use crate::error::{Error, Result};
 use crate::iam::{
     Attached, BUILT_IN, Group, Iam, ManagedPolicy, Named, OidcProvider, PolicyVersion, Role, User, in_account,
@@ -27,6 +27,13 @@ const DEFAULT_STAYS: Error = Error::DeleteConflict("Cannot delete the default ve
 
 pub fn change(state: &State, account: &OwnerId, change: &IamChange) -> Result<(State, Applied)> {
     owner_must_exist(state, account)?;
+    if let IamChange::CreateKey(key) = change {
+        if key.owner != *account || key.admin {
+            return Err(Error::Invalid("an account makes keys of its own, and none of an administrator".to_owned()));
+        }
+        must_have_room(state, account, key.user.as_deref())?;
+        return create_key(state, key);
+    }
     let mut next = following(state);
     let applied = Change { state, account, next: &mut next }.decide(change)?;
     if next.iam == state.iam && next.keys == state.keys {
@@ -45,6 +52,13 @@ impl<'c> Change<'c> {
     fn decide(&mut self, change: &IamChange) -> Result<Applied> {
         match change {
             IamChange::CreateUser(user) => self.create_user(user)?,
+            IamChange::EnsureUser(user) => {
+                if self.iam().user(self.account, &user.name).is_none() {
+                    self.create_user(user)?;
+                }
+            }
+            // Decided before, as it is of keys.
+            IamChange::CreateKey(_) => {}
             IamChange::UpdateUser { name, new_name, new_path } => {
                 self.update_user(name, new_name.as_deref(), new_path.as_deref())?;
             }
@@ -86,10 +100,12 @@ impl<'c> Change<'c> {
                 self.boundary(of)?.clone_from(arn);
             }
             IamChange::ChangeTags { of, set, remove } => {
+                tags_must_fit(set)?;
                 let tags = self.tags(of)?;
-                tags.retain(|key, _| !remove.contains(key));
+                let gone: BTreeSet<String> = remove.iter().chain(set.keys()).map(|key| key.to_lowercase()).collect();
+                tags.retain(|key, _| !gone.contains(&key.to_lowercase()));
                 tags.extend(set.clone());
-                tags_must_fit(tags)?;
+                tags_must_be_few(tags)?;
             }
             IamChange::SetNotBefore { of, not_before_ms } => *self.not_before(of.as_ref())? = *not_before_ms,
             IamChange::SetTenant(tenant) => {
@@ -392,6 +408,7 @@ impl<'c> Change<'c> {
             return Err(Error::Invalid(format!("a provider's URL has up to {limit} characters and no spaces")));
         }
         provider_must_fit(provider)?;
+        tags_must_fit(&provider.tags)?;
         let providers = &self.iam().providers;
         name_must_be_free(providers, self.account, url, || {
             format!("Provider with url {} already exists.", provider.url)
@@ -444,11 +461,13 @@ impl<'c> Change<'c> {
         }
     }
 
-    fn tags(&mut self, of: &Holder) -> Result<&mut BTreeMap<String, String>> {
+    fn tags(&mut self, of: &Tagged) -> Result<&mut BTreeMap<String, String>> {
         match of {
-            Holder::User(name) => self.user(name).map(|user| &mut user.tags),
-            Holder::Role(name) => self.role(name).map(|role| &mut role.tags),
-            Holder::Group(_) => Err(Error::Invalid("a group has no tags".to_owned())),
+            Tagged::Holder(Holder::User(name)) => self.user(name).map(|user| &mut user.tags),
+            Tagged::Holder(Holder::Role(name)) => self.role(name).map(|role| &mut role.tags),
+            Tagged::Holder(Holder::Group(_)) => Err(Error::Invalid("a group has no tags".to_owned())),
+            Tagged::Policy(name) => self.policy(name).map(|policy| &mut policy.tags),
+            Tagged::Provider(url) => self.provider(url).map(|provider| &mut provider.tags),
         }
     }
 
@@ -586,21 +605,42 @@ fn document_must_fit<T: AsRef<str>>(
     if characters <= limit { Ok(()) } else { Err(Error::LimitExceeded { what, limit }) }
 }
 
+/// Source: AWS IAM User Guide, "Rules for tagging in IAM and AWS STS".
 fn tags_must_fit(tags: &BTreeMap<String, String>) -> Result<()> {
     let (key_limit, value_limit) = (limits::TAG_KEY_CHARACTERS_MAX, limits::TAG_VALUE_CHARACTERS_MAX);
+    let mut lower = BTreeSet::new();
     for (key, value) in tags {
         if !(1..=key_limit).contains(&key.chars().count()) || value.chars().count() > value_limit {
             return Err(Error::Invalid(format!(
                 "a tag has a key of 1 to {key_limit} and a value of up to {value_limit} characters"
             )));
         }
+        let is_of_a_tag = |text: &str| text.chars().all(is_of_a_tag);
+        if !is_of_a_tag(key) || !is_of_a_tag(value) {
+            return Err(Error::Invalid("a tag has letters, digits, spaces and characters of _.:/=+-@".to_owned()));
+        }
+        if key.to_lowercase().starts_with("aws:") {
+            return Err(Error::Invalid(format!("the key of a tag does not begin with aws:, and {key} does")));
+        }
+        if !lower.insert(key.to_lowercase()) {
+            return Err(Error::Invalid(format!("keys of tags differ by more than case, and {key} does not")));
+        }
     }
+    tags_must_be_few(tags)
+}
+
+fn is_of_a_tag(character: char) -> bool {
+    character.is_alphanumeric()
+        || (character.is_whitespace() && !character.is_control())
+        || "_.:/=+-@".contains(character)
+}
+
+fn tags_must_be_few(tags: &BTreeMap<String, String>) -> Result<()> {
     let limit = limits::TAGS_PER_ENTITY_MAX;
     if tags.len() <= limit { Ok(()) } else { Err(Error::LimitExceeded { what: "TagsPerEntity", limit }) }
 }
 
 fn provider_must_fit(provider: &OidcProvider) -> Result<()> {
-    tags_must_fit(&provider.tags)?;
     let (ids, prints) = (&provider.client_ids, &provider.thumbprints);
     let id_limit = limits::CLIENT_ID_CHARACTERS_MAX;
     if ids.iter().any(|id| !(1..=id_limit).contains(&id.chars().count()) || id.chars().any(char::is_control)) {

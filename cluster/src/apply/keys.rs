@@ -69,14 +69,18 @@ pub fn create_key(state: &State, key: &AccessKey) -> Result<(State, Applied)> {
         if state.iam.user(&key.owner, user).is_none() {
             return Err(Error::NoSuchEntity(format!("The user with name {user} cannot be found.")));
         }
-        let limit = limits::KEYS_PER_USER_MAX;
-        if keys_of(state, &key.owner, user).count() >= limit {
-            return Err(Error::LimitExceeded { what: "AccessKeysPerUser", limit });
-        }
+        must_have_room(state, &key.owner, Some(user))?;
     }
     let mut next = following(state);
     Arc::make_mut(&mut next.keys).insert(key.id.clone(), Arc::new(key.clone()));
     Ok((next, Applied::Nothing))
+}
+
+/// Whether a user, or with `None` the root, may have one more key.
+pub fn must_have_room(state: &State, owner: &OwnerId, user: Option<&str>) -> Result<()> {
+    let keys = state.keys.values().filter(|key| key.owner == *owner && key.user.as_deref() == user);
+    let limit = limits::KEYS_PER_USER_MAX;
+    if keys.count() < limit { Ok(()) } else { Err(Error::LimitExceeded { what: "AccessKeysPerUser", limit }) }
 }
 
 pub fn keys_of<'s>(state: &'s State, owner: &'s OwnerId, user: &'s str) -> impl Iterator<Item = &'s Arc<AccessKey>> {

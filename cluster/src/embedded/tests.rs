@@ -1,7 +1,7 @@
 //! The store against a model, kills, full disks and newer programs.
 
 use super::*;
-use crate::command::{Holder, IamChange};
+use crate::command::{Holder, IamChange, Tagged};
 use crate::iam::{BUILT_IN, records};
 use crate::state::BucketState;
 use common::doors::SeededRandom;
@@ -95,7 +95,11 @@ fn random_change(random: &dyn Random, account: &OwnerId) -> IamChange {
         12 => IamChange::DeletePolicy(policy),
         13 => IamChange::SetInlinePolicy { of: holder, name: "p".into(), document: yes.then(|| "{}".into()) },
         14 => IamChange::SetAttached { of: holder, arn: format!("{BUILT_IN}ReadOnlyAccess"), attached: yes },
-        _ => IamChange::ChangeTags { of: holder, set: [("a".into(), "b".into())].into(), remove: BTreeSet::new() },
+        _ => IamChange::ChangeTags {
+            of: Tagged::Holder(holder),
+            set: [("a".into(), "b".into())].into(),
+            remove: BTreeSet::new(),
+        },
     }
 }
 
@@ -105,6 +109,32 @@ fn killed_copy(path: &Path) -> (TempDir, PathBuf) {
     fs::create_dir_all(copy.parent().unwrap()).unwrap();
     fs::copy(path, &copy).unwrap();
     (directory, copy)
+}
+
+/// Of several commands a kill leaves all or none.
+#[test]
+fn commands_that_are_decided_together_are_durable_together() {
+    let (_directory, path) = place();
+    let account = OwnerId("owner-0".into());
+    let ensured = |name: &str| Command::Iam {
+        account: account.clone(),
+        change: IamChange::EnsureUser(records::user(&account, name)),
+    };
+    let arn = || format!("{BUILT_IN}ReadOnlyAccess");
+    let has = |name: &str| Command::Iam {
+        account: account.clone(),
+        change: IamChange::SetAttached { of: Holder::User(name.into()), arn: arn(), attached: true },
+    };
+    let control = EmbeddedControlPlane::open(&path).unwrap();
+    let wrong = Command::All(vec![owner("owner-0"), ensured("u"), has("nobody")]);
+    assert!(matches!(control.propose_blocking(&wrong), Err(Error::NoSuchEntity(_))));
+    assert_eq!(*control.current(), State::default());
+    let good = Command::All(vec![owner("owner-0"), ensured("u"), has("u"), ensured("u")]);
+    control.propose_blocking(&good).unwrap();
+    let (_kept, copy) = killed_copy(&path);
+    let found = EmbeddedControlPlane::open(&copy).unwrap().current();
+    assert_eq!(found.iam.user(&account, "u").unwrap().attached.managed, [arn()].into());
+    assert_eq!(*found, *control.current());
 }
 
 #[test]

@@ -200,11 +200,12 @@ impl InAccount<'_> {
         self.change(IamChange::SetAttached { of, arn, attached }).await
     }
 
-    /// Attaches to what was just made. What can be known to be wrong, was found before.
-    async fn attach_all(&self, of: &Holder, arns: &[String]) -> Result<(), Problem> {
-        for arn in arns {
-            self.propose(IamChange::SetAttached { of: of.clone(), arn: arn.clone(), attached: true }).await?;
-        }
+    /// Makes somebody who has these policies from the first moment on.
+    async fn create_with(&self, made: IamChange, of: &Holder, arns: &[String]) -> Result<(), Problem> {
+        let attach = |arn: &String| IamChange::SetAttached { of: of.clone(), arn: arn.clone(), attached: true };
+        let changes = std::iter::once(made).chain(arns.iter().map(attach));
+        let commands = changes.map(|change| Command::Iam { account: self.owner().clone(), change }).collect();
+        self.parts.control.propose(Command::All(commands)).await?;
         Ok(())
     }
 
@@ -225,8 +226,7 @@ impl InAccount<'_> {
         let CreateHolder { name, path, policies } = parse(body, "a user")?;
         let arns = self.arns(&policies)?;
         let mut user = new_user(self.parts, self.owner(), &name, path);
-        self.propose(IamChange::CreateUser(user.clone())).await?;
-        self.attach_all(&Holder::User(name), &arns).await?;
+        self.create_with(IamChange::CreateUser(user.clone()), &Holder::User(name), &arns).await?;
         user.attached.managed.extend(arns);
         Ok(Answer::json(StatusCode::CREATED, self.user(&user)))
     }
@@ -270,8 +270,7 @@ impl InAccount<'_> {
             attached: Attached::default(),
             members: BTreeSet::new(),
         };
-        self.propose(IamChange::CreateGroup(group.clone())).await?;
-        self.attach_all(&Holder::Group(name), &arns).await?;
+        self.create_with(IamChange::CreateGroup(group.clone()), &Holder::Group(name), &arns).await?;
         group.attached.managed.extend(arns);
         Ok(Answer::json(StatusCode::CREATED, self.group(&group)))
     }
@@ -383,8 +382,7 @@ impl InAccount<'_> {
             session_seconds_max: asked.session_seconds_max.unwrap_or(limits::ROLE_SESSION_SECONDS_MIN),
             not_before_ms: 0,
         };
-        self.propose(IamChange::CreateRole(role.clone())).await?;
-        self.attach_all(&Holder::Role(role.name.clone()), &arns).await?;
+        self.create_with(IamChange::CreateRole(role.clone()), &Holder::Role(role.name.clone()), &arns).await?;
         role.attached.managed.extend(arns);
         Ok(Answer::json(StatusCode::CREATED, self.role(&role)))
     }

@@ -65,25 +65,16 @@ pub(super) async fn create(parts: &AdminParts, body: &[u8]) -> Result<Answer, Pr
     };
 
     let state = parts.control.read().await?;
-    // Before the owner is touched. The control plane decides it again, together with the creation.
-    if state.keys.contains_key(&id) {
-        return Err(Error::KeyExists(id).into());
-    }
     let owner = merge_owner(&asked, &state);
     let user = user_of(&asked)?;
     let policy = asked.policy.as_ref().map(|policy| policy_arn(&state.iam, &owner.id, policy)).transpose()?;
-    parts.control.propose(Command::PutOwner { owner: owner.clone() }).await?;
-    let change = async |change| parts.control.propose(Command::Iam { account: owner.id.clone(), change }).await;
-    if let Some(tenant) = &asked.tenant {
-        change(IamChange::SetTenant(Some(tenant.clone()))).await?;
-    }
+    let in_account = |change| Command::Iam { account: owner.id.clone(), change };
+    let mut commands = vec![Command::PutOwner { owner: owner.clone() }];
+    commands.extend(asked.tenant.as_ref().map(|tenant| in_account(IamChange::SetTenant(Some(tenant.clone())))));
     if let Some(name) = &user {
-        if state.iam.user(&owner.id, name).is_none() {
-            change(IamChange::CreateUser(new_user(parts, &owner.id, name, None))).await?;
-        }
-        if let Some(arn) = policy {
-            change(IamChange::SetAttached { of: Holder::User(name.clone()), arn, attached: true }).await?;
-        }
+        commands.push(in_account(IamChange::EnsureUser(new_user(parts, &owner.id, name, None))));
+        let attach = |arn| IamChange::SetAttached { of: Holder::User(name.clone()), arn, attached: true };
+        commands.extend(policy.map(|arn| in_account(attach(arn))));
     }
     let key = AccessKey {
         id,
@@ -94,7 +85,9 @@ pub(super) async fn create(parts: &AdminParts, body: &[u8]) -> Result<Answer, Pr
         user,
         active: true,
     };
-    parts.control.propose(Command::CreateKey { key: key.clone() }).await?;
+    commands.push(Command::CreateKey { key: key.clone() });
+    // Together, so that nothing is left where one of them is refused, or the power is cut.
+    parts.control.propose(Command::All(commands)).await?;
 
     let mut answer = describe(&key, Some(&owner));
     if made {

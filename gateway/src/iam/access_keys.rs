@@ -5,7 +5,7 @@
 
 use super::{Action, paged};
 use crate::query_api::{Refusal, Reply, Xml};
-use cluster::{AccessKey, Command, Error, limits};
+use cluster::{AccessKey, Command, IamChange};
 use common::AccessKeyId;
 use http::StatusCode;
 use std::sync::Arc;
@@ -13,11 +13,6 @@ use std::sync::Arc;
 impl Action<'_> {
     pub async fn create_access_key(&self) -> Result<Reply, Refusal> {
         let user = self.key_holder()?;
-        let limit = limits::KEYS_PER_USER_MAX;
-        // Of users, the control plane counts. An administrator may give a root more.
-        if user.is_none() && self.keys_of(None).count() >= limit {
-            return Err(Error::LimitExceeded { what: "AccessKeysPerUser", limit }.into());
-        }
         let key = AccessKey {
             id: authn::access_key_id(&*self.iam.random),
             secret: authn::secret_key(&*self.iam.random).expose().to_owned(),
@@ -27,7 +22,7 @@ impl Action<'_> {
             user,
             active: true,
         };
-        self.iam.control.propose(Command::CreateKey { key: key.clone() }).await?;
+        self.change(IamChange::CreateKey(key.clone())).await?;
         let mut xml = Xml::default();
         xml.element("AccessKey", |element| {
             self.describe_key(element, &key);

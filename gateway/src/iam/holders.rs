@@ -1,13 +1,12 @@
 //! What users, groups and roles have of policies, boundaries and tags: the same actions on each kind.
 
-use super::{Action, encoded, paged, tags};
+use super::{Action, encoded, paged};
 use crate::directory;
 use crate::query_api::{Refusal, Reply, Xml};
 use authn::policy::{Policy, Purpose};
 use cluster::iam::Attached;
-use cluster::{Holder, IamChange, limits};
+use cluster::{Holder, IamChange, Tagged, limits};
 use std::collections::BTreeMap;
-use std::collections::BTreeSet;
 
 /// The kind of holder that an action is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,27 +117,17 @@ impl Action<'_> {
     }
 
     pub async fn tag(&self, kind: Kind) -> Result<Reply, Refusal> {
-        let set = self.form.tags("Tags")?;
-        let found = self.holder(kind, &[])?;
-        self.change(IamChange::ChangeTags { of: found.holder, set, remove: BTreeSet::new() }).await?;
-        Ok(None)
+        let set = self.new_tags()?;
+        self.set_tags(Tagged::Holder(self.holder(kind, &[])?.holder), set).await
     }
 
     pub async fn untag(&self, kind: Kind) -> Result<Reply, Refusal> {
-        let remove = self.form.list("TagKeys")?.into_iter().map(str::to_owned).collect();
-        let found = self.holder(kind, &[])?;
-        self.change(IamChange::ChangeTags { of: found.holder, set: BTreeMap::new(), remove }).await?;
-        Ok(None)
+        let remove = self.old_tags()?;
+        self.remove_tags(Tagged::Holder(self.holder(kind, &[])?.holder), remove).await
     }
 
     pub fn list_tags(&self, kind: Kind) -> Result<Reply, Refusal> {
-        let found = self.holder(kind, &[])?;
-        let (page, marker) = self.page(found.tags.iter(), |(key, _)| key)?;
-        let page = page.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        let mut xml = Xml::default();
-        tags(&mut xml, &page);
-        paged(&mut xml, marker.as_deref());
-        Ok(Some(xml))
+        self.page_of_tags(&self.holder(kind, &[])?.tags)
     }
 
     /// Whether a managed policy is one of the account's, or built in.

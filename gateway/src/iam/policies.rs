@@ -5,7 +5,7 @@ use super::{Action, encoded, paged, tags};
 use crate::directory;
 use crate::query_api::{Refusal, Reply, Xml};
 use cluster::iam::{BUILT_IN, Iam, ManagedPolicy, PolicyVersion, in_account};
-use cluster::{Applied, IamChange, limits};
+use cluster::{Applied, IamChange, Tagged, limits};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ impl Action<'_> {
             default_version: 1,
             versions: [(1, version)].into(),
             last_version: 1,
-            tags: self.form.tags("Tags")?,
+            tags: self.new_tags()?,
         };
         self.authorize(&policy.arn(self.number()))?;
         identity_policy(text)?;
@@ -181,6 +181,20 @@ impl Action<'_> {
         }
         paged(&mut xml, marker.as_deref());
         Ok(Some(xml))
+    }
+
+    pub async fn tag_policy(&self) -> Result<Reply, Refusal> {
+        let set = self.new_tags()?;
+        self.set_tags(Tagged::Policy(self.own_policy()?.name.clone()), set).await
+    }
+
+    pub async fn untag_policy(&self) -> Result<Reply, Refusal> {
+        let remove = self.old_tags()?;
+        self.remove_tags(Tagged::Policy(self.own_policy()?.name.clone()), remove).await
+    }
+
+    pub fn list_policy_tags(&self) -> Result<Reply, Refusal> {
+        self.page_of_tags(&self.policy()?.tags)
     }
 
     /// The policy that the action names, if the caller may do it.

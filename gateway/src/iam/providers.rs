@@ -2,8 +2,8 @@
 
 use super::{Action, tags};
 use crate::query_api::{Refusal, Reply, Xml};
-use cluster::IamChange;
 use cluster::iam::{OidcProvider, in_account};
+use cluster::{IamChange, Tagged};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ impl Action<'_> {
             thumbprints: self.texts("ThumbprintList")?,
             created_ms: self.call.now_ms,
             not_before_ms: 0,
-            tags: self.form.tags("Tags")?,
+            tags: self.new_tags()?,
         };
         let arn = provider.arn(self.number());
         self.authorize(&arn)?;
@@ -71,6 +71,20 @@ impl Action<'_> {
         let thumbprints = self.texts("ThumbprintList")?;
         self.change(IamChange::SetThumbprints { provider, thumbprints }).await?;
         Ok(None)
+    }
+
+    pub async fn tag_provider(&self) -> Result<Reply, Refusal> {
+        let set = self.new_tags()?;
+        self.set_tags(Tagged::Provider(self.provider()?.host_and_path().to_owned()), set).await
+    }
+
+    pub async fn untag_provider(&self) -> Result<Reply, Refusal> {
+        let remove = self.old_tags()?;
+        self.remove_tags(Tagged::Provider(self.provider()?.host_and_path().to_owned()), remove).await
+    }
+
+    pub fn list_provider_tags(&self) -> Result<Reply, Refusal> {
+        self.page_of_tags(&self.provider()?.tags)
     }
 
     fn provider(&self) -> Result<Arc<OidcProvider>, Refusal> {

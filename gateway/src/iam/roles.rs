@@ -19,7 +19,7 @@ impl Action<'_> {
             trust: self.trust("AssumeRolePolicyDocument")?,
             attached: Attached::default(),
             boundary: self.form.optional("PermissionsBoundary").map(str::to_owned),
-            tags: self.form.tags("Tags")?,
+            tags: self.new_tags()?,
             session_seconds_max: self.session_seconds()?.unwrap_or(limits::ROLE_SESSION_SECONDS_MIN),
             not_before_ms: 0,
         };

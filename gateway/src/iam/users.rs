@@ -18,7 +18,7 @@ impl Action<'_> {
             created_ms: self.call.now_ms,
             attached: Attached::default(),
             boundary: self.form.optional("PermissionsBoundary").map(str::to_owned),
-            tags: self.form.tags("Tags")?,
+            tags: self.new_tags()?,
             not_before_ms: 0,
         };
         self.authorize_with(&user.arn(self.number()), &[("iam:PermissionsBoundary", user.boundary.as_deref())])?;

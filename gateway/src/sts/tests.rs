@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use cluster::iam::{Attached, OidcProvider, User};
-use cluster::{AccessKey, Command, EmbeddedControlPlane, Holder, IamChange, Owner};
+use cluster::{AccessKey, Command, EmbeddedControlPlane, Holder, IamChange, Owner, Tagged};
 use common::doors::{SeededRandom, SimulatedClock};
 use common::{AccessKeyId, SecretKey};
 use http::Request;
@@ -434,7 +434,7 @@ async fn an_issuer_gives_tags_where_the_role_lets_it() {
     };
     let role = bench.role("pod", trust(r#""sts:AssumeRoleWithWebIdentity""#)).await;
     let set = [("dept".to_owned(), "eng".to_owned())].into();
-    bench.change(IamChange::ChangeTags { of: Holder::Role("pod".into()), set, remove: Default::default() }).await;
+    bench.change(IamChange::ChangeTags { of: Tagged::Holder(Holder::Role("pod".into())), set, remove: Default::default() }).await;
     let with = |tags: Value| issuer.token(|claims| claims["https://aws.amazon.com/tags"] = tags);
     let blue = with(json!({"principal_tags": {"team": ["blue"]}, "transitive_tag_keys": []}));
     let ask = async |token: &str| {
@@ -461,7 +461,7 @@ async fn an_issuer_gives_tags_where_the_role_lets_it() {
     }
     bench
         .change(IamChange::ChangeTags {
-            of: Holder::Role("pod".into()),
+            of: Tagged::Holder(Holder::Role("pod".into())),
             set: Default::default(),
             remove: ["dept".to_owned()].into(),
         })

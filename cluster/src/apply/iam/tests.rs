@@ -235,7 +235,7 @@ fn names_paths_and_tags_have_a_shape() {
         assert!(matches!(refused(&[], of(IamChange::CreateUser(strange))), Error::Invalid(_)), "{bad}");
     }
     let tags = |tags: Vec<(String, String)>| {
-        of(IamChange::ChangeTags { of: u(), set: tags.into_iter().collect(), remove: BTreeSet::new() })
+        of(IamChange::ChangeTags { of: Tagged::Holder(u()), set: tags.into_iter().collect(), remove: BTreeSet::new() })
     };
     let fifty = (0..50).map(|n| (n.to_string(), String::new())).collect::<Vec<_>>();
     after(&[user("u"), tags(fifty.clone())]);
@@ -249,6 +249,83 @@ fn names_paths_and_tags_have_a_shape() {
         let role = Role { session_seconds_max: seconds, ..records::role(&ann(), "r") };
         assert!(matches!(refused(&[], of(IamChange::CreateRole(role))), Error::Invalid(_)));
     }
+}
+
+#[test]
+fn keys_of_tags_differ_by_more_than_case() {
+    let tagged = |of_: Tagged, set: &[(&str, &str)], remove: &[&str]| {
+        let set = set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        of(IamChange::ChangeTags { of: of_, set, remove: remove.iter().map(|key| (*key).to_owned()).collect() })
+    };
+    let user_ = || Tagged::Holder(u());
+    let tags = |commands: &[Command]| {
+        let state = after(&[&[user("u")], commands].concat());
+        state.iam.user(&ann(), "u").unwrap().tags.clone().into_iter().collect::<Vec<_>>()
+    };
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let begun = tagged(user_(), &[("Team", "red"), ("floor", "2")], &[]);
+    assert_eq!(
+        tags(&[begun.clone(), tagged(user_(), &[("team", "blue")], &[])]),
+        [pair("floor", "2"), pair("team", "blue")]
+    );
+    assert_eq!(tags(&[begun.clone(), tagged(user_(), &[], &["TEAM", "none"])]), [pair("floor", "2")]);
+    for bad in [
+        [("a", ""), ("A", "")],
+        [("aws:x", ""), ("b", "")],
+        [("AWS:x", ""), ("b", "")],
+        [("a\n", ""), ("b", "")],
+        [("a", "<"), ("b", "")],
+    ] {
+        assert!(matches!(refused(&[user("u")], tagged(user_(), &bad, &[])), Error::Invalid(_)), "{bad:?}");
+    }
+    after(&[user("u"), tagged(user_(), &[("Köln am Rhein", "a_.:/=+-@9")], &[])]);
+
+    let url = "https://idp.example.com/a";
+    let provider = of(IamChange::CreateProvider(records::provider(&ann(), url)));
+    let state = after(&[
+        policy("p"),
+        provider,
+        tagged(Tagged::Policy("p".into()), &[("a", "1")], &[]),
+        tagged(Tagged::Provider("idp.example.com/a".into()), &[("b", "2")], &[]),
+    ]);
+    let of_policy = &state.iam.policies.values().next().unwrap().tags;
+    let of_provider = &state.iam.provider(&ann(), "idp.example.com/a").unwrap().tags;
+    assert_eq!((of_policy["a"].as_str(), of_provider["b"].as_str()), ("1", "2"));
+    assert!(matches!(refused(&[], tagged(Tagged::Policy("p".into()), &[("a", "1")], &[])), Error::NoSuchEntity(_)));
+}
+
+#[test]
+fn an_account_makes_two_keys_for_itself() {
+    let made = |id: &str, user: Option<&str>| {
+        let Command::CreateKey { key } = key(id, user) else { unreachable!() };
+        of(IamChange::CreateKey(key))
+    };
+    let full = Error::LimitExceeded { what: "AccessKeysPerUser", limit: 2 };
+    assert_eq!(refused(&[made("a", None), made("b", None)], made("c", None)), full);
+    assert_eq!(refused(&[user("u"), made("a", Some("u")), key("b", Some("u"))], made("c", Some("u"))), full);
+    assert_eq!(after(&[user("u"), made("a", None), made("b", Some("u"))]).keys.len(), 2);
+    let Command::CreateKey { key } = key("a", None) else { unreachable!() };
+    let (admin, other) = (AccessKey { admin: true, ..key.clone() }, AccessKey { owner: OwnerId("eve".into()), ..key });
+    for key in [admin, other] {
+        assert!(matches!(refused(&[], of(IamChange::CreateKey(key))), Error::Invalid(_)));
+    }
+}
+
+#[test]
+fn several_commands_are_one_or_none() {
+    let state = after(&[Command::All(vec![user("u"), group("g"), member("g", "u", true)])]);
+    assert_eq!(state.iam.groups_of(&ann(), "u").count(), 1);
+    assert_eq!(
+        refused(&[], Command::All(vec![user("u"), user("u")])),
+        Error::EntityExists("User with name u already exists.".into())
+    );
+    assert!(matches!(refused(&[], Command::All(vec![Command::All(vec![user("u")])])), Error::Invalid(_)));
+    assert!(matches!(
+        refused(&[], Command::All(vec![user("u"); limits::COMMANDS_TOGETHER_MAX + 1])),
+        Error::Invalid(_)
+    ));
+    let (_, answer) = apply(&after(&[policy("p")]), &Command::All(vec![user("u"), version("p", "{}", true)])).unwrap();
+    assert_eq!(answer, Applied::PolicyVersion(2));
 }
 
 #[test]
