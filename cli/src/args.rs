@@ -36,6 +36,33 @@ pub enum Command {
     Disk(DiskArgs),
     /// Tell which policy allows or denies something, and nothing is done
     Why(WhyArgs),
+    /// Find out about credentials
+    Auth(AuthArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct AuthArgs {
+    #[command(subcommand)]
+    pub verb: AuthVerb,
+    /// Data directory where the admin's credentials are looked for last
+    #[arg(long, value_name = "DIR", default_value = "./weir-data", global = true)]
+    pub data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuthVerb {
+    /// Tell whose a token is, whether it is taken, and if not, why: of an issuer of web identities, or of a session. Exit status 0
+    /// if it is taken, 1 if not
+    ExplainToken {
+        /// The token, or - to read it from standard input, so that it stands in no list of processes
+        #[arg(value_name = "TOKEN")]
+        token: String,
+        /// The access key that came with a session token (ASIA...)
+        #[arg(long, value_name = "ID")]
+        access_key: Option<String>,
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Default, ClapArgs)]

@@ -56,6 +56,7 @@ fn main() -> ExitCode {
             Command::Bucket(args) => commands::bucket::run(args).await,
             Command::Disk(args) => commands::disk::run(args),
             Command::Why(args) => commands::why::run(args).await,
+            Command::Auth(args) => commands::auth::run(args).await,
         }
     });
     // What still runs now was given its time to end.

@@ -32,6 +32,7 @@ async fn admin_port(control: EmbeddedControlPlane) -> SocketAddr {
         random,
         named_keys,
         admission: None,
+        issuers: None,
         region: "eu-north-7".into(),
     });
     #[expect(clippy::disallowed_methods, reason = "the test stands in for the gateway's listener")]

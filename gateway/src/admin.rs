@@ -7,6 +7,7 @@
 
 mod accounts;
 mod backup;
+mod explain_token;
 mod keys;
 mod named_keys;
 mod problem;
@@ -19,6 +20,7 @@ use crate::admin::routes::{Found, Route};
 use crate::admission::Admission;
 use crate::kms::NamedKeys;
 use crate::sessions::Sessions;
+use crate::sts::Issuers;
 use bytes::Bytes;
 use cluster::{ControlPlane, State};
 use common::{Clock, Random, sigv4};
@@ -37,6 +39,8 @@ pub struct AdminParts {
     pub named_keys: Arc<NamedKeys>,
     /// Where decisions are made, to ask about one; none where no data is served.
     pub admission: Option<Arc<Admission>>,
+    /// Who judges tokens of issuers, to ask about one; none likewise.
+    pub issuers: Option<Issuers>,
     /// The region that requests must be signed for.
     pub region: String,
 }
@@ -110,6 +114,7 @@ where
         Route::RotateNamedKey => named_keys::rotate(parts, name).await,
         Route::SimulatePolicy => simulate::answer(parts, &state, &body).await,
         Route::SimulateIdentity => simulate::of_identity(&state, name, &body),
+        Route::ExplainToken => explain_token::answer(parts, &state, &body).await,
         Route::ListAccounts => Ok(accounts::list(&state)),
         _ => accounts::answer(parts, &state, route, &names, &body).await,
     }

@@ -22,7 +22,7 @@ use crate::s3::Service;
 use crate::s3::listen_events::{EventStreams, Routes};
 use crate::s3::post_object::Forms;
 use crate::sessions::Sessions;
-use crate::sts::Sts;
+use crate::sts::{Issuers, Sts};
 use http::request::Parts as Head;
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -95,7 +95,8 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let forms = Forms::new(service(), access.clone(), config.form_signature_v2);
     let log = Arc::new(AccessLog::new(service(), config.access_log));
     let (region, random) = (config.region.clone(), parts.random.clone());
-    let query_api = query_api(&config, &parts, &access);
+    let issuers = Issuers::new(parts.clock.clone(), Fetcher::new(&config.local_issuers));
+    let query_api = query_api(&config, &parts, &access, issuers.clone());
     let guard =
         Guard { s3, access, forms, domains, region, random, health: health.clone(), log: log.clone(), query_api };
     let (stop_log, stopped) = oneshot::channel();
@@ -104,8 +105,15 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let webhooks = webhook::start(&config.webhooks, &parts, &config.region, &watched).await?;
     let scanner = scan::start(&parts, config.lifecycle_day_seconds, watched.clone());
     let Parts { control, clock, random, named_keys, .. } = parts;
-    let api =
-        AdminParts { control, clock, random, named_keys, admission: Some(admission.clone()), region: config.region };
+    let api = AdminParts {
+        control,
+        clock,
+        random,
+        named_keys,
+        admission: Some(admission.clone()),
+        issuers: Some(issuers),
+        region: config.region,
+    };
     let connections_max = limits::connections_max(config.files_max);
     let data = tokio::spawn(data_listener.serve(Arc::new(Data(guard)), connections_max, watched.clone()));
     let admin = Arc::new(Admin { api, health: health.clone() });
@@ -150,10 +158,9 @@ fn s3_service(
 }
 
 /// IAM, and whatever else is asked with forms at the root of the data port.
-fn query_api(config: &Config, parts: &Parts, access: &Access) -> QueryApi {
+fn query_api(config: &Config, parts: &Parts, access: &Access, issuers: Issuers) -> QueryApi {
     let iam = Iam::new(parts.control.clone(), parts.random.clone());
-    let fetcher = Fetcher::new(&config.local_issuers);
-    let sts = Sts::new(parts.control.clone(), access.sessions().clone(), parts.clock.clone(), fetcher);
+    let sts = Sts::new(parts.control.clone(), access.sessions().clone(), issuers);
     let services: Vec<Arc<dyn QueryService>> = vec![Arc::new(iam), Arc::new(sts)];
     QueryApi::new(access.clone(), parts.control.clone(), parts.clock.clone(), config.region.clone(), services)
 }

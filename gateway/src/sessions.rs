@@ -65,9 +65,8 @@ enum Void {
 impl From<Void> for Error {
     fn from(void: Void) -> Self {
         match void {
-            // Clients that can get a new session do so then. AWS says AccessDenied, and they give up.
-            Void::Revoked => Self::ExpiredToken,
-            Void::Gone => Self::AccessDenied,
+            // AWS revokes by a policy that denies what is done with older sessions.
+            Void::Revoked | Void::Gone => Self::AccessDenied,
         }
     }
 }
@@ -121,6 +120,22 @@ impl Sessions {
         Ok(Arc::new(Current { opened, caller }))
     }
 
+    /// What the token of an access key is, for an explanation: opened also where it has ended, with whether it is good.
+    pub fn explain(&self, access_key: &str, token: &str) -> Result<Explained> {
+        let (state, now_ms) = (self.control.current(), self.clock.now_ms());
+        let access_key = Some(access_key).filter(|id| session::is_session_id(id)).ok_or(Error::InvalidToken)?;
+        let key = self.sealing_key(&state, session::key_number(token)?, now_ms).ok_or(Error::InvalidToken)?;
+        // As at its beginning, when no token has ended.
+        let opened = session::open(&key, access_key, token, 0)?;
+        let (caller, void) = match caller(&state, &opened) {
+            Ok(caller) => (Some(caller.arn()), None),
+            Err(Void::Revoked) => (None, Some("revoked")),
+            Err(Void::Gone) => (None, Some("gone")),
+        };
+        let ended = (now_ms >= opened.grant.expires_ms).then_some("expired");
+        Ok(Explained { caller, wrong: void.or(ended), grant: opened.grant })
+    }
+
     /// Gives a session out: its access key and secret, and its token.
     pub async fn give(&self, grant: Grant) -> Result<Given> {
         let state = self.control.current();
@@ -153,6 +168,15 @@ impl Sessions {
             successor.is_some_and(|next| now_ms >= next.created_ms.saturating_add(SESSION_SECONDS_MAX * 1000));
         session::sealing_key(self.keys.root(), number, sealed).ok().filter(|_| !is_over)
     }
+}
+
+/// A session without its secret.
+pub struct Explained {
+    /// The ARN of who it is, unless it is void.
+    pub caller: Option<String>,
+    /// `revoked`, `gone` or `expired`.
+    pub wrong: Option<&'static str>,
+    pub grant: Grant,
 }
 
 /// The number of the newest sealing key, and when it was made.

@@ -7,13 +7,13 @@
 
 mod assume_role;
 mod assume_role_with_web_identity;
+pub mod explain;
 mod get_caller_identity;
 mod get_session_token;
 mod issuers;
 mod wanted;
 
 use crate::error::Error;
-use crate::outbound::Fetcher;
 use crate::query_api::{Call, QueryService, Refusal, Reply, Xml};
 use crate::sessions::{Given, Sessions};
 use authn::limits::TOKEN_BYTES_MAX;
@@ -21,9 +21,9 @@ use authn::policy::Context;
 use authn::session::Grant;
 use cluster::iam::Role;
 use cluster::{ControlPlane, State};
-use common::{Clock, OwnerId};
+use common::OwnerId;
 use http::StatusCode;
-use issuers::Issuers;
+pub use issuers::Issuers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -36,8 +36,8 @@ pub struct Sts {
 }
 
 impl Sts {
-    pub fn new(control: Arc<dyn ControlPlane>, sessions: Sessions, clock: Arc<dyn Clock>, fetcher: Fetcher) -> Self {
-        Self { control, sessions, issuers: Issuers::new(clock, fetcher) }
+    pub fn new(control: Arc<dyn ControlPlane>, sessions: Sessions, issuers: Issuers) -> Self {
+        Self { control, sessions, issuers }
     }
 
     async fn give(&self, grant: Grant) -> Result<Given, Refusal> {

@@ -19,6 +19,7 @@ pub enum Route {
     RotateNamedKey,
     SimulatePolicy,
     SimulateIdentity,
+    ExplainToken,
     ListAccounts,
     ListUsers,
     CreateUser,
@@ -131,6 +132,16 @@ pub const TABLE: &[Entry] = &[
             ("resources", "array!"),
             ("context", "object"),
         ])
+    },
+    Entry {
+        status: 200,
+        ..entry(
+            Route::ExplainToken,
+            "POST",
+            "/api/v1/auth/explain-token",
+            "Whose a token is, and why it is taken or not",
+        )
+        .takes(&[("token", "string!"), ("access_key", "string")])
     },
     entry(Route::ListAccounts, "GET", "/api/v1/accounts", "Accounts: owners with their numbers"),
     entry(Route::ListUsers, "GET", "/api/v1/accounts/{account}/users", "Users of an account"),

@@ -39,6 +39,7 @@ fn bench() -> Bench {
         clock,
         random,
         admission: None,
+        issuers: None,
         region: "us-east-1".into(),
     };
     Bench { parts, _directory: directory }

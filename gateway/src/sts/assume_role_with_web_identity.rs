@@ -10,11 +10,11 @@ use authn::policy::{Asked, Context, Found, Policy, Purpose, Who};
 use authn::session::{Grant, GrantedTo};
 use authn::web_identity::{Refusal as Judged, Trust, Unverified, WebIdentity, condition_keys, provider_name};
 use cluster::State;
-use cluster::iam::{OidcProvider, Role};
+use cluster::iam::{Account, OidcProvider, Role};
 use http::StatusCode;
 use std::sync::Arc;
 
-const ACTION: &str = "sts:AssumeRoleWithWebIdentity";
+pub const ACTION: &str = "sts:AssumeRoleWithWebIdentity";
 
 pub async fn answer(sts: &Sts, call: &Call<'_>, state: &State) -> Result<Reply, Refusal> {
     let wanted = Wanted::of(call.form)?;
@@ -33,10 +33,7 @@ pub async fn answer(sts: &Sts, call: &Call<'_>, state: &State) -> Result<Reply, 
     let (Some(account), Some(provider)) = (account, provider) else {
         return Err(judged(Judged::IssuerUnknown));
     };
-    // In the one account without a number, of test mode, an issuer without audiences is for all of them, as in Ceph.
-    let is_for_all = account.number.is_empty() && provider.client_ids.is_empty();
-    let audiences = Some(&provider.client_ids).filter(|_| !is_for_all);
-    let trust = Trust { issuer: &provider.url, audiences, not_before_ms: provider.not_before_ms };
+    let trust = trust_in(account, provider);
     let identity = sts.issuers.verify(&unverified, &trust).await.map_err(judged)?;
     check_tags(&identity.tags).map_err(|refusal| refused(&"tags", refusal))?;
 
@@ -83,14 +80,18 @@ pub async fn answer(sts: &Sts, call: &Call<'_>, state: &State) -> Result<Reply, 
 }
 
 /// The account's provider that the token says has issued it.
-fn provider<'s>(
-    state: &'s State,
-    account: &cluster::iam::Account,
-    token: &Unverified<'_>,
-) -> Option<&'s Arc<OidcProvider>> {
+pub fn provider<'s>(state: &'s State, account: &Account, token: &Unverified<'_>) -> Option<&'s Arc<OidcProvider>> {
     let issuer = token.issuer()?;
     let provider = state.iam.providers.get(&(account.owner.clone(), provider_name(issuer).to_owned()))?;
     (provider.url == issuer).then_some(provider)
+}
+
+/// What is asked of a provider's tokens.
+pub fn trust_in<'p>(account: &Account, provider: &'p OidcProvider) -> Trust<'p> {
+    // In the one account without a number, of test mode, an issuer without audiences is for all of them, as in Ceph.
+    let is_for_all = account.number.is_empty() && provider.client_ids.is_empty();
+    let audiences = Some(&provider.client_ids).filter(|_| !is_for_all);
+    Trust { issuer: &provider.url, audiences, not_before_ms: provider.not_before_ms }
 }
 
 /// Whether the role's trust policy lets this identity do this.
@@ -104,18 +105,24 @@ fn is_trusted(
 ) -> bool {
     // A trust policy that cannot be read trusts nobody.
     let Ok(trust) = Policy::parse(&role.trust, Purpose::Trust) else { return false };
+    let context = context_of(role, provider_arn, wanted.session_name, identity, now_ms);
+    let asked = Asked { who: Who::Federated(provider_arn), action, resource: "*", context: &context };
+    matches!(trust.evaluate(&asked), Found::Allow(..))
+}
+
+/// The condition keys of a request with a web identity.
+pub fn context_of(role: &Role, provider_arn: &str, session_name: &str, identity: &WebIdentity, now_ms: u64) -> Context {
     let mut context = Context::default();
     for (key, values) in condition_keys(&identity.issuer, &identity.claims) {
         context.trust(key, values);
     }
     tag_keys(&mut context, role, &identity.tags);
-    context.trust("sts:RoleSessionName", vec![wanted.session_name.to_owned()]);
+    context.trust("sts:RoleSessionName", vec![session_name.to_owned()]);
     context.trust("aws:FederatedProvider", vec![provider_arn.to_owned()]);
     context.trust("aws:EpochTime", vec![(now_ms / 1000).to_string()]);
     let date = crate::s3::dates::iso_date(&crate::s3::dates::timestamp(now_ms));
     context.trust("aws:CurrentTime", vec![date]);
-    let asked = Asked { who: Who::Federated(provider_arn), action, resource: "*", context: &context };
-    matches!(trust.evaluate(&asked), Found::Allow(..))
+    context
 }
 
 /// What the client hears of a token that is not good.

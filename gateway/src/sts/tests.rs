@@ -3,6 +3,7 @@
 use super::*;
 use crate::access;
 use crate::kms::NamedKeys;
+use crate::outbound::Fetcher;
 use crate::query_api::Form;
 use authn::Identity;
 use authn::identity::{Kind, SessionOf};
@@ -79,8 +80,8 @@ async fn bench(local_issuers: &[String]) -> Bench {
     let root = SecretKey::from_slice(&[1; 32]).expect("32 bytes");
     let keys = NamedKeys::new(control.clone(), root, clock.clone(), random.clone());
     let sessions = Sessions::new(control.clone(), keys, clock.clone(), random);
-    let fetcher = Fetcher::new(local_issuers);
-    let sts = Sts::new(control.clone(), sessions.clone(), clock.clone(), fetcher);
+    let issuers = Issuers::new(clock.clone(), Fetcher::new(local_issuers));
+    let sts = Sts::new(control.clone(), sessions.clone(), issuers);
     let number = control.current().iam.accounts[&ann()].number.clone();
     Bench { control, sessions, sts, clock, number, _directory: directory }
 }
@@ -400,9 +401,16 @@ async fn web_identities_are_exchanged() {
     let Kind::Session(session) = &identity.caller().expect("somebody").kind else { panic!("no session") };
     assert!(matches!(session.of, SessionOf::Role { .. }));
     assert_eq!(session.claims[&format!("{name}:sub")], ["pod-7"]);
+    let explained = || {
+        let told = bench.sessions.explain(element(&answer, "AccessKeyId"), element(&answer, "SessionToken"));
+        let told = told.expect("it opens");
+        (told.caller, told.wrong)
+    };
+    assert_eq!(explained(), (Some(pod.clone()), None));
     let revoke = IamChange::SetProviderNotBefore { provider: name.to_owned(), not_before_ms: NOW_MS + 1 };
     bench.change(revoke).await;
-    assert_eq!(bench.session(&answer).expect_err("revoked").answer().code, "ExpiredToken");
+    assert_eq!(explained(), (None, Some("revoked")));
+    assert_eq!(bench.session(&answer).expect_err("revoked").answer().code, "AccessDenied");
     assert_eq!(assume(&role, &fresh).await, "InvalidIdentityToken");
 }
 
@@ -434,7 +442,13 @@ async fn an_issuer_gives_tags_where_the_role_lets_it() {
     };
     let role = bench.role("pod", trust(r#""sts:AssumeRoleWithWebIdentity""#)).await;
     let set = [("dept".to_owned(), "eng".to_owned())].into();
-    bench.change(IamChange::ChangeTags { of: Tagged::Holder(Holder::Role("pod".into())), set, remove: Default::default() }).await;
+    bench
+        .change(IamChange::ChangeTags {
+            of: Tagged::Holder(Holder::Role("pod".into())),
+            set,
+            remove: Default::default(),
+        })
+        .await;
     let with = |tags: Value| issuer.token(|claims| claims["https://aws.amazon.com/tags"] = tags);
     let blue = with(json!({"principal_tags": {"team": ["blue"]}, "transitive_tag_keys": []}));
     let ask = async |token: &str| {
@@ -489,6 +503,79 @@ async fn an_issuer_without_audiences_is_for_nobody_but_in_the_account_without_a_
     bench.change(IamChange::DropNumber).await;
     bench.change(IamChange::SetTrust { role: "pod".into(), trust: trust("") }).await;
     assert_eq!(assume("arn:aws:iam:::role/team/pod").await, "arn:aws:sts:::assumed-role/pod/me");
+}
+
+#[tokio::test]
+async fn web_identities_are_explained() {
+    let issuer = Issuer::start().await;
+    let bench = bench(&[issuer.authority()]).await;
+    let issuers = Issuers::new(bench.clock.clone(), Fetcher::new(&[issuer.authority()]));
+    let explain = async |token: &str| explain::web_identity(&issuers, &bench.control.current(), token, NOW_MS).await;
+    let told = explain(&issuer.token(|_| {})).await;
+    assert_eq!((&told["accepted"], &told["step"]), (&json!(false), &json!("issuer_unknown")));
+    assert_eq!(issuer.asked.load(Ordering::Relaxed), 0, "only a registered issuer is asked");
+
+    let provider = OidcProvider {
+        account: ann(),
+        url: issuer.url.clone(),
+        client_ids: ["weir".to_owned()].into(),
+        thumbprints: Default::default(),
+        created_ms: 1,
+        not_before_ms: 0,
+        tags: BTreeMap::new(),
+    };
+    bench.change(IamChange::CreateProvider(provider)).await;
+    let name = issuer.url.strip_prefix("http://").expect("http").to_owned();
+    let federated = format!(r#""Principal":{{"Federated":"arn:aws:iam::{}:oidc-provider/{name}"}}"#, bench.number);
+    let web = r#""Action":"sts:AssumeRoleWithWebIdentity""#;
+    let condition = format!(r#""Sid":"Pods","Condition":{{"StringLike":{{"{name}:sub":"pod-*","jwt:group":"x"}}}}"#);
+    let pods = bench.role("pods", statement(&format!("{federated},{web},{condition}"))).await;
+    let all = bench.role("all", statement(&format!("{federated},{web}"))).await;
+    bench
+        .role("users", statement(&format!(r#""Principal":{{"AWS":"{}"}},"Action":"sts:AssumeRole""#, bench.number)))
+        .await;
+
+    let told = explain(&issuer.token(|_| {})).await;
+    assert_eq!(
+        (&told["accepted"], &told["claims"]["sub"], &told["header"]["alg"]),
+        (&json!(true), &json!("pod-7"), &json!("EdDSA"))
+    );
+    let roles = told["providers"][0]["roles"].as_array().expect("roles");
+    let trusted: Vec<_> = roles.iter().map(|role| (role["role"].as_str(), role["trusted"] == true)).collect();
+    assert_eq!(trusted, [(Some(all.as_str()), true), (Some(pods.as_str()), false)]);
+    let conditions = roles[1]["statements"][0]["conditions"].as_array().expect("conditions");
+    let met = |key: &str| {
+        conditions.iter().find(|condition| condition["key"] == key).map(|condition| condition["met"] == true)
+    };
+    assert_eq!((met(&format!("{name}:sub")), met("jwt:group")), (Some(true), Some(false)));
+    let trusts = explain(&issuer.token(|claims| claims["group"] = json!("x"))).await;
+    assert_eq!(trusts["providers"][0]["roles"][1]["trusted"], true);
+
+    let now = NOW_MS / 1000;
+    let forged = format!("{}=.AAAA", issuer.token(|_| {}).rsplit_once('.').expect("a JWT").0);
+    let other_key = {
+        let message = issuer.token(|_| {}).rsplit_once('.').expect("a JWT").0.to_owned();
+        let signature = Ed25519KeyPair::generate().expect("a key").sign(message.as_bytes());
+        format!("{message}.{}", BASE64.encode(signature))
+    };
+    for (token, step, reason) in [
+        (issuer.token(|claims| claims["exp"] = json!(now - 61)), "expired", format!("its exp is {}", now - 61)),
+        (issuer.token(|claims| claims["nbf"] = json!(now + 61)), "not_yet", format!("its nbf is {}", now + 61)),
+        (issuer.token(|claims| claims["aud"] = json!("x")), "audience", "its aud is \"x\"".to_owned()),
+        (issuer.token(|claims| claims["sub"] = json!(7)), "malformed", "sub".to_owned()),
+        (other_key, "signature", "not of its issuer's key".to_owned()),
+        (forged, "malformed", "base64url".to_owned()),
+        (format!("{}.e30.AAAA", BASE64.encode(r#"{"alg":"none"}"#)), "algorithm", "none of RS256".to_owned()),
+        ("a.b.c".to_owned(), "malformed", "base64url".to_owned()),
+    ] {
+        let told = explain(&token).await;
+        assert_eq!((&told["accepted"], &told["step"]), (&json!(false), &json!(step)), "{told}");
+        assert!(told["reason"].as_str().is_some_and(|sentence| sentence.contains(&reason)), "{told}");
+        assert!(told["providers"].as_array().is_some_and(|all| all.iter().all(|one| one["roles"].is_null())), "{told}");
+    }
+    let revoke = IamChange::SetProviderNotBefore { provider: name, not_before_ms: NOW_MS + 1 };
+    bench.change(revoke).await;
+    assert_eq!(explain(&issuer.token(|_| {})).await["step"], "revoked");
 }
 
 #[tokio::test]
