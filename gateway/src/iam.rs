@@ -19,6 +19,7 @@ mod users;
 
 use crate::query_api::{Call, Form, QueryService, Refusal, Reply, Xml};
 use authn::policy::Context;
+use authn::simulation::keys_of_caller;
 use authn::{By, Caller, Question, authorize};
 use cluster::iam::{Account, Named};
 use cluster::{Applied, Command, ControlPlane, IamChange, State, limits};
@@ -482,35 +483,24 @@ pub fn resource_tags(context: &mut Context, tags: &BTreeMap<String, String>) {
     }
 }
 
-/// The condition keys of a request that are of its caller.
+/// The condition keys of a request that are of its caller, and of how it came.
 pub fn context(caller: &Caller, call: &Call<'_>) -> Context {
-    use authn::identity::{Kind, Session, SessionOf};
+    use crate::s3::dates::{iso_date, timestamp};
     let mut context = Context::default();
+    keys_of_caller(&mut context, caller);
     let mut trust = |key: &str, value: String| context.trust(key, vec![value]);
-    trust("aws:PrincipalArn", caller.arn());
-    trust("aws:PrincipalAccount", caller.account.clone());
-    trust("aws:userid", caller.user_id());
     trust("aws:SecureTransport", "false".to_owned());
     trust("aws:EpochTime", (call.now_ms / 1000).to_string());
-    trust("aws:CurrentTime", crate::s3::dates::iso_date(&crate::s3::dates::timestamp(call.now_ms)));
+    trust("aws:CurrentTime", iso_date(&timestamp(call.now_ms)));
     if let Some(peer) = call.head.extensions.get::<crate::guard::Peer>() {
-        trust("aws:SourceIp", peer.0.to_string());
+        trust("aws:SourceIp", peer.0.to_canonical().to_string());
     }
-    let (kind, user) = match &caller.kind {
-        Kind::Root | Kind::Session(Session { of: SessionOf::Root, .. }) => ("Account", None),
-        Kind::User(user) | Kind::Session(Session { of: SessionOf::User(user), .. }) => ("User", Some(user)),
-        Kind::Session(Session { of: SessionOf::Role { .. }, .. }) => ("AssumedRole", None),
-    };
-    trust("aws:PrincipalType", kind.to_owned());
-    if let Some(user) = user {
-        trust("aws:username", user.name.clone());
-        for (key, value) in &user.tags {
-            trust(&format!("aws:PrincipalTag/{key}"), value.clone());
-        }
+    if let authn::identity::Kind::Session(session) = &caller.kind {
+        trust("aws:TokenIssueTime", iso_date(&timestamp(session.issued_ms)));
     }
-    if let Kind::Session(session) = &caller.kind {
-        for (key, value) in &session.tags {
-            trust(&format!("aws:PrincipalTag/{key}"), value.clone());
+    for (key, header) in [("aws:UserAgent", http::header::USER_AGENT), ("aws:Referer", http::header::REFERER)] {
+        if let Some(value) = call.head.headers.get(header) {
+            context.request(key, vec![String::from_utf8_lossy(value.as_bytes()).into_owned()]);
         }
     }
     context

@@ -108,10 +108,7 @@ impl Action<'_> {
     }
 
     pub async fn delete_boundary(&self, kind: Kind) -> Result<Reply, Refusal> {
-        // The one that is there: a policy may forbid to take just that away.
-        let found = self.holder_now(kind)?;
-        let keys = [("iam:PermissionsBoundary", found.as_ref().and_then(|found| found.boundary.as_deref()))];
-        let found = self.holder(kind, &keys)?;
+        let found = self.holder(kind, &[])?;
         self.change(IamChange::SetBoundary { of: found.holder, arn: None }).await?;
         Ok(None)
     }
@@ -158,6 +155,10 @@ impl Action<'_> {
 
     /// Who the action is about, if the caller may do it.
     fn holder(&self, kind: Kind, keys: &[(&str, Option<&str>)]) -> Result<Found, Refusal> {
+        let now = self.holder_now(kind)?.filter(|_| ABOUT_BOUNDED.contains(&self.call.action));
+        let boundary = now.as_ref().and_then(|now| now.boundary.as_deref());
+        let keys = [keys, &[("iam:PermissionsBoundary", boundary)]].concat();
+        let keys = &keys[..];
         Ok(match kind {
             Kind::User => found_user(&*self.user_with(self.user_name()?, keys)?),
             Kind::Role => found_role(&*self.role_with(self.role_name()?, keys)?),
@@ -183,6 +184,22 @@ impl Action<'_> {
         })
     }
 }
+
+/// Actions that a policy may allow for who has a certain boundary: what they give goes no further, and it cannot be taken away.
+///
+/// Source: "Actions defined by AWS Identity and Access Management (IAM)", Service Authorization Reference.
+const ABOUT_BOUNDED: [&str; 10] = [
+    "AttachRolePolicy",
+    "AttachUserPolicy",
+    "DeleteRolePermissionsBoundary",
+    "DeleteRolePolicy",
+    "DeleteUserPermissionsBoundary",
+    "DeleteUserPolicy",
+    "DetachRolePolicy",
+    "DetachUserPolicy",
+    "PutRolePolicy",
+    "PutUserPolicy",
+];
 
 fn found_user(user: &cluster::iam::User) -> Found {
     Found {
