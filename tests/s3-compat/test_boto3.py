@@ -125,7 +125,32 @@ def test_a_bucket_made_again_is_empty(s3, bucket):
 
 
 def test_making_a_bucket_twice(s3, bucket):
-    assert refused(s3.create_bucket, Bucket=bucket) == ("BucketAlreadyOwnedByYou", 409)
+    """In us-east-1 this is no error, as long as the bucket has what is asked for."""
+    owned = ("BucketAlreadyOwnedByYou", 409)
+    s3.put_object(Bucket=bucket, Key="k", Body=b"kept")
+    s3.create_bucket(Bucket=bucket)
+    s3.create_bucket(Bucket=bucket, ACL="private", ObjectOwnership="BucketOwnerEnforced")
+    assert refused(s3.create_bucket, Bucket=bucket, ObjectLockEnabledForBucket=True) == owned
+    assert refused(s3.create_bucket, Bucket=bucket, ObjectOwnership="ObjectWriter") == owned
+    assert "Status" not in s3.get_bucket_versioning(Bucket=bucket)
+    s3.put_bucket_ownership_controls(
+        Bucket=bucket, OwnershipControls={"Rules": [{"ObjectOwnership": "ObjectWriter"}]}
+    )
+    s3.put_bucket_acl(Bucket=bucket, ACL="log-delivery-write")
+    before = s3.get_bucket_acl(Bucket=bucket)["Grants"]
+    assert refused(s3.create_bucket, Bucket=bucket) == owned, "the bucket is not private"
+    assert refused(s3.create_bucket, Bucket=bucket, ACL="private", ObjectOwnership="ObjectWriter") == owned
+    s3.create_bucket(Bucket=bucket, ACL="log-delivery-write", ObjectOwnership="ObjectWriter")
+    assert s3.get_bucket_acl(Bucket=bucket)["Grants"] == before
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"kept"
+
+
+def test_making_a_bucket_twice_elsewhere(tmp_path):
+    server = weir.Server(tmp_path / "data", flags=["--region", "eu-test-1"]).start()
+    s3 = weir.boto3_client(server)
+    s3.create_bucket(Bucket="twice")
+    assert refused(s3.create_bucket, Bucket="twice") == ("BucketAlreadyOwnedByYou", 409)
+    assert server.stop() == 0
 
 
 @pytest.mark.parametrize("bad", ["ab", "UPPER", "under_score", "-dash", "dot..dot", "192.168.0.1", "x" * 64])

@@ -1,5 +1,6 @@
 //! CreateBucket. The owner's repetition answers 409 BucketAlreadyOwnedByYou, as S3 does everywhere but in us-east-1:
-//! clients that create before they upload test for exactly that.
+//! clients that create before they upload test for exactly that. In us-east-1 it is 200 if the bucket has all that is asked
+//! for. S3 would also reset the bucket's list there; a repetition that changes who may read is no habit to copy.
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html>
 
@@ -50,11 +51,14 @@ pub async fn create_bucket(
         );
     }
 
-    let ownership = match input.object_ownership.as_ref().map(|ownership| ownership.as_str()) {
-        None => service.ownership,
-        Some(word) => Ownership::parse(word)
-            .ok_or_else(|| Error::InvalidArgument(format!("Invalid x-amz-object-ownership header: {word}")))?,
+    let asked = match input.object_ownership.as_ref().map(|ownership| ownership.as_str()) {
+        None => None,
+        Some(word) => Some(
+            Ownership::parse(word)
+                .ok_or_else(|| Error::InvalidArgument(format!("Invalid x-amz-object-ownership header: {word}")))?,
+        ),
     };
+    let ownership = asked.unwrap_or(service.ownership);
     given.insert(documents::OWNERSHIP.to_owned(), ownership.name().as_bytes().to_vec());
     if let Some(wanted) = acl_request::of_headers(&headers, &service.parts.control.current())? {
         let acl = put_bucket_acl::expand(&wanted, &owner);
@@ -62,6 +66,11 @@ pub async fn create_bucket(
         given.extend(put_bucket_acl::kept(&acl)?.map(|acl| (documents::ACL.to_owned(), acl)));
     }
 
+    let repeatable = (service.region == REPEATABLE_IN).then(|| Asked {
+        lock: given.contains_key(documents::OBJECT_LOCK),
+        ownership: asked,
+        acl: given.get(documents::ACL).cloned(),
+    });
     let command = Command::CreateBucket {
         name: name.clone(),
         owner: owner.clone(),
@@ -71,7 +80,7 @@ pub async fn create_bucket(
     };
     // Both steps go on without the client: the disks must not stay ignorant of a bucket because somebody hung up.
     let parts = service.parts.clone();
-    let created = tokio::spawn(async move { create(&parts, command, &owner).await });
+    let created = tokio::spawn(async move { create(&parts, command, &owner, repeatable).await });
     match created.await {
         Ok(outcome) => outcome?,
         Err(_) => return Err(Error::Internal("the creation of the bucket was interrupted")),
@@ -79,21 +88,50 @@ pub async fn create_bucket(
     Ok(S3Response::new(CreateBucketOutput { location: Some(format!("/{name}")) }))
 }
 
+const REPEATABLE_IN: &str = "us-east-1";
+
+/// What a request wants of its bucket.
+struct Asked {
+    lock: bool,
+    ownership: Option<Ownership>,
+    /// None is a private one, also where nothing is said: whoever made a private bucket must not be told that it has one while
+    /// others read it.
+    acl: Option<Vec<u8>>,
+}
+
+impl Asked {
+    fn is_met_by(&self, bucket: &Bucket) -> bool {
+        (documents::can_lock(bucket) || !self.lock)
+            && self.ownership.is_none_or(|asked| asked == documents::ownership(bucket))
+            && self.acl.as_ref() == bucket.documents.get(documents::ACL)
+    }
+}
+
 /// Existence is decided by the control store, then the disks are told. Where that failed the owner's repetition tells them.
-async fn create(parts: &Parts, command: Command, owner: &OwnerId) -> Result<()> {
+async fn create(parts: &Parts, command: Command, owner: &OwnerId, repeatable: Option<Asked>) -> Result<()> {
     match parts.control.propose(command).await {
         Ok(Applied::Bucket(bucket)) => Ok(parts.target.apply_bucket(view(&bucket)).await?),
         Ok(Applied::Nothing | Applied::Term(_) | Applied::PolicyVersion(_)) => {
             Err(Error::Internal("CreateBucket gave no bucket"))
         }
         Err(cluster::Error::BucketExists { name, owner: of }) if of == *owner => {
-            if let Some(bucket) = parts.control.read().await?.buckets.get(&name) {
+            let state = parts.control.read().await?;
+            let bucket = state.buckets.get(&name);
+            if let Some(bucket) = bucket {
                 parts.target.apply_bucket(view(bucket)).await?;
             }
-            Err(Error::BucketAlreadyOwnedByYou(name))
+            match (repeatable, bucket) {
+                (Some(asked), Some(bucket)) if is_here(bucket, owner) && asked.is_met_by(bucket) => Ok(()),
+                _ => Err(Error::BucketAlreadyOwnedByYou(name)),
+            }
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// It may have been deleted since, and made again by somebody else.
+fn is_here(bucket: &Bucket, owner: &OwnerId) -> bool {
+    bucket.owner == *owner && matches!(bucket.state, cluster::BucketState::Active)
 }
 
 /// A bucket as the disks know it.
@@ -161,6 +199,35 @@ mod tests {
         assert_eq!(code(Canned::LogDeliveryWrite, writer, true), Ok(()));
         assert_eq!(code(Canned::PublicRead, writer, true), Err("InvalidBucketAclWithBlockPublicAccessError"));
         assert_eq!(code(Canned::PublicRead, writer, false), Ok(()));
+    }
+
+    #[test]
+    fn a_repetition_gets_what_it_asks_for_or_nothing() {
+        let private = || Asked { lock: false, ownership: None, acl: None };
+        let bucket = |documents: &[(&str, &[u8])]| Bucket {
+            id: common::BucketId(1),
+            name: BucketName::parse("bucket").expect("a name"),
+            owner: OwnerId("ann".to_owned()),
+            created_ms: 0,
+            version: 1,
+            state: cluster::BucketState::Active,
+            region: REPEATABLE_IN.to_owned(),
+            documents: documents.iter().map(|(name, content)| ((*name).to_owned(), content.to_vec())).collect(),
+        };
+        let (plain, public) = (bucket(&[]), bucket(&[(documents::ACL, b"everyone")]));
+        assert!(private().is_met_by(&plain));
+        assert!(!private().is_met_by(&public));
+        assert!(Asked { acl: Some(b"everyone".to_vec()), ..private() }.is_met_by(&public));
+        assert!(!Asked { acl: Some(b"ann".to_vec()), ..private() }.is_met_by(&public));
+        assert!(!Asked { acl: Some(b"everyone".to_vec()), ..private() }.is_met_by(&plain));
+        let (locked, writers) =
+            (bucket(&[(documents::OBJECT_LOCK, b"x")]), bucket(&[(documents::OWNERSHIP, b"ObjectWriter")]));
+        assert!(private().is_met_by(&locked) && private().is_met_by(&writers));
+        assert!(Asked { lock: true, ..private() }.is_met_by(&locked));
+        assert!(!Asked { lock: true, ..private() }.is_met_by(&plain));
+        let asked = |ownership| Asked { ownership: Some(ownership), ..private() };
+        assert!(asked(Ownership::ObjectWriter).is_met_by(&writers));
+        assert!(!asked(Ownership::BucketOwnerEnforced).is_met_by(&writers));
     }
 
     #[test]
