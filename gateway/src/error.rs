@@ -141,7 +141,7 @@ pub enum Error {
     BadHttp(&'static str),
     #[error("Your request header and query parameters exceed the maximum allowed size: {0}")]
     HeaderSectionTooLarge(&'static str),
-    #[error("Expect has no value but 100-continue")]
+    #[error("Expect has nothing beside 100-continue")]
     ExpectationFailed,
     #[error("Not Modified")]
     NotModified { etag: ETag, modified_ms: u64 },

@@ -138,7 +138,7 @@ impl Guard {
                 (Err(error), lent)
             }
         };
-        let expects = head.headers.contains_key(header::EXPECT);
+        let waits = waits(&head.headers);
         let mut answer = match body {
             Ok((body, Some(bucket))) => {
                 let _ = operation.0.set("PostObject".to_owned());
@@ -150,7 +150,7 @@ impl Guard {
             },
             Err(error) => refusal(error),
         };
-        settle(&mut answer, lent, expects).await;
+        settle(&mut answer, lent, waits).await;
         let operation = operation.0.get().map_or("-", String::as_str);
         exchange.complete(control::escape(operation, answer), operation).await
     }
@@ -185,7 +185,7 @@ impl Guard {
                 Refusal::from(error).into_answer("", exchange.request_id())
             }
         };
-        settle(&mut answer, lent, head.headers.contains_key(header::EXPECT)).await;
+        settle(&mut answer, lent, waits(&head.headers)).await;
         exchange.complete(answer, operation.0.get().map_or("-", String::as_str)).await
     }
 
@@ -225,11 +225,11 @@ impl Guard {
 }
 
 /// The end of a request whose body was lent: what is left of it, and whether its connection goes on.
-async fn settle(answer: &mut Response<Body>, lent: Lent, expects: bool) {
+async fn settle(answer: &mut Response<Body>, lent: Lent, waits: bool) {
     if let Some(error) = lent.refusal() {
         *answer = refusal(error);
     }
-    if expects && !lent.was_asked_for() {
+    if waits && !lent.was_asked_for() {
         // The client got this answer instead of `100 Continue`, so its body (if it has one) never comes. botocore would
         // also take this answer's status for that of the connection's next request, unless the connection ends here.
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -252,7 +252,7 @@ async fn unread(
     operation: &str,
 ) -> Response<Body> {
     let (_, lent) = GuardedBody::lend(incoming, Treatment::default());
-    if head.headers.contains_key(header::EXPECT) || !lent.drain().await {
+    if waits(&head.headers) || !lent.drain().await {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     exchange.complete(answer, operation).await
@@ -370,14 +370,21 @@ fn document_bounds(method: &Method, level: Level, pairs: &[query::Pair<'_>]) -> 
     }
 }
 
+/// An expectation that is not known is passed over, as in S3. One to continue must be the only one: hyper would overlook it
+/// beside another, and its client would wait.
 fn check_expect(head: &Head) -> Result<()> {
-    let mut expected = head.headers.get_all(header::EXPECT).iter();
-    // An empty list of expectations expects nothing (RFC 9110 section 10.1.1).
-    if expected.all(|value| value.is_empty() || value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        Ok(())
-    } else {
-        Err(Error::ExpectationFailed)
+    let mut lines = head.headers.get_all(header::EXPECT).iter();
+    if waits(&head.headers) && !lines.all(|line| line.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Error::ExpectationFailed);
     }
+    Ok(())
+}
+
+/// Whether the client may keep its body until it is told to continue.
+fn waits(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::EXPECT).iter().map(HeaderValue::as_bytes);
+    let mut members = lines.flat_map(|line| line.split(|byte| *byte == b','));
+    members.any(|member| member.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// A form goes to a bucket, says nothing in its query, and has its signature among its fields.
@@ -489,11 +496,28 @@ mod tests {
     }
 
     #[test]
-    fn one_expectation_is_known() {
-        assert_eq!(code(head("PUT", "/b/k", &[("expect", "100-Continue")])), "ok");
-        assert_eq!(code(head("PUT", "/b/k", &[("expect", "200-ok")])), "ExpectationFailed");
-        assert_eq!(code(head("PUT", "/b/k", &[("expect", "")])), "ok");
-        assert_eq!(code(head("PUT", "/b/k", &[("expect", "100-continue"), ("expect", "x")])), "ExpectationFailed");
+    fn who_waits_for_a_continue_waits_for_nothing_else() {
+        let code =
+            |lines: &[&str]| code(head("PUT", "/b/k", &lines.iter().map(|it| ("expect", *it)).collect::<Vec<_>>()));
+        for good in [
+            &["100-Continue"][..],
+            &["200-ok"],
+            &[""],
+            &["x", "y"],
+            &["x, y=\"100\""],
+            &["100-continue", "100-continue"],
+        ] {
+            assert_eq!(code(good), "ok", "{good:?}");
+        }
+        for bad in [
+            &["100-continue", "x"][..],
+            &["x", "100-continue"],
+            &["x, 100-continue"],
+            &["100-continue,"],
+            &["", "100-continue"],
+        ] {
+            assert_eq!(code(bad), "ExpectationFailed", "{bad:?}");
+        }
     }
 
     #[test]
