@@ -7,12 +7,14 @@ import json
 import shutil
 import subprocess
 import time
+import urllib.parse
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 import urllib3
 import weir
+from sigv4 import presigned
 
 HTTP = urllib3.PoolManager(retries=False)
 
@@ -75,6 +77,27 @@ def test_the_form_says_what_it_wants_to_hear(s3, bucket):
     expected = f"https://example.com/done?x=1&bucket={bucket}&key=a%20b%26c&etag=%22{etag}%22"
     assert (redirected.status, redirected.headers["location"]) == (303, expected)
     assert answer("success_action_redirect", "javascript:alert(1)").status == 204
+
+
+def test_a_redirect_to_the_bucket_is_a_listing(server, s3, bucket):
+    """What the redirect adds to the address selects nothing there, and nothing else may be added with it."""
+    home = f"{server.endpoint}/{bucket}"
+    to_home = {"success_action_redirect": home}
+    answer = send(signed(s3, bucket, "k", to_home, [to_home]))
+    split = urllib.parse.urlsplit(answer.headers["location"])
+    assert f"{split.scheme}://{split.netloc}{split.path}" == home
+    added = urllib.parse.parse_qsl(split.query)
+    assert [name for name, _ in added] == ["bucket", "key", "etag"]
+
+    def ask(query, method="GET"):
+        return HTTP.request(method, server.endpoint + presigned(server, method, f"/{bucket}", query=query))
+
+    listed = ask(added)
+    assert listed.status == 200 and b"<Key>k</Key>" in listed.data, listed.data
+    for more in ("prefix", "delete", "acl", "x"):
+        assert ask([*added, (more, "")]).status == 501, more
+    assert ask([*added, ("key", "b")]).status == 400
+    assert ask(added, "DELETE").status == 501 and keys(s3, bucket) == ["k"]
 
 
 def test_every_condition_is_enforced(s3, bucket):
