@@ -156,7 +156,12 @@ def test_classes_change_and_the_bytes_stay(s3, bucket):
     assert seen[0] is None and "STANDARD_IA" in seen
     answer = s3.get_object(Bucket=bucket, Key="large")
     assert answer["Body"].read() == body and answer["ETag"] == etag and answer["Metadata"] == {"a": "b"}
+    assert answer["StorageClass"] == "GLACIER"
+    assert s3.list_objects(Bucket=bucket)["Contents"][0]["StorageClass"] == "GLACIER"
     assert s3.list_objects_v2(Bucket=bucket)["Contents"][0]["StorageClass"] == "GLACIER"
+    assert s3.list_object_versions(Bucket=bucket)["Versions"][0]["StorageClass"] == "GLACIER"
+    attributes = s3.get_object_attributes(Bucket=bucket, Key="large", ObjectAttributes=["StorageClass"])
+    assert attributes["StorageClass"] == "GLACIER"
     assert of("small") == "DEEP_ARCHIVE"
 
 
@@ -210,7 +215,13 @@ def test_a_restart_goes_on(tmp_path):
     s3.create_bucket(Bucket="restarted")
     rules(s3, "restarted", {"Expiration": {"Days": 1}})
     put(s3, "restarted", "key")
+    s3.create_bucket(Bucket="moved")
+    rules(s3, "moved", {"Transitions": [{"Days": 1, "StorageClass": "GLACIER"}]})
+    put(s3, "moved", "key")
+    until_true(lambda: s3.head_object(Bucket="moved", Key="key").get("StorageClass") == "GLACIER")
+    s3.delete_bucket_lifecycle(Bucket="moved")
     server.restart_killed()
     s3 = weir.boto3_client(server)
+    assert s3.head_object(Bucket="moved", Key="key")["StorageClass"] == "GLACIER"
     until_true(lambda: keys(s3, "restarted") == [])
     assert server.stop() == 0

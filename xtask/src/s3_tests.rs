@@ -29,13 +29,28 @@ const ADMIN: (&str, &str) = ("WEIRS3TESTSADMIN0001", "s3tests/administrator/of/f
 /// Tests that cannot share the server with others, by how their ids begin: one looks at all buckets of a user, one asks a bucket
 /// for its location, which in us-east-1 has no name, and those of IAM and STS change what the users of others may do, and sweep
 /// roles that are not theirs.
-const ALONE: [&str; 4] =
-    ["test_iam.py::", "test_s3.py::test_bucket_get_location", "test_s3.py::test_list_buckets_paginated", "test_sts.py::"];
+const ALONE: [&str; 4] = [
+    "test_iam.py::",
+    "test_s3.py::test_bucket_get_location",
+    "test_s3.py::test_list_buckets_paginated",
+    "test_sts.py::",
+];
 /// In the names of their buckets. The suite sweeps every bucket that has it in its name, and so those called `test1` and `test2`,
 /// which the tests of STS leave to each other.
 const SWEPT: &str = "est";
 /// The beginning of the paths of users and providers. As a URL it is an issuer on this machine, which may be without TLS.
 const IAM_PATH: &str = "/localhost/{random}/";
+/// Tests that want storage classes beside `STANDARD`. With these the suite would run each copy between all of them, so the
+/// rest runs without.
+const WITH_CLASSES: [&str; 6] = [
+    "test_s3.py::test_lifecycle_noncur_transition",
+    "test_s3.py::test_lifecycle_plain_null_version_current_transition",
+    "test_s3.py::test_lifecycle_set_noncurrent_transition",
+    "test_s3.py::test_lifecycle_transition",
+    "test_s3.py::test_lifecycle_transition_encrypted",
+    "test_s3.py::test_lifecycle_transition_single_rule_multi_trans",
+];
+const CLASSES: &str = "storage_classes = STANDARD_IA, GLACIER";
 /// Named keys that the suite encrypts by.
 const NAMED_KEYS: [&str; 2] = ["s3-tests-key-1", "s3-tests-key-2"];
 /// The default, where creating an own bucket again is no error.
@@ -147,10 +162,10 @@ pub fn run(root: &Path, options: &Options) -> Result<bool> {
     let issuer = Issuer::start(&work)?;
     let web_identity = issuer.section()?;
     let binary = crash::build_server(root, &cache)?;
-    let start = |name: &str, region: &'static str, prefix: &str| -> Result<Server> {
-        let server = Server::start(&binary, &work, region)?;
-        std::fs::write(work.join(format!("{name}.conf")), server.configuration(prefix) + &web_identity)?;
-        Ok(server)
+    let configure = |name: &str, server: &Server| {
+        let prefix = if name == "alone" { SWEPT } else { "weir-{random}-" };
+        let classes = if name == "classes" { CLASSES } else { "" };
+        std::fs::write(work.join(format!("{name}.conf")), server.configuration(prefix, classes) + &web_identity)
     };
     let pytest = |configuration: &str, arguments: &[&str]| {
         let mut command = command::new(python.join("bin/python"), &suite);
@@ -162,23 +177,35 @@ pub fn run(root: &Path, options: &Options) -> Result<bool> {
         command
     };
 
-    let mut server = start("alone", OTHER_REGION, SWEPT)?;
-    let collected = command::output(&mut pytest("alone", &["--collect-only", "s3tests/functional"]))?;
-    let collected: BTreeSet<String> = collected.lines().filter_map(id_of).collect();
+    let mut server = Server::start(&binary, &work, OTHER_REGION)?;
+    let mut collected = BTreeSet::new();
+    for name in ["alone", "classes"] {
+        configure(name, &server)?;
+        let output = command::output(&mut pytest(name, &["--collect-only", "s3tests/functional"]))?;
+        let ids = output.lines().filter_map(id_of);
+        collected.extend(ids.filter(|id| wants_classes(id) == (name == "classes")));
+    }
     let mut sound = lists.covers(&collected);
 
     let is_wanted = |id: &&String| options.only.as_ref().is_none_or(|prefix| id.starts_with(prefix));
-    let (alone, together): (Vec<&String>, Vec<&String>) =
+    let (alone, shared): (Vec<&String>, Vec<&String>) =
         lists.to_run(options.all).filter(is_wanted).partition(|id| ALONE.iter().any(|prefix| id.starts_with(prefix)));
+    let (classes, together): (Vec<&String>, Vec<&String>) = shared.into_iter().partition(|id| wants_classes(id));
     let mut results = BTreeMap::new();
-    for (name, ids, workers) in [("alone", alone, 0), ("together", together, options.workers)] {
+    for (name, ids, workers) in [
+        ("alone", alone, 0),
+        ("together", together, options.workers),
+        // They mostly sleep.
+        ("classes", classes, options.workers * 4),
+    ] {
+        if name == "together" {
+            drop(server);
+            server = Server::start(&binary, &work, REGION)?;
+        }
         if ids.is_empty() {
             continue;
         }
-        if name == "together" {
-            drop(server);
-            server = start("together", REGION, "weir-{random}-")?;
-        }
+        configure(name, &server)?;
         let report = work.join(format!("{name}.xml"));
         let (workers, timeout) = (workers.to_string(), format!("--timeout={TEST_SECONDS_MAX}"));
         let mut tests = pytest(name, &["--tb=short", "-n", &workers, &timeout, "--junitxml"]);
@@ -218,6 +245,10 @@ fn environment(cache: &Path, suite: &Path) -> Result<PathBuf> {
     let requirements = cache.join("s3-tests-requirements.txt");
     std::fs::write(&requirements, format!("{}\n{PLUGINS}", list.trim_end()))?;
     cache::python_environment(cache, &requirements)
+}
+
+fn wants_classes(id: &str) -> bool {
+    WITH_CLASSES.contains(&id.split('[').next().unwrap_or(id))
 }
 
 /// `s3tests/functional/test_s3.py::test_x` without its folder.
@@ -271,7 +302,7 @@ impl Server {
         command::output(&mut import).map(drop)
     }
 
-    fn configuration(&self, bucket_prefix: &str) -> String {
+    fn configuration(&self, bucket_prefix: &str, classes: &str) -> String {
         let mut text = format!(
             "[DEFAULT]\nhost = 127.0.0.1\nport = {}\nis_secure = False\nssl_verify = False\n\n[fixtures]\n\
              bucket prefix = {bucket_prefix}\niam name prefix = weir-{{random}}-\niam path prefix = {IAM_PATH}\n",
@@ -281,7 +312,7 @@ impl Server {
             writeln!(
                 text,
                 "\n[{section}]\ndisplay_name = {id}\nuser_id = {id}\nemail = {id}@example.com\napi_name = {}\n\
-                 access_key = {access_key}\nsecret_key = {secret_key}\nlc_debug_interval = {LIFECYCLE_DAY_SECONDS}\n{more}",
+                 access_key = {access_key}\nsecret_key = {secret_key}\nlc_debug_interval = {LIFECYCLE_DAY_SECONDS}\n{classes}\n{more}",
                 self.region
             )
             .expect("a string takes all text");
@@ -336,5 +367,8 @@ mod tests {
         assert_eq!(port_of("The administrator's key is new.\n"), None);
         assert_eq!(id_of("s3tests/functional/test_s3.py::test_a[x-1]"), Some("test_s3.py::test_a[x-1]".to_owned()));
         assert_eq!(id_of("1049 tests collected in 2.90s"), None);
+        assert!(wants_classes("test_s3.py::test_lifecycle_transition_encrypted[sse-c-STANDARD-GLACIER]"));
+        assert!(wants_classes("test_s3.py::test_lifecycle_transition"));
+        assert!(!wants_classes("test_s3.py::test_lifecycle_transition_set_invalid_date"));
     }
 }
