@@ -88,9 +88,10 @@ pub struct ServeArgs {
     /// Allow HTTP without TLS on addresses that others can reach
     #[arg(long)]
     pub plain_http: bool,
-    /// Take form uploads whose policy is signed with Signature Version 2
-    #[arg(long)]
-    pub form_signature_v2: bool,
+    /// Where to take Signature Version 2: off, forms (policies of form uploads), urls (presigned URLs), or all (those and
+    /// headers). It is older than what AWS allows for new buckets [default: off]
+    #[arg(long, value_name = "WHERE")]
+    pub signature_v2: Option<String>,
     /// Make new buckets without the public access block that forbids public policies and access control lists
     #[arg(long)]
     pub allow_public_access: bool,

@@ -9,7 +9,7 @@
 //! domain = []
 //! local_issuer = []
 //! plain_http = false
-//! form_signature_v2 = false
+//! signature_v2 = "off"                  # or "forms", "urls", "all"
 //! access_log_seconds = 60
 //! drain_seconds = 30
 //!
@@ -38,6 +38,7 @@
 use crate::args::ServeArgs;
 use crate::error::{Error, Result};
 use authn::acl::Ownership;
+use gateway::SignatureV2;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -69,8 +70,8 @@ pub struct Server {
     pub local_issuer: Vec<String>,
     /// Allows plain HTTP on addresses off loopback.
     pub plain_http: bool,
-    /// Takes form uploads whose policy is signed with Signature Version 2.
-    pub form_signature_v2: bool,
+    /// Where Signature Version 2 is taken: `off`, `forms`, `urls` or `all`.
+    pub signature_v2: String,
     /// Seconds that lines of access logs wait before they are an object.
     pub access_log_seconds: u64,
     pub drain_seconds: u64,
@@ -117,7 +118,7 @@ impl Default for Server {
             domain: Vec::new(),
             local_issuer: Vec::new(),
             plain_http: false,
-            form_signature_v2: false,
+            signature_v2: "off".into(),
             access_log_seconds: 60,
             drain_seconds: 30,
         }
@@ -127,6 +128,15 @@ impl Default for Server {
 impl Default for S3 {
     fn default() -> Self {
         Self { block_public_access: true, object_ownership: Ownership::default().name().to_owned() }
+    }
+}
+
+impl Server {
+    pub fn signature_v2(&self) -> Result<SignatureV2> {
+        let word = self.signature_v2.as_str();
+        let names = SignatureV2::NAMES.join(", ");
+        SignatureV2::parse(word)
+            .ok_or_else(|| Error::Usage(format!("--signature-v2 is one of {names}, and not {word}")))
     }
 }
 
@@ -204,7 +214,7 @@ const NAMES: [(&str, &str, Kind); 18] = [
     ("server", "domain", Kind::List),
     ("server", "local_issuer", Kind::List),
     ("server", "plain_http", Kind::Switch),
-    ("server", "form_signature_v2", Kind::Switch),
+    ("server", "signature_v2", Kind::Text),
     ("server", "access_log_seconds", Kind::Number),
     ("server", "drain_seconds", Kind::Number),
     ("s3", "block_public_access", Kind::Switch),
@@ -264,7 +274,7 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
     let issuers = &flags.local_issuer;
     set(&mut server.local_issuer, Some(issuers).filter(|issuers| !issuers.is_empty()));
     set(&mut server.plain_http, Some(&true).filter(|_| flags.plain_http));
-    set(&mut server.form_signature_v2, Some(&true).filter(|_| flags.form_signature_v2));
+    set(&mut server.signature_v2, flags.signature_v2.as_ref());
     set(&mut server.access_log_seconds, flags.access_log_seconds.as_ref());
     set(&mut server.drain_seconds, flags.drain_seconds.as_ref());
     set(&mut s3.block_public_access, Some(&false).filter(|_| flags.allow_public_access));
@@ -282,6 +292,7 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
 
 fn check_settings(settings: Settings) -> Result<Settings> {
     settings.s3.ownership()?;
+    settings.server.signature_v2()?;
     if settings.server.data.len() != 1 {
         let count = settings.server.data.len();
         return Err(Error::Usage(format!("one --data directory is possible for now, and {count} were given")));

@@ -125,6 +125,11 @@ pub enum Error {
         "The request signature we calculated does not match the signature you provided. Check your key and signing method."
     )]
     SignatureDoesNotMatch,
+    /// Of Signature Version 2: what is wrong with it beside what it signs.
+    #[error("{0}")]
+    OldSignature(&'static str),
+    #[error("The difference between the request time and the current time is too large.")]
+    RequestTimeTooSkewed,
     #[error("The body of your POST request is not well-formed multipart/form-data: {0}")]
     MalformedForm(FormError),
     #[error("Your proposed upload is smaller than the minimum allowed object size of {least_bytes} bytes")]
@@ -199,6 +204,8 @@ impl Error {
         use StatusCode as S;
         let (code, status) = match self {
             Self::AccessDenied | Self::HeadersNotSigned(_) => ("AccessDenied", S::FORBIDDEN),
+            Self::OldSignature(_) => ("AccessDenied", S::FORBIDDEN),
+            Self::RequestTimeTooSkewed => ("RequestTimeTooSkewed", S::FORBIDDEN),
             Self::QueryAuthorization(_) => ("AuthorizationQueryParametersError", S::BAD_REQUEST),
             Self::AuthorizationMalformed(_) | Self::WrongRegion { .. } => {
                 ("AuthorizationHeaderMalformed", S::BAD_REQUEST)

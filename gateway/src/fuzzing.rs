@@ -1,7 +1,7 @@
 //! What the fuzz targets of `fuzz/` call: each takes bytes that a client could send and asserts something about what is made
 //! of them. The tests below play the kept seeds through them, and changed copies of the seeds.
 
-use crate::guard::{credentials, form, framing::Framing, query, xml};
+use crate::guard::{SignatureV2, credentials, form, framing::Framing, query, xml};
 use crate::lenient;
 use crate::limits;
 use crate::listener::wire::{self, Chunks};
@@ -158,12 +158,14 @@ pub fn credentials(data: &[u8]) {
     }
     let pairs = query::pairs(&query);
     let names_it = |list: &str| list.split(';').any(|name| name == "x-amz-copy-source");
-    match credentials::check(&headers, &pairs, "us-east-1") {
+    let old = credentials::Old { allowed: SignatureV2::Off, now_ms: 0 };
+    match credentials::check(&headers, &pairs, "us-east-1", old) {
         Err(_) => {}
         Ok(credentials::Mechanism::Anonymous) => {
             assert!(!headers.contains_key(header::AUTHORIZATION));
             assert!(!pairs.iter().any(|(key, _)| key == "X-Amz-Signature" || key == "Signature"));
         }
+        Ok(credentials::Mechanism::Old(_)) => unreachable!("it is off"),
         Ok(credentials::Mechanism::Header(key)) => {
             let text = String::from_utf8_lossy(authorization);
             assert!(text.contains(&format!("Credential={key}/")));

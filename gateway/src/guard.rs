@@ -1,5 +1,5 @@
 //! What stands before s3s and enforces what s3s 0.14.1 does not: known queries only (`guard/query.rs`), signed headers and
-//! one credential mechanism (`guard/credentials.rs`), bounded framing (`guard/framing.rs`) and documents (`guard/xml.rs`),
+//! one credential mechanism (`guard/credentials.rs`; `guard/version_2.rs` verifies the old one), bounded framing (`guard/framing.rs`) and documents (`guard/xml.rs`),
 //! one host. Forms of query APIs go to `query_api.rs`. Behind s3s it completes the answer: control characters (`guard/control.rs`), ids, error documents, bodies that
 //! HTTP does not allow, and the line in the log.
 
@@ -11,6 +11,7 @@ pub(crate) mod form;
 pub(crate) mod framing;
 pub(crate) mod query;
 mod site;
+mod version_2;
 mod witness;
 pub(crate) mod xml;
 
@@ -20,6 +21,7 @@ pub use credentials::{GUESSED_REGION, HeaderSignature, check_scope};
 pub use form::{Event, FormError, FormParser};
 pub use framing::CHUNKING_ERROR;
 pub use query::{Pair, pairs as query_pairs, value_of as query_value};
+pub use version_2::SignatureV2;
 pub use witness::Peer;
 
 use crate::access::{Access, OperationName, Requester};
@@ -37,8 +39,8 @@ use crate::sessions::within;
 use answer::Exchange;
 use body::{GuardedBody, Lent, Treatment};
 use cluster::Bucket;
-use common::Random;
-use credentials::Mechanism;
+use common::{Clock, Random};
+use credentials::{Mechanism, Old};
 use framing::Framing;
 use http::request::Parts as Head;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
@@ -47,6 +49,7 @@ use query::Level;
 use s3s::service::S3Service;
 use s3s::{Body, S3Error};
 use std::sync::Arc;
+use version_2::Unverified;
 use witness::Witness;
 use xml::Bounds;
 
@@ -56,6 +59,8 @@ pub struct Guard {
     pub forms: Forms,
     pub domains: Domains,
     pub region: String,
+    pub signature_v2: SignatureV2,
+    pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub health: Health,
     pub log: Arc<AccessLog>,
@@ -119,7 +124,8 @@ impl Guard {
         if Place::of(&head, &self.domains).style == Style::Path && query_api::is_for(&head) {
             return self.query(&head, incoming, exchange, operation).await;
         }
-        let checked = prepare(&mut head, &self.domains, &self.region).and_then(|checked| {
+        let old = Old { allowed: self.signature_v2, now_ms: self.clock.now_ms() };
+        let checked = prepare(&mut head, &self.domains, &self.region, old).and_then(|checked| {
             let key = checked.claimed_key.as_deref();
             let session = checked.token.as_deref().map(|token| self.access.sessions().open(key, token)).transpose()?;
             Ok((checked, session))
@@ -130,8 +136,10 @@ impl Guard {
                 let claimed = checked.claimed_key.filter(|_| opened.is_none());
                 exchange.key_is_unknown = claimed.is_some_and(|key| !self.access.knows(&key));
                 session = opened;
+                let verified = checked.old.map(|old| old.verify(&self.access)).transpose();
                 let (body, lent) = GuardedBody::lend(incoming, checked.treatment);
-                (Ok((body, checked.form_of)), lent)
+                let verified = verified.map(|verified| verified.map(|it| head.extensions.insert(it)));
+                (verified.map(|_| (body, checked.form_of)), lent)
             }
             Err(error) => {
                 let (_, lent) = GuardedBody::lend(incoming, Treatment::default());
@@ -294,12 +302,14 @@ struct Checked {
     treatment: Treatment,
     claimed_key: Option<String>,
     token: Option<String>,
+    /// A signature that s3s does not verify.
+    old: Option<Unverified>,
     /// The bucket that a form is for: it does not go to s3s.
     form_of: Option<String>,
 }
 
 /// Decides whether s3s may see the request, and corrects what s3s is too strict about. No I/O.
-fn prepare(head: &mut Head, domains: &Domains, region: &str) -> Result<Checked> {
+fn prepare(head: &mut Head, domains: &Domains, region: &str, old: Old) -> Result<Checked> {
     let host = check_host(head)?;
     check_expect(head)?;
     let path = query::percent_decode(head.uri.path());
@@ -310,14 +320,25 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str) -> Result<Checked> 
     let level = Level::of(&path, bucket_in_host.is_some());
     let pairs = query::pairs(head.uri.query().unwrap_or(""));
     mend_transfer_encoding(&mut head.headers);
-    let mechanism = credentials::check(&head.headers, &pairs, region)?;
+    let mechanism = credentials::check(&head.headers, &pairs, region, old)?;
     let token = credentials::token(&head.headers, &pairs, &mechanism)?;
     if is_form(head) {
         // s3s would hold the whole file in memory, before it knows whose it is.
         let form_of = bucket_in_host.unwrap_or_else(|| path.trim_matches('/').to_owned());
         check_form(level, &mechanism, &pairs)?;
-        return Ok(Checked { treatment: Treatment::default(), claimed_key: None, token, form_of: Some(form_of) });
+        let treatment = Treatment::default();
+        return Ok(Checked { treatment, claimed_key: None, token, old: None, form_of: Some(form_of) });
     }
+    let old = match &mechanism {
+        Mechanism::Old(claim) => Some(Unverified::of(head, &pairs, bucket_in_host.as_deref(), claim)?),
+        _ => None,
+    };
+    let pairs = if old.is_some() {
+        version_2::take_away(head)?;
+        query::pairs(head.uri.query().unwrap_or(""))
+    } else {
+        pairs
+    };
     query::check(&head.method, level, &pairs)?;
 
     // s3s wants a length where a client that has no body may leave it out. An upload without one stays as it is: that
@@ -352,6 +373,7 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str) -> Result<Checked> 
         treatment: Treatment { framing, digests, document, bytes },
         claimed_key: mechanism.claimed_key(),
         token,
+        old,
         form_of: None,
     })
 }
@@ -397,7 +419,7 @@ fn check_form(level: Level, mechanism: &Mechanism, pairs: &[query::Pair<'_>]) ->
     }
     match mechanism {
         Mechanism::Anonymous => Ok(()),
-        Mechanism::Header(_) | Mechanism::Presigned(_) => {
+        Mechanism::Header(_) | Mechanism::Presigned(_) | Mechanism::Old(_) => {
             Err(Error::InvalidArgument("Only one auth mechanism allowed; a form has its own".to_owned()))
         }
     }
@@ -465,9 +487,11 @@ mod tests {
         builder.body(()).expect("a request").into_parts().0
     }
 
+    const OFF: Old = Old { allowed: SignatureV2::Off, now_ms: 0 };
+
     fn code(mut head: Head) -> &'static str {
         let domains = Domains::new(&["s3.test".to_owned()]);
-        prepare(&mut head, &domains, "us-east-1").map_or_else(|error| error.answer().code, |_| "ok")
+        prepare(&mut head, &domains, "us-east-1", OFF).map_or_else(|error| error.answer().code, |_| "ok")
     }
 
     #[test]
@@ -580,10 +604,10 @@ mod tests {
     fn what_s3s_is_too_strict_about_is_corrected() {
         let domains = Domains::new(&[]);
         let mut create = head("POST", "/b/k?uploads", &[]);
-        prepare(&mut create, &domains, "us-east-1").expect("accepted");
+        prepare(&mut create, &domains, "us-east-1", OFF).expect("accepted");
         assert_eq!(create.headers["content-length"], "0");
         let mut put = head("PUT", "/b/k", &[]);
-        prepare(&mut put, &domains, "us-east-1").expect("accepted");
+        prepare(&mut put, &domains, "us-east-1", OFF).expect("accepted");
         assert!(!put.headers.contains_key("content-length"));
     }
 }

@@ -37,6 +37,7 @@ mod tree;
 
 pub use error::{Answer, Error, Fault};
 pub use events::webhook::Webhook;
+pub use guard::SignatureV2;
 pub use s3::create_bucket::view as bucket_view;
 pub use s3::delete_bucket::resume_bucket_deletions;
 pub use server::{Config, Parts, serve};

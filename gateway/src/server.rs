@@ -6,7 +6,7 @@ use crate::admin::{self, AdminParts};
 use crate::admission::Admission;
 use crate::error::{Error, Result};
 use crate::events::webhook::{self, Webhook};
-use crate::guard::Guard;
+use crate::guard::{Guard, SignatureV2};
 use crate::health::Health;
 use crate::host::Domains;
 use crate::iam::Iam;
@@ -42,8 +42,8 @@ pub struct Config {
     pub region: String,
     /// Base names of virtual-hosted buckets.
     pub domains: Vec<String>,
-    /// Takes form uploads whose policy is signed with Signature Version 2.
-    pub form_signature_v2: bool,
+    /// Where Signature Version 2 is taken.
+    pub signature_v2: SignatureV2,
     /// New buckets begin with a public access block.
     pub block_public_access: bool,
     /// Of new buckets that do not say.
@@ -92,13 +92,25 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let (stage, watched) = watch::channel(Stage::Serving);
     let s3 = s3_service(&config, &parts, (&access, &admission), &domains, watched.clone());
     let service = || service_of(&config, &parts, &admission);
-    let forms = Forms::new(service(), access.clone(), config.form_signature_v2);
+    let forms = Forms::new(service(), access.clone(), config.signature_v2);
     let log = Arc::new(AccessLog::new(service(), config.access_log));
-    let (region, random) = (config.region.clone(), parts.random.clone());
+    let (region, signature_v2) = (config.region.clone(), config.signature_v2);
+    let (clock, random) = (parts.clock.clone(), parts.random.clone());
     let issuers = Issuers::new(parts.clock.clone(), Fetcher::new(&config.local_issuers));
     let query_api = query_api(&config, &parts, &access, issuers.clone());
-    let guard =
-        Guard { s3, access, forms, domains, region, random, health: health.clone(), log: log.clone(), query_api };
+    let guard = Guard {
+        s3,
+        access,
+        forms,
+        domains,
+        region,
+        signature_v2,
+        clock,
+        random,
+        health: health.clone(),
+        log: log.clone(),
+        query_api,
+    };
     let (stop_log, stopped) = oneshot::channel();
     let delivery = tokio::spawn(async move { log.run(stopped).await });
 

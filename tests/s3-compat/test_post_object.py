@@ -241,7 +241,7 @@ def test_signatures_of_version_2_need_a_switch(s3, bucket, tmp_path):
 
     ordinary = s3.meta.endpoint_url
     assert code(send(form(f"{ordinary}/{bucket}"))) == (400, "InvalidRequest")
-    old = weir.Server(tmp_path / "data", flags=["--form-signature-v2"]).start()
+    old = weir.Server(tmp_path / "data", flags=["--signature-v2", "forms"]).start()
     try:
         weir.boto3_client(old).create_bucket(Bucket="old-forms")
         url = f"{old.endpoint}/old-forms"

@@ -1,6 +1,7 @@
 """s3cmd: the Python environment's and Debian's."""
 
 import pytest
+import urllib3
 from botocore.exceptions import ClientError
 
 import everyday
@@ -14,7 +15,7 @@ class S3cmd(everyday.Client):
         "read a range": "`s3cmd` reads whole objects",
     }
     limits = {
-        "presigned URL": "`signurl` makes URLs of Signature Version 2 only, which Weir refuses",
+        "presigned URL": "`signurl` makes URLs of Signature Version 2, which Weir takes with `--signature-v2 urls` only",
     }
 
     def __init__(self, server, home):
@@ -144,3 +145,20 @@ def test_documents_of_a_bucket(client, s3, bucket, tmp_path):
         with pytest.raises(ClientError) as caught:
             absent(Bucket=bucket)
         assert caught.value.response["Error"]["Code"] == code
+
+
+@pytest.mark.operation("`s3cmd signurl`, with `--signature-v2 urls`")
+def test_signurl_with_the_switch(client, tmp_path):
+    server = weir.Server(tmp_path / "data", flags=["--signature-v2", "urls"]).start()
+    try:
+        s3 = weir.boto3_client(server)
+        s3.create_bucket(Bucket="signed")
+        s3.put_object(Bucket="signed", Key="a b/k", Body=b"content")
+        (tmp_path / "other-home").mkdir()
+        address = type(client)(server, tmp_path / "other-home").presign("signed", "a b/k")
+        answer = urllib3.request("GET", address)
+        assert (answer.status, answer.data) == (200, b"content"), (address, answer.data)
+        assert urllib3.request("GET", address.replace("k?", "l?")).status == 403
+        assert urllib3.request("DELETE", address).status == 403
+    finally:
+        assert server.stop() == 0

@@ -270,8 +270,9 @@ impl Server {
     fn start(binary: &Path, work: &Path, region: &'static str) -> Result<Self> {
         let mut serve = admin(binary, work);
         serve.args(["serve", "--data", region, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
-        // All of the suite's forms are signed with version 2, and it gives buckets public lists without asking whether they may be.
-        serve.args(["--region", region, "--form-signature-v2", "--allow-public-access"]);
+        // All of the suite's forms are signed with version 2, and it has tests of it; and it gives buckets public lists without
+        // asking whether they may be.
+        serve.args(["--region", region, "--signature-v2", "all", "--allow-public-access"]);
         serve.args(["--object-ownership", "ObjectWriter", "--local-issuer", issuer::HOST]);
         serve.args(["--test-account-without-number", NUMBERLESS]);
         // It sends customers' keys over plain HTTP.

@@ -13,6 +13,7 @@ use crate::terms::Terms;
 use cluster::{AccessKey, Command, ControlPlane, EmbeddedControlPlane, IamChange, Owner, RowSeal};
 use common::doors::{SystemClock, SystemRandom};
 use common::{Clock, OwnerId, Random};
+use gateway::SignatureV2;
 use gateway::kms::NamedKeys;
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask};
@@ -90,12 +91,19 @@ pub async fn run(args: ServeArgs) -> Result<()> {
             announce(s3, &region, &key, &credentials::path(&data));
         }
     });
+    let signature_v2 = settings.server.signature_v2()?;
+    if signature_v2 != SignatureV2::Off {
+        tracing::warn!(
+            taken = settings.server.signature_v2,
+            "Signature Version 2 is taken: it signs by SHA-1, no body, and not all that a request says"
+        );
+    }
     let config = gateway::Config {
         listen,
         admin_listen,
         region: settings.server.region,
         domains: settings.server.domain,
-        form_signature_v2: settings.server.form_signature_v2,
+        signature_v2,
         block_public_access: settings.s3.block_public_access,
         object_ownership: settings.s3.ownership()?,
         plain_customer_keys: settings.test.ssec_plain_http,

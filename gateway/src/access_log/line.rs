@@ -52,15 +52,21 @@ pub struct Entry {
 pub enum Signature {
     Header,
     Query,
+    /// Of version 2.
+    OldHeader,
+    OldQuery,
 }
 
 impl Signature {
     pub fn of(headers: &HeaderMap, query: &str) -> Option<Self> {
-        if headers.contains_key(header::AUTHORIZATION) {
-            Some(Self::Header)
-        } else {
-            query.contains("X-Amz-Signature=").then_some(Self::Query)
+        if let Some(authorization) = headers.get(header::AUTHORIZATION) {
+            let is_old = authorization.as_bytes().starts_with(b"AWS ");
+            return Some(if is_old { Self::OldHeader } else { Self::Header });
         }
+        if query.contains("X-Amz-Signature=") {
+            return Some(Self::Query);
+        }
+        query.contains("AWSAccessKeyId=").then_some(Self::OldQuery)
     }
 }
 
@@ -72,6 +78,8 @@ impl Entry {
             None => ("-", "-"),
             Some(Signature::Header) => ("SigV4", "AuthHeader"),
             Some(Signature::Query) => ("SigV4", "QueryString"),
+            Some(Signature::OldHeader) => ("SigV2", "AuthHeader"),
+            Some(Signature::OldQuery) => ("SigV2", "QueryString"),
         };
         let mut line = String::with_capacity(512);
         let mut field = |text: &str| {
@@ -267,5 +275,8 @@ mod tests {
         assert_eq!(Signature::of(&headers, "a=b&X-Amz-Signature=0"), Some(Signature::Query));
         headers.insert(header::AUTHORIZATION, http::HeaderValue::from_static("AWS4-HMAC-SHA256 x"));
         assert_eq!(Signature::of(&headers, ""), Some(Signature::Header));
+        headers.insert(header::AUTHORIZATION, http::HeaderValue::from_static("AWS a:b"));
+        assert_eq!(Signature::of(&headers, ""), Some(Signature::OldHeader));
+        assert_eq!(Signature::of(&HeaderMap::new(), "AWSAccessKeyId=a"), Some(Signature::OldQuery));
     }
 }

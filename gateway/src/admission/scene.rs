@@ -34,6 +34,8 @@ pub enum ProofKind {
     Query,
     Form,
     /// Of Signature Version 2.
+    OldHeader,
+    OldQuery,
     OldForm,
 }
 
@@ -45,6 +47,8 @@ impl Proof {
             ProofKind::Header => Some(("REST-HEADER", sigv4::ALGORITHM)),
             ProofKind::Query => Some(("REST-QUERY-STRING", sigv4::ALGORITHM)),
             ProofKind::Form => Some(("POST", sigv4::ALGORITHM)),
+            ProofKind::OldHeader => Some(("REST-HEADER", "AWS")),
+            ProofKind::OldQuery => Some(("REST-QUERY-STRING", "AWS")),
             ProofKind::OldForm => Some(("POST", "AWS")),
         }
     }

@@ -5,6 +5,7 @@
 //! Source: "Authenticating Requests (AWS Signature Version 4)", Amazon S3 API Reference.
 
 use super::query::Pair;
+use super::version_2::{self, Claim, SignatureV2};
 use crate::error::{Error, Result};
 use crate::limits;
 use common::sigv4;
@@ -16,6 +17,8 @@ pub enum Mechanism {
     Anonymous,
     Header(String),
     Presigned(String),
+    /// Of Signature Version 2.
+    Old(Claim),
 }
 
 impl Mechanism {
@@ -23,26 +26,33 @@ impl Mechanism {
         match self {
             Self::Anonymous => None,
             Self::Header(key) | Self::Presigned(key) => Some(key),
+            Self::Old(claim) => Some(claim.access_key),
         }
     }
 }
 
 const NOT_SUPPORTED: &str =
     "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.";
+/// What Signature Version 2 is allowed for, and the time that its dates are compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct Old {
+    pub allowed: SignatureV2,
+    pub now_ms: u64,
+}
+
 /// boto3 and aws version 1 presign this way unless told otherwise, so the answer tells.
 const VERSION_2: &str = "The authorization mechanism you have provided, Signature Version 2, is not supported. Please use \
     AWS4-HMAC-SHA256: in boto3 set config=Config(signature_version='s3v4') on the client; for aws run 'aws configure set \
     default.s3.signature_version s3v4'; for s3cmd set signature_v2 = False.";
 
-pub fn check(headers: &HeaderMap, query: &[Pair<'_>], region: &str) -> Result<Mechanism> {
-    let value = |name: &str| query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_ref());
+pub fn check(headers: &HeaderMap, query: &[Pair<'_>], region: &str, old: Old) -> Result<Mechanism> {
     let authorizations = headers.get_all(header::AUTHORIZATION).iter().count();
     let presigned = query.iter().any(|(key, _)| is_presign_key(key));
-    let version_2 = value("AWSAccessKeyId").is_some() || value("Signature").is_some();
+    let version_2 = version_2::is_presigned(query);
     match (authorizations, presigned, version_2) {
         (0, false, false) => {}
-        (0, false, true) => return Err(Error::InvalidRequest(VERSION_2.to_owned())),
-        (1, false, false) | (0, true, false) => {}
+        (0, false, true) if !old.allowed.takes_urls() => return Err(Error::InvalidRequest(VERSION_2.to_owned())),
+        (1, false, false) | (0, true, false) | (0, false, true) => {}
         _ => {
             return Err(Error::InvalidArgument(
                 "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string \
@@ -53,13 +63,16 @@ pub fn check(headers: &HeaderMap, query: &[Pair<'_>], region: &str) -> Result<Me
     }
     check_amz_headers(headers)?;
     let streaming = headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"));
+    if version_2 {
+        return version_2::of_query(headers, query, old.now_ms).map(Mechanism::Old);
+    }
     match (authorizations, presigned) {
         (0, false) if streaming => {
             Err(Error::InvalidRequest("an unsigned request cannot have an aws-chunked body".to_owned()))
         }
         (0, false) => Ok(Mechanism::Anonymous),
         (0, true) => check_presigned(headers, query, region).map(Mechanism::Presigned),
-        _ => check_header(headers, region).map(Mechanism::Header),
+        _ => check_header(headers, query, region, old),
     }
 }
 
@@ -158,9 +171,11 @@ fn check_presigned(headers: &HeaderMap, query: &[Pair<'_>], region: &str) -> Res
     Ok(credential.access_key.to_owned())
 }
 
-/// Returns the claimed key.
-fn check_header(headers: &HeaderMap, region: &str) -> Result<String> {
+fn check_header(headers: &HeaderMap, query: &[Pair<'_>], region: &str, old: Old) -> Result<Mechanism> {
     let text = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if text.starts_with("AWS ") && old.allowed.takes_headers() {
+        return version_2::of_header(text, headers, query, old.now_ms).map(Mechanism::Old);
+    }
     let Some(fields) = text.strip_prefix(sigv4::ALGORITHM) else {
         let message = if text.starts_with("AWS ") { VERSION_2 } else { NOT_SUPPORTED };
         return Err(Error::InvalidRequest(message.to_owned()));
@@ -175,7 +190,7 @@ fn check_header(headers: &HeaderMap, region: &str) -> Result<String> {
     let authorization = sigv4::Authorization::parse(text)
         .map_err(|error| Error::AuthorizationMalformed(format!("The authorization header is malformed: {error}")))?;
     check_signed(headers, &authorization.signed_headers)?;
-    Ok(authorization.access_key)
+    Ok(Mechanism::Header(authorization.access_key))
 }
 
 /// Whether a form's credential is one for this service.
@@ -191,7 +206,7 @@ struct CredentialScope<'c> {
 }
 
 /// What the ids of keys are made of (`authn`). Any other character could be read as the header's own grammar.
-fn is_key_id(text: &str) -> bool {
+pub fn is_key_id(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
@@ -278,6 +293,8 @@ mod tests {
     use super::*;
     use http::{HeaderName, HeaderValue};
 
+    const OFF: Old = Old { allowed: SignatureV2::Off, now_ms: 0 };
+
     fn answer(headers: &[(&'static str, &str)], query: &str) -> String {
         let mut map = HeaderMap::new();
         map.append(header::HOST, HeaderValue::from_static("localhost"));
@@ -288,12 +305,13 @@ mod tests {
             );
         }
         let pairs = pairs(query);
-        let checked = check(&map, &pairs, "us-east-1").and_then(|mechanism| {
+        let checked = check(&map, &pairs, "us-east-1", OFF).and_then(|mechanism| {
             let token = token(&map, &pairs, &mechanism)?.map(|token| format!(" with {token}")).unwrap_or_default();
             Ok(match mechanism {
                 Mechanism::Anonymous => format!("Anonymous{token}"),
                 Mechanism::Header(key) => format!("header of {key}{token}"),
                 Mechanism::Presigned(key) => format!("presigned by {key}{token}"),
+                Mechanism::Old(claim) => format!("signed the old way by {}{token}", claim.access_key),
             })
         });
         checked.unwrap_or_else(|error| error.answer().code.to_owned())
@@ -350,7 +368,7 @@ mod tests {
         );
         let mut map = HeaderMap::new();
         map.append("x-amz-meta-a", HeaderValue::from_bytes(b"\xff").expect("a header value"));
-        assert!(check(&map, &[], "us-east-1").is_err());
+        assert!(check(&map, &[], "us-east-1", OFF).is_err());
     }
 
     #[test]
@@ -386,7 +404,7 @@ mod tests {
     #[test]
     fn version_2_is_told_what_to_set() {
         let text =
-            |headers: &HeaderMap, query: &str| check(headers, &pairs(query), "us-east-1").unwrap_err().to_string();
+            |headers: &HeaderMap, query: &str| check(headers, &pairs(query), "us-east-1", OFF).unwrap_err().to_string();
         assert!(text(&HeaderMap::new(), "AWSAccessKeyId=a&Signature=b&Expires=1").contains("signature_version='s3v4'"));
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, HeaderValue::from_static("AWS AK:sig"));

@@ -10,7 +10,7 @@ use crate::access::{self, Access, Requester};
 use crate::admission::{Proof, Scene};
 use crate::encryption::Seal;
 use crate::error::{Error, Result};
-use crate::guard::{Event, FormError, FormParser, check_scope};
+use crate::guard::{Event, FormError, FormParser, SignatureV2, check_scope};
 use crate::limits;
 use crate::route::Target;
 use crate::s3::Service;
@@ -31,12 +31,12 @@ use storage::{Cause, ObjectWriter, Precondition, PutOutcome, PutRequest};
 pub struct Forms {
     service: Service,
     access: Access,
-    /// Whether policies may be signed with Signature Version 2.
-    version_2: bool,
+    /// Where Signature Version 2 is taken.
+    version_2: SignatureV2,
 }
 
 impl Forms {
-    pub fn new(service: Service, access: Access, version_2: bool) -> Self {
+    pub fn new(service: Service, access: Access, version_2: SignatureV2) -> Self {
         Self { service, access, version_2 }
     }
 
@@ -50,8 +50,8 @@ impl Forms {
 
         let (mut fields, filename) = form.fields().await?;
         let now_ms = service.parts.clock.now_ms();
-        let signed =
-            Signed::of(&fields, self.version_2, now_ms, |credential| check_scope(credential, &service.region))?;
+        let scope = |credential: &str| check_scope(credential, &service.region);
+        let signed = Signed::of(&fields, self.version_2.takes_forms(), now_ms, scope)?;
         let proof = signed.as_ref().map_or(Proof::NONE, Signed::proof);
         // A form that nobody signed has no policy either, and goes where everybody may write.
         let signed = signed.map(|signed| self.verify(&signed, fields.get("x-amz-security-token"))).transpose()?;

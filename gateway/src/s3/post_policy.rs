@@ -138,7 +138,7 @@ impl<'f> Signed<'f> {
                 sigv4::policy_signature(secret, scope, self.policy).as_bytes().ct_eq(signature.as_bytes())
             }
             Proof::Version2 { signature } => {
-                BASE64.encode(sigv2::policy_signature(secret, self.policy)).as_bytes().ct_eq(signature.as_bytes())
+                BASE64.encode(sigv2::signature(secret, self.policy)).as_bytes().ct_eq(signature.as_bytes())
             }
         };
         if !bool::from(right) {
@@ -439,7 +439,7 @@ mod tests {
     #[test]
     fn signatures_of_version_2_need_a_switch() {
         let policy = BASE64.encode(r#"{"expiration": "2026-01-02T04:00:00Z", "conditions": []}"#);
-        let signature = BASE64.encode(sigv2::policy_signature(SECRET, &policy));
+        let signature = BASE64.encode(sigv2::signature(SECRET, &policy));
         let form = [("policy", policy.as_str()), ("AWSAccessKeyId", "AK"), ("signature", signature.as_str())];
         assert_eq!(code(&form, false), "InvalidRequest");
         assert_eq!(code(&form, true), "ok");

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// The groups that the total is of, in the table's order.
-const GROUPS: [&str; 23] = [
+const GROUPS: [&str; 24] = [
     "list",
     "bucket",
     "object",
@@ -26,6 +26,7 @@ const GROUPS: [&str; 23] = [
     "cors",
     "sse",
     "headers",
+    "headers-sigv2",
     "acl",
     "ownership",
     "policy",
@@ -132,7 +133,7 @@ impl Summary {
             "# S3 conformance\n\n\
              Written by `cargo xtask s3-tests --suite DIR --publish`: the suite of ceph/s3-tests at revision `{}`, unmodified, over\n\
              HTTP against the debug binary. Every one of its tests stands in a list under `tests/s3-tests/`.\n\n{}\n{}\n\n\
-             The server runs with `--form-signature-v2`, because the suite signs all of its forms that way, and\n\
+             The server runs with `--signature-v2 all`, because the suite signs all of its forms that way and tests it, and\n\
              with `--test-mode --test-ssec-plain-http`, because it sends customers' keys over plain HTTP.\n\n\
              Most tests of STS, and one of IAM, want ARNs without an account (`arn:aws:iam:::role/NAME`) and an issuer\n\
              without audiences, as Ceph has them outside of its accounts. They run in an account that only\n\
