@@ -52,8 +52,12 @@ pub struct Findings {
 /// The object that is read or changed must be the one whose list was asked: another one by now may be for others. A client
 /// that is told to come again meets the new list.
 pub fn check_seen(extensions: &Extensions, stamp: Stamp) -> Result<()> {
-    let seen = extensions.get::<Requester>().and_then(|requester| requester.0.seen.get());
-    if seen.is_none_or(|seen| *seen == stamp) { Ok(()) } else { Err(storage::Error::Busy.into()) }
+    if seen(extensions).is_none_or(|seen| seen == stamp) { Ok(()) } else { Err(storage::Error::Busy.into()) }
+}
+
+/// The record whose list was asked, if one was.
+pub fn seen(extensions: &Extensions) -> Option<Stamp> {
+    extensions.get::<Requester>().and_then(|requester| requester.0.seen.get()).copied()
 }
 
 /// What was decided about a request that has these extensions. Where nothing was, nothing was allowed.

@@ -165,6 +165,8 @@ pub struct UpdateRequest {
     pub version: Option<VersionId>,
     pub update: Update,
     pub precondition: Precondition,
+    /// The record that was decided about, which may be another one's by now: `ObjectChanged` if it is.
+    pub seen: Option<Stamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,11 +186,7 @@ pub enum Update {
         headers: Vec<(String, String)>,
         user: Vec<(String, String)>,
     },
-    /// Of the version as it was seen, which may be another owner's by now: `ObjectChanged` if it is.
-    Acl {
-        acl: Option<Acl>,
-        seen: Stamp,
-    },
+    Acl(Option<Acl>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

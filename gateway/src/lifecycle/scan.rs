@@ -386,6 +386,7 @@ impl Objects for OfTarget {
                 version: Some(version.version),
                 update: Update::Class(Some(class.to_owned())),
                 precondition: Self::only(version),
+                seen: None,
             })
             .await?;
         Ok(())

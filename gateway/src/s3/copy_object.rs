@@ -140,6 +140,7 @@ async fn change_metadata(
         version: None,
         update: Update::Metadata { headers, user },
         precondition: one_object(&copy.precondition, is_bound, info)?,
+        seen: None,
     };
     let Target::Here(target) = service.router.owner_of(request.bucket, &request.key);
     let outcome = target.update(request).await.map_err(|error| source.missing(error))?;

@@ -13,8 +13,8 @@ pub async fn delete_object_tagging(
     service: &Service,
     request: S3Request<DeleteObjectTaggingInput>,
 ) -> Result<S3Response<DeleteObjectTaggingOutput>> {
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
-    let version_id = tags::replace(service, &named, Tags::new()).await?;
+    let version_id = tags::replace(service, &named, &extensions, Tags::new()).await?;
     Ok(S3Response::new(DeleteObjectTaggingOutput { version_id }))
 }

@@ -23,7 +23,7 @@ pub async fn get_object_attributes(
         Error::InvalidArgument("Argument part-number-marker must be an integer between 0 and 2147483647".to_owned())
     })?;
 
-    let info = named.head(service).await?;
+    let info = named.head_seen(service, &request.extensions).await?;
     let encryption = Wanted::of(&named, &info).look(service, &request.headers).await?;
 
     let mut output = GetObjectAttributesOutput {

@@ -12,10 +12,10 @@ pub async fn get_object_legal_hold(
     service: &Service,
     request: S3Request<GetObjectLegalHoldInput>,
 ) -> Result<S3Response<GetObjectLegalHoldOutput>> {
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     lock::expect_locks(&named.bucket)?;
-    let holds = named.head(service).await?.attributes.lock.legal_hold;
+    let holds = named.head_seen(service, &extensions).await?.attributes.lock.legal_hold;
     let status = if holds { ObjectLockLegalHoldStatus::ON } else { ObjectLockLegalHoldStatus::OFF };
     let legal_hold = ObjectLockLegalHold { status: Some(ObjectLockLegalHoldStatus::from_static(status)) };
     Ok(S3Response::new(GetObjectLegalHoldOutput { legal_hold: Some(legal_hold) }))

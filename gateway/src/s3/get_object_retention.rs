@@ -12,9 +12,10 @@ pub async fn get_object_retention(
     service: &Service,
     request: S3Request<GetObjectRetentionInput>,
 ) -> Result<S3Response<GetObjectRetentionOutput>> {
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     lock::expect_locks(&named.bucket)?;
-    let retention = named.head(service).await?.attributes.lock.retention.ok_or(Error::NoSuchObjectLock)?;
+    let retention =
+        named.head_seen(service, &extensions).await?.attributes.lock.retention.ok_or(Error::NoSuchObjectLock)?;
     Ok(S3Response::new(GetObjectRetentionOutput { retention: Some(lock::to_document(retention)) }))
 }

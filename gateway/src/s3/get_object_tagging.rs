@@ -12,9 +12,9 @@ pub async fn get_object_tagging(
     service: &Service,
     request: S3Request<GetObjectTaggingInput>,
 ) -> Result<S3Response<GetObjectTaggingOutput>> {
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
-    let info = named.head(service).await?;
+    let info = named.head_seen(service, &extensions).await?;
     let version_id = named.answered(info.version);
     Ok(S3Response::new(GetObjectTaggingOutput { tag_set: tags::to_document(info.attributes.tags), version_id }))
 }

@@ -1,11 +1,13 @@
 //! An object as a request names it, by bucket, key and perhaps a version: what every operation on one object begins with.
 
+use crate::access::{self, check_seen};
 use crate::documents;
 use crate::error::{Error, Result};
 use crate::route::Target;
 use crate::s3::Service;
 use cluster::Bucket;
-use common::{ObjectKey, VersionId};
+use common::{ObjectKey, Stamp, VersionId};
+use http::Extensions;
 use std::sync::Arc;
 use storage::{ObjectInfo, ObjectReader, Precondition, Update, UpdateOutcome, UpdateRequest, Versioning};
 
@@ -34,8 +36,29 @@ impl Named {
         target.get(self.bucket.id, &self.key, self.version).await.map_err(|error| self.missing(error))
     }
 
-    /// Changes what is kept beside the version's bytes.
-    pub async fn update(&self, service: &Service, update: Update) -> Result<UpdateOutcome> {
+    /// What is known of the version that was decided about.
+    pub async fn head_seen(&self, service: &Service, extensions: &Extensions) -> Result<ObjectInfo> {
+        let info = self.head(service).await?;
+        check_seen(extensions, info.stamp)?;
+        Ok(info)
+    }
+
+    /// Changes the version that was decided about.
+    pub async fn update_seen(
+        &self,
+        service: &Service,
+        extensions: &Extensions,
+        update: Update,
+    ) -> Result<UpdateOutcome> {
+        let seen = access::seen(extensions);
+        match self.update(service, update, seen).await {
+            Err(Error::Storage(storage::Error::ObjectChanged)) if seen.is_some() => Err(storage::Error::Busy.into()),
+            updated => updated,
+        }
+    }
+
+    /// Changes what is kept beside the version's bytes, of this record alone if one is named.
+    pub async fn update(&self, service: &Service, update: Update, seen: Option<Stamp>) -> Result<UpdateOutcome> {
         let request = UpdateRequest {
             epoch: service.router.epoch(),
             bucket: self.bucket.id,
@@ -43,6 +66,7 @@ impl Named {
             version: self.version,
             update,
             precondition: Precondition::default(),
+            seen,
         };
         let Target::Here(target) = service.router.owner_of(self.bucket.id, &self.key);
         target.update(request).await.map_err(|error| self.missing(error))
@@ -90,7 +114,6 @@ fn answered_version(bucket: &Bucket, asked: Option<VersionId>, version: VersionI
 #[cfg(test)]
 mod tests {
     use super::*;
-    use common::Stamp;
 
     #[test]
     fn versions_are_parsed() {

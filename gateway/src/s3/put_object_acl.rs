@@ -55,5 +55,5 @@ async fn change(service: &Service, request: &S3Request<PutObjectAclInput>, named
     let wanted = acl::expand_for_object(&wanted, owner.clone(), &named.bucket)?;
     acl::check_block(&named.bucket, &wanted)?;
     let acl = acl::kept(&wanted, &named.bucket)?;
-    Ok(named.update(service, Update::Acl { acl, seen: info.stamp }).await?.version)
+    Ok(named.update(service, Update::Acl(acl), Some(info.stamp)).await?.version)
 }

@@ -14,9 +14,9 @@ pub async fn put_object_legal_hold(
     request: S3Request<PutObjectLegalHoldInput>,
 ) -> Result<S3Response<PutObjectLegalHoldOutput>> {
     document::verify(&request)?;
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     lock::expect_locks(&named.bucket)?;
-    named.update(service, Update::LegalHold(lock::legal_hold_of(input.legal_hold)?)).await?;
+    named.update_seen(service, &extensions, Update::LegalHold(lock::legal_hold_of(input.legal_hold)?)).await?;
     Ok(S3Response::new(PutObjectLegalHoldOutput::default()))
 }

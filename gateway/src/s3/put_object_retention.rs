@@ -15,10 +15,10 @@ pub async fn put_object_retention(
 ) -> Result<S3Response<PutObjectRetentionOutput>> {
     document::verify(&request)?;
     let bypass_governance = lock::bypasses(&request.headers, &request.extensions);
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
     lock::expect_locks(&named.bucket)?;
     let retention = lock::retention_of(input.retention, service.parts.clock.now_ms())?;
-    named.update(service, Update::Retention { retention, bypass_governance }).await?;
+    named.update_seen(service, &extensions, Update::Retention { retention, bypass_governance }).await?;
     Ok(S3Response::new(PutObjectRetentionOutput::default()))
 }

@@ -13,8 +13,8 @@ pub async fn put_object_tagging(
     request: S3Request<PutObjectTaggingInput>,
 ) -> Result<S3Response<PutObjectTaggingOutput>> {
     document::received(&request, &request.input.tagging)?;
-    let input = request.input;
+    let S3Request { input, extensions, .. } = request;
     let named = Named::parse(service, &input.bucket, &input.key, input.version_id.as_deref())?;
-    let version_id = tags::replace(service, &named, tags::of_document(input.tagging.tag_set)?).await?;
+    let version_id = tags::replace(service, &named, &extensions, tags::of_document(input.tagging.tag_set)?).await?;
     Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
 }

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::s3::Service;
 use crate::s3::named::Named;
-use http::HeaderMap;
+use http::{Extensions, HeaderMap};
 use s3s::dto;
 use storage::Update;
 
@@ -59,8 +59,8 @@ pub fn to_document(mut tags: Tags) -> Vec<dto::Tag> {
 }
 
 /// In the place of all tags that the version has. Gives the version as the answer names it.
-pub async fn replace(service: &Service, named: &Named, tags: Tags) -> Result<Option<String>> {
-    let outcome = named.update(service, Update::Tags(tags)).await?;
+pub async fn replace(service: &Service, named: &Named, extensions: &Extensions, tags: Tags) -> Result<Option<String>> {
+    let outcome = named.update_seen(service, extensions, Update::Tags(tags)).await?;
     Ok(named.answered(outcome.version))
 }
 

@@ -25,7 +25,7 @@ impl Target {
             let (bucket, version) = (request.bucket, request.version);
             let found = blocking(move || find(&reading, bucket, &key, version)).await?;
             let Operation::Put(mut object) = found.record.operation else { return Err(Error::NoSuchKey) };
-            if matches!(request.update, Update::Acl { seen, .. } if seen != found.record.stamp) {
+            if request.seen.is_some_and(|seen| seen != found.record.stamp) {
                 return Err(Error::ObjectChanged);
             }
             if object.version == VersionId::Null {
@@ -88,7 +88,7 @@ fn apply(object: &mut ObjectRecord, update: &Update, now_ms: u64) -> Updated {
             object.modified_ms = now_ms;
             Updated::Metadata
         }
-        Update::Acl { acl, .. } => {
+        Update::Acl(acl) => {
             object.more.acl.clone_from(acl);
             Updated::Beside
         }
@@ -103,7 +103,7 @@ fn cause_of(update: &Update) -> Cause {
         Update::LegalHold(_) => Cause::LegalHold,
         Update::Class(_) => Cause::Lifecycle,
         Update::Metadata { .. } => Cause::Metadata,
-        Update::Acl { .. } => Cause::Acl,
+        Update::Acl(_) => Cause::Acl,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Compaction moves records while versions come and go: every version that is there can be read at any time.
 
-use common::{BucketId, BucketName, VersionId};
+use common::{BucketId, BucketName, Stamp, VersionId};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use storage::disk::Disk;
@@ -42,7 +42,10 @@ async fn work(target: Arc<Target>, key: &'static str, is_over: Arc<AtomicBool>) 
             let update = Update::Tags(vec![("round".into(), round.to_string())]);
             let (epoch, precondition) = (target.epoch(), Precondition::default());
             let (key, version) = (weir_model::key(key), Some(*version));
-            let request = UpdateRequest { epoch, bucket: BUCKET, key, version, update, precondition };
+            let request = UpdateRequest { epoch, bucket: BUCKET, key, version, update, precondition, seen: None };
+            let of_another = UpdateRequest { seen: Some(Stamp::ZERO), ..request.clone() };
+            let refused = target.update(of_another).await.expect_err("this record was not seen");
+            assert!(matches!(refused, Error::ObjectChanged), "{refused:?}");
             target.update(request).await.expect("an update");
         }
         for (version, seed, size) in &there {

@@ -62,8 +62,15 @@ impl History {
                 let (epoch, precondition) = (self.target.epoch(), Precondition::default());
                 let Attributes { headers, user, .. } = attributes(seed);
                 let update = Update::Metadata { headers, user };
-                let request =
-                    UpdateRequest { epoch, bucket: BUCKET, key: key(name), version: None, update, precondition };
+                let request = UpdateRequest {
+                    epoch,
+                    bucket: BUCKET,
+                    key: key(name),
+                    version: None,
+                    update,
+                    precondition,
+                    seen: None,
+                };
                 match (self.target.update(request).await, self.state.get_mut(name)) {
                     (Ok(_), Some((_, named))) => *named = seed,
                     (Err(Error::NoSuchKey), None) => {}

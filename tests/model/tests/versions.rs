@@ -317,7 +317,7 @@ impl History {
         let version = (self.below(2) == 0).then(|| self.some_version(place));
         let bypass_governance = self.below(2) == 0;
         let update = match self.below(6) {
-            5 => Update::Acl { acl: self.some_acl(), seen: self.stamp_of(place, version).await },
+            5 => Update::Acl(self.some_acl()),
             0 => Update::Tags((0..self.below(3)).map(|at| (format!("k{at}"), self.below(9).to_string())).collect()),
             1 => Update::Retention { retention: self.some_retention(), bypass_governance },
             2 => Update::LegalHold(self.below(3) == 0),
@@ -331,6 +331,8 @@ impl History {
             version,
             update: update.clone(),
             precondition: Precondition::default(),
+            // Nobody else changes it in between.
+            seen: if self.below(2) == 0 { Some(self.stamp_of(place, version).await) } else { None },
         };
         let outcome = self.target.update(request).await;
         let found = match version {
@@ -377,7 +379,7 @@ impl History {
                 attributes.headers.extend(class.map(|class| ("x-amz-storage-class".to_owned(), class)));
             }
             Update::Metadata { headers, user } => (attributes.headers, attributes.user) = (headers, user),
-            Update::Acl { acl, .. } => attributes.acl = acl,
+            Update::Acl(acl) => attributes.acl = acl,
         }
         let versions = self.reference.get_mut(&place).expect("it was found");
         let version = versions.iter_mut().find(|version| version.id == id).expect("it was found");

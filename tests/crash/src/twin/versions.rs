@@ -140,7 +140,8 @@ impl Key {
                 version.beside.push((next, asked));
                 let key = weir_model::key(&self.name);
                 let (epoch, precondition) = (target.epoch(), Precondition::default());
-                let request = UpdateRequest { epoch, bucket: BUCKET, key, version: version.id, update, precondition };
+                let request =
+                    UpdateRequest { epoch, bucket: BUCKET, key, version: version.id, update, precondition, seen: None };
                 target.update(request).await?;
                 version.beside.last_mut().expect("pushed above").1.acknowledged = Some(disk.moment());
             }
