@@ -398,6 +398,8 @@ pub struct ListPartsRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartsPage {
     pub upload: UploadInfo,
+    /// `x-amz-storage-class` of the object that it becomes, `None` for STANDARD.
+    pub class: Option<String>,
     pub kind: ChecksumKind,
     pub parts: Vec<PartInfo>,
     pub more: bool,

@@ -489,6 +489,15 @@ def test_multipart_upload(s3, bucket):
     assert not s3.list_multipart_uploads(Bucket=bucket).get("Uploads")
 
 
+def test_an_upload_has_the_class_of_its_object(s3, bucket):
+    for given, expected in (({"StorageClass": "GLACIER"}, "GLACIER"), ({}, "STANDARD")):
+        upload = s3.create_multipart_upload(Bucket=bucket, Key=expected, **given)["UploadId"]
+        part = s3.upload_part(Bucket=bucket, Key=expected, UploadId=upload, PartNumber=1, Body=b"x")
+        assert s3.list_parts(Bucket=bucket, Key=expected, UploadId=upload)["StorageClass"] == expected
+        complete(s3, bucket, expected, upload, [{"PartNumber": 1, "ETag": part["ETag"]}])
+        assert s3.head_object(Bucket=bucket, Key=expected).get("StorageClass", "STANDARD") == expected
+
+
 def test_the_last_write_of_a_part_counts(s3, bucket):
     upload, done = start_upload(s3, bucket, "k", [(1, b"old"), (1, b"new")])
     assert refused(complete, s3=s3, bucket=bucket, key="k", upload=upload, parts=done[:1]) == ("InvalidPart", 400)

@@ -53,7 +53,7 @@ pub async fn list_parts(service: &Service, request: S3Request<ListPartsInput>) -
         checksum_algorithm: algorithm,
         initiator: Some(initiator),
         owner: Some(owner),
-        storage_class: Some(StorageClass::from_static(StorageClass::STANDARD)),
+        storage_class: Some(page.class.map_or(StorageClass::from_static(StorageClass::STANDARD), StorageClass::from)),
         ..Default::default()
     }))
 }

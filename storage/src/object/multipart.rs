@@ -267,8 +267,10 @@ fn list_parts(store: &DiskStore, request: &ListPartsRequest) -> Result<PartsPage
     let upload = UploadInfo { upload: request.upload, key, created_ms, algorithm, owner };
     let wanted = parts(store, request.upload)?.into_iter().filter(|(part, _)| part.number() > request.after_part);
     let row_key = RowKey::upload(request.bucket, request.key.as_str(), request.upload);
-    let kind = kind_of(&created(store, &row_key, &row)?);
-    let mut page = PartsPage { upload, kind, parts: Vec::new(), more: false };
+    let created = created(store, &row_key, &row)?;
+    let kind = kind_of(&created);
+    let class = created.headers.into_iter().find(|(name, _)| name == "x-amz-storage-class").map(|(_, class)| class);
+    let mut page = PartsPage { upload, class, kind, parts: Vec::new(), more: false };
     for (part, row) in wanted {
         if page.parts.len() == request.limit {
             page.more = true;
