@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod acl;
+pub mod audit;
 mod authorize;
 pub mod builtin;
 mod error;

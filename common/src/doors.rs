@@ -9,6 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub trait Clock: Send + Sync {
     /// Milliseconds since 1970-01-01T00:00:00Z.
     fn now_ms(&self) -> u64;
+
+    /// The same in microseconds, for how long something took.
+    fn now_us(&self) -> u64 {
+        self.now_ms().saturating_mul(1000)
+    }
 }
 
 /// Unpredictable bits.
@@ -29,6 +34,12 @@ impl Clock for SystemClock {
     fn now_ms(&self) -> u64 {
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         since_epoch.map_or(0, |duration| duration.as_millis() as u64)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    fn now_us(&self) -> u64 {
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since_epoch.map_or(0, |duration| duration.as_micros() as u64)
     }
 }
 

@@ -8,6 +8,7 @@ pub mod etag;
 pub mod md5;
 pub mod names;
 pub mod range;
+pub mod signing;
 pub mod sigv2;
 pub mod sigv4;
 
@@ -20,3 +21,4 @@ pub use names::{
     VersionId,
 };
 pub use range::{ByteRange, RangeError};
+pub use signing::{PublicKey, SigningKey};
