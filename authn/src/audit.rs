@@ -9,8 +9,8 @@ mod record;
 mod verify;
 
 pub use chain::{Chain, Head, Resumed, resume};
-pub use record::{Checkpoint, Decision, Dropped, Outcome, Reason, time};
-pub use verify::{Ends, Fault, Summary, Verifier};
+pub use record::{Checkpoint, Decision, Dropped, FILE, Outcome, Reason, STDOUT, time};
+pub use verify::{Ends, Fault, Summary, Verifier, number_of};
 
 use crate::kms::{self, KmsError};
 use common::{SecretKey, SigningKey};

@@ -34,6 +34,8 @@ pub enum Command {
     Bucket(BucketArgs),
     /// Look after the disk of a stopped appliance
     Disk(DiskArgs),
+    /// Verify an audit log
+    Audit(AuditArgs),
     /// Tell which policy allows or denies something, and nothing is done
     Why(WhyArgs),
     /// Find out about credentials
@@ -105,6 +107,24 @@ pub struct ServeArgs {
     /// Seconds that running requests are given at the end [default: 30]
     #[arg(long, value_name = "SECONDS")]
     pub drain_seconds: Option<u64>,
+    /// File for the audit log, or - for standard output (repeatable: one of each)
+    #[arg(long, value_name = "FILE")]
+    pub audit_log: Vec<PathBuf>,
+    /// Reads that have lines where they are allowed: off, all, or a number N for one of N [default: off]
+    #[arg(long, value_name = "WHICH")]
+    pub audit_reads: Option<String>,
+    /// Refuse requests with 503 while their lines cannot be taken
+    #[arg(long)]
+    pub audit_strict: bool,
+    /// Bytes after which the audit log begins its next file [default: 67108864]
+    #[arg(long, value_name = "BYTES")]
+    pub audit_file_bytes: Option<u64>,
+    /// Files of the audit log that are kept [default: 32]
+    #[arg(long, value_name = "N")]
+    pub audit_files: Option<u64>,
+    /// Seconds between signed checkpoints of the audit log, at most 3600 [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub audit_checkpoint_seconds: Option<u64>,
     /// TOML file; WEIR_SECTION__KEY in the environment and flags go before it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -124,6 +144,31 @@ pub struct ServeArgs {
     pub segment_bytes: Option<u64>,
     #[arg(long, value_name = "BYTES", hide = true)]
     pub inline_bytes_max: Option<u64>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct AuditArgs {
+    #[command(subcommand)]
+    pub verb: AuditVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditVerb {
+    /// Tell whether a log is the one that was written: no line changed, removed, put in or moved
+    Verify {
+        /// All files of the log, in any order
+        #[arg(value_name = "FILE", required = true)]
+        files: Vec<PathBuf>,
+        /// Data directory with the server's public key and what it remembers of the log [default: ./weir-data without --key]
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// File with the server's public key, as in DIR/control/audit.pub
+        #[arg(long, value_name = "FILE")]
+        key: Option<PathBuf>,
+        /// The files are a part of the log: neither its beginning nor its end is asked for
+        #[arg(long)]
+        partial: bool,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

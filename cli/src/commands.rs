@@ -1,5 +1,6 @@
 //! One file per verb.
 
+pub mod audit;
 pub mod auth;
 pub mod backup;
 pub mod bucket;

@@ -17,6 +17,15 @@
 //! block_public_access = true
 //! object_ownership = "BucketOwnerEnforced"
 //!
+//! [audit]
+//! log = []                              # a file, "-" for standard output, or both
+//! reads = "off"                         # "all", or "N" for one of N
+//! strict = false
+//! file_bytes_max = 67108864
+//! files_max = 32
+//! checkpoint_seconds = 60
+//! queue_bytes_max = 16777216
+//!
 //! [storage]
 //! segment_bytes = 67108864
 //! inline_bytes_max = 65536
@@ -38,7 +47,7 @@
 use crate::args::ServeArgs;
 use crate::error::{Error, Result};
 use authn::acl::Ownership;
-use gateway::SignatureV2;
+use gateway::{Reads, SignatureV2};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -49,6 +58,7 @@ use toml::{Table, Value};
 pub struct Settings {
     pub server: Server,
     pub s3: S3,
+    pub audit: Audit,
     pub storage: Storage,
     pub test: Test,
     pub notifications: Notifications,
@@ -84,6 +94,22 @@ pub struct S3 {
     pub block_public_access: bool,
     /// Of new buckets that do not say: `BucketOwnerEnforced`, `BucketOwnerPreferred` or `ObjectWriter`.
     pub object_ownership: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Audit {
+    /// A file, `-` for standard output, or both.
+    pub log: Vec<PathBuf>,
+    /// `off`, `all`, or a number N for one of N.
+    pub reads: String,
+    /// Refuses requests whose lines cannot be taken.
+    pub strict: bool,
+    pub file_bytes_max: u64,
+    pub files_max: u64,
+    pub checkpoint_seconds: u64,
+    /// Lines that wait for a sink.
+    pub queue_bytes_max: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -151,6 +177,63 @@ impl S3 {
     }
 }
 
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            log: Vec::new(),
+            reads: "off".to_owned(),
+            strict: false,
+            file_bytes_max: 64 * 1024 * 1024,
+            files_max: 32,
+            checkpoint_seconds: 60,
+            queue_bytes_max: 16 * 1024 * 1024,
+        }
+    }
+}
+
+impl Audit {
+    pub fn reads(&self) -> Result<Reads> {
+        match self.reads.as_str() {
+            "off" => Ok(Reads::Off),
+            "all" => Ok(Reads::All),
+            text => text.parse().map(Reads::OneOf).map_err(|_| {
+                Error::Usage(format!(
+                    "reads in the audit log are off, all or a number N for one of N, and {text:?} was given"
+                ))
+            }),
+        }
+    }
+
+    pub fn has_stdout(&self) -> bool {
+        self.log.iter().any(|log| log.as_os_str() == "-")
+    }
+
+    fn check(&self) -> Result<()> {
+        self.reads()?;
+        let stdout = self.log.iter().filter(|log| log.as_os_str() == "-").count();
+        if self.log.len() > 2 || stdout > 1 || self.log.len() - stdout > 1 {
+            return Err(Error::Usage(
+                "the audit log has one file at most, and standard output (-) at most once".into(),
+            ));
+        }
+        if self.strict && self.log.is_empty() {
+            return Err(Error::Usage("--audit-strict needs an --audit-log".into()));
+        }
+        if !(1..=3600).contains(&self.checkpoint_seconds) {
+            return Err(Error::Usage("between checkpoints of the audit log are 1 to 3600 seconds".into()));
+        }
+        if self.queue_bytes_max < AUDIT_QUEUE_BYTES_MIN {
+            return Err(Error::Usage(format!("the queue of the audit log has at least {AUDIT_QUEUE_BYTES_MIN} bytes")));
+        }
+        if self.file_bytes_max < AUDIT_FILE_BYTES_MIN || self.files_max == 0 {
+            return Err(Error::Usage(format!(
+                "the audit log keeps at least one file, and a file has at least {AUDIT_FILE_BYTES_MIN} bytes"
+            )));
+        }
+        Ok(())
+    }
+}
+
 impl Default for Storage {
     fn default() -> Self {
         Self { segment_bytes: 64 * 1024 * 1024, inline_bytes_max: 64 * 1024 }
@@ -187,6 +270,11 @@ fn queue_bytes_max() -> u64 {
     1 << 30
 }
 
+/// The smallest file of an audit log: some lines and two checkpoints.
+const AUDIT_FILE_BYTES_MIN: u64 = 4096;
+/// Some lines of the longest kind.
+const AUDIT_QUEUE_BYTES_MIN: u64 = 256 * 1024;
+
 /// The section whose names are the user's own.
 const NOTIFICATIONS: &str = "notifications";
 const WEBHOOK: &str = "webhook";
@@ -206,7 +294,7 @@ enum Kind {
 }
 
 /// Every name there is; the types above give the same ones their meaning.
-const NAMES: [(&str, &str, Kind); 18] = [
+const NAMES: [(&str, &str, Kind); 25] = [
     ("server", "data", Kind::List),
     ("server", "listen", Kind::Text),
     ("server", "admin_listen", Kind::Text),
@@ -219,6 +307,13 @@ const NAMES: [(&str, &str, Kind); 18] = [
     ("server", "drain_seconds", Kind::Number),
     ("s3", "block_public_access", Kind::Switch),
     ("s3", "object_ownership", Kind::Text),
+    ("audit", "log", Kind::List),
+    ("audit", "reads", Kind::Text),
+    ("audit", "strict", Kind::Switch),
+    ("audit", "file_bytes_max", Kind::Number),
+    ("audit", "files_max", Kind::Number),
+    ("audit", "checkpoint_seconds", Kind::Number),
+    ("audit", "queue_bytes_max", Kind::Number),
     ("storage", "segment_bytes", Kind::Number),
     ("storage", "inline_bytes_max", Kind::Number),
     ("test", "mode", Kind::Switch),
@@ -260,7 +355,7 @@ pub fn resolve(
 }
 
 fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
-    let Settings { server, s3, storage, test, notifications: _ } = &mut settings;
+    let Settings { server, s3, audit, storage, test, notifications: _ } = &mut settings;
     fn set<T: Clone>(setting: &mut T, flag: Option<&T>) {
         if let Some(flag) = flag {
             *setting = flag.clone();
@@ -279,6 +374,12 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
     set(&mut server.drain_seconds, flags.drain_seconds.as_ref());
     set(&mut s3.block_public_access, Some(&false).filter(|_| flags.allow_public_access));
     set(&mut s3.object_ownership, flags.object_ownership.as_ref());
+    set(&mut audit.log, Some(&flags.audit_log).filter(|log| !log.is_empty()));
+    set(&mut audit.reads, flags.audit_reads.as_ref());
+    set(&mut audit.strict, Some(&true).filter(|_| flags.audit_strict));
+    set(&mut audit.file_bytes_max, flags.audit_file_bytes.as_ref());
+    set(&mut audit.files_max, flags.audit_files.as_ref());
+    set(&mut audit.checkpoint_seconds, flags.audit_checkpoint_seconds.as_ref());
     set(&mut test.mode, Some(&true).filter(|_| flags.test_mode));
     set(&mut test.ssec_plain_http, Some(&true).filter(|_| flags.test_ssec_plain_http));
     test.lifecycle_day_seconds = flags.test_lifecycle_day.or(test.lifecycle_day_seconds);
@@ -293,6 +394,7 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
 fn check_settings(settings: Settings) -> Result<Settings> {
     settings.s3.ownership()?;
     settings.server.signature_v2()?;
+    settings.audit.check()?;
     if settings.server.data.len() != 1 {
         let count = settings.server.data.len();
         return Err(Error::Usage(format!("one --data directory is possible for now, and {count} were given")));
@@ -445,6 +547,30 @@ mod tests {
         assert_eq!(settings.server.domain, ["a.example", "b.example"]);
         assert!(settings.server.plain_http);
         assert_eq!(settings.storage.segment_bytes, 4096);
+    }
+
+    #[test]
+    fn the_audit_log_has_a_file_and_standard_output() {
+        let flags =
+            |log: &[&str]| ServeArgs { audit_log: log.iter().map(PathBuf::from).collect(), ..ServeArgs::default() };
+        let audit =
+            resolved("[audit]\nreads = \"10\"", &[("WEIR_AUDIT__STRICT", "true")], &flags(&["a", "-"])).unwrap().audit;
+        assert_eq!((audit.log.len(), audit.strict), (2, true));
+        assert_eq!(audit.reads().unwrap(), Reads::OneOf(10.try_into().unwrap()));
+        for log in [&["a", "b"][..], &["-", "-"], &["a", "-", "b"]] {
+            assert!(resolved("", &[], &flags(log)).is_err());
+        }
+        for wrong in [
+            "strict = true",
+            "reads = \"0\"",
+            "reads = \"some\"",
+            "checkpoint_seconds = 3601",
+            "file_bytes_max = 5",
+            "files_max = 0",
+            "queue_bytes_max = 1",
+        ] {
+            assert!(resolved(&format!("[audit]\n{wrong}"), &[], &ServeArgs::default()).is_err(), "{wrong}");
+        }
     }
 
     #[test]

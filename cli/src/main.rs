@@ -4,6 +4,7 @@
 
 mod admin_client;
 mod args;
+mod audit;
 mod commands;
 mod config;
 mod credentials;
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
             Command::Kms(args) => commands::kms::run(args).await,
             Command::Bucket(args) => commands::bucket::run(args).await,
             Command::Disk(args) => commands::disk::run(args),
+            Command::Audit(args) => commands::audit::run(args),
             Command::Why(args) => commands::why::run(args).await,
             Command::Auth(args) => commands::auth::run(args).await,
         }

@@ -8,6 +8,15 @@ pub fn line(text: impl std::fmt::Display) {
     let _ = writeln!(stdout, "{text}").and_then(|()| stdout.flush());
 }
 
+pub fn line_of(text: &dyn std::fmt::Display) {
+    line(text);
+}
+
+/// To standard error, where standard output is for something else.
+pub fn error_line(text: &dyn std::fmt::Display) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 pub fn json(value: &Value) {
     line(format_args!("{value:#}"));
 }

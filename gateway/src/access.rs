@@ -2,13 +2,15 @@
 //! request is found out here; what that allows is decided in `admission.rs`.
 
 use crate::admission::{Admission, Admitted, Scene, scene};
+use crate::audit;
+use crate::audit::Trail;
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::lenient::Verified;
 use crate::s3::{dates, rename_object};
 use crate::sessions::{self, Sessions};
 use authn::policy::Context;
-use authn::{Identity, Question, authorize};
+use authn::{Identity, Question, Verdict, authorize};
 use cluster::{Bucket, ControlPlane};
 use common::{BucketName, OwnerId, Random, Stamp};
 use http::{Extensions, HeaderValue};
@@ -18,7 +20,7 @@ use s3s::{S3Error, S3Request, S3Result, dto};
 use std::sync::{Arc, OnceLock};
 
 /// Whether the identity may do this, where no policy but its own speaks: the one decision, made by `authn`.
-pub fn allowed(identity: &Identity, action: &str, owner: Option<&OwnerId>) -> bool {
+pub fn verdict(identity: &Identity, action: &str, owner: Option<&OwnerId>) -> Verdict {
     authorize(&Question {
         identity,
         action,
@@ -29,7 +31,6 @@ pub fn allowed(identity: &Identity, action: &str, owner: Option<&OwnerId>) -> bo
         restrict_public: false,
         acl_grants: false,
     })
-    .allowed
 }
 
 /// The name of the operation that a request turned out to be, for the line in the log.
@@ -47,6 +48,8 @@ pub struct Findings {
     pub admitted: OnceLock<Admitted>,
     /// The record of the object whose access control list was asked.
     pub seen: OnceLock<Stamp>,
+    /// For the audit log.
+    pub trail: Trail,
 }
 
 /// The object that is read or changed must be the one whose list was asked: another one by now may be for others. A client
@@ -124,6 +127,7 @@ impl Access {
         if let (Some(requester), Some(owner)) = (context.extensions_mut().get::<Requester>(), identity.owner()) {
             let _ = requester.0.owner.set(owner.0.clone());
         }
+        audit::identified(context.extensions_mut(), &identity);
         context.extensions_mut().insert(identity.clone());
         Ok(identity)
     }

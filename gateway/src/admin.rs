@@ -18,6 +18,8 @@ mod verify;
 use crate::admin::problem::Problem;
 use crate::admin::routes::{Found, Route};
 use crate::admission::Admission;
+use crate::audit::Asked;
+use crate::guard::ErrorCode;
 use crate::kms::NamedKeys;
 use crate::sessions::Sessions;
 use crate::sts::Issuers;
@@ -58,7 +60,9 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (head, body) = request.into_parts();
+    let mut code = None;
     let answer = answer(parts, &head, body).await.unwrap_or_else(|problem| {
+        code = Some(ErrorCode(problem.code.to_owned()));
         if problem.status.is_server_error() {
             tracing::error!(method = %head.method, path = head.uri.path(), %problem, "admin request failed");
         } else {
@@ -66,7 +70,11 @@ where
         }
         problem.into_answer()
     });
-    answer.into_response()
+    let mut response = answer.into_response();
+    if let Some(code) = code {
+        response.extensions_mut().insert(code);
+    }
+    response
 }
 
 /// The answer to a request that the listener refused before it was one.
@@ -82,6 +90,9 @@ where
 {
     let path = head.uri.path();
     let found = routes::find(&head.method, path);
+    if let (Found::Route(route, _), Some(asked)) = (&found, head.extensions.get::<Asked>()) {
+        let _ = asked.operation.0.set(format!("weir:{route:?}"));
+    }
     if let Found::Route(Route::OpenApi, _) = found {
         return Ok(Answer::json(StatusCode::OK, routes::openapi()));
     }

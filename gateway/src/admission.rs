@@ -130,6 +130,7 @@ impl Admission {
         for need in &needs {
             let verdict = self.ask(scene, need, ground(need)).await?;
             if !verdict.allowed {
+                scene.denies(need, &verdict.by);
                 scene.record(Admitted::bare(verdict.by));
                 return Err(self.refusal(scene, rule, need, ground(need)).await);
             }
@@ -192,7 +193,9 @@ impl Admission {
         let action = if version.is_some() { "s3:DeleteObjectVersion" } else { "s3:DeleteObject" };
         let need = |action| Need { action, bucket: name, key: Some(key), version, place: Place::Target };
         for action in [Some(action), has_etag.then_some("s3:GetObject")].into_iter().flatten() {
-            if !self.ask(scene, &need(action), &ground).await?.allowed {
+            let verdict = self.ask(scene, &need(action), &ground).await?;
+            if !verdict.allowed {
+                scene.denies_key(&need(action), &verdict.by);
                 return Err(Error::AccessDenied);
             }
         }
@@ -269,6 +272,7 @@ impl Admission {
             let context = scene.context(in_force(scene.identity, None).flat_map(Policy::keys), &need, stored);
             let verdict = is_allowed(need.action, &need.resource(), &context);
             if !verdict.allowed {
+                scene.denies(&need, &verdict.by);
                 scene.record(Admitted::bare(verdict.by));
                 return Err(Error::AccessDenied);
             }

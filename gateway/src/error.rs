@@ -22,6 +22,8 @@ pub enum Error {
     QueryAuthorization(&'static str),
     #[error("{0}")]
     AuthorizationMalformed(String),
+    #[error("The audit log cannot take the record of this request. Please try again.")]
+    NotAudited,
     /// A client that is told the right region signs again with it.
     #[error("The authorization header is malformed; the region '{given}' is wrong; expecting '{expected}'")]
     WrongRegion { given: String, expected: String },
@@ -210,6 +212,7 @@ impl Error {
             Self::AuthorizationMalformed(_) | Self::WrongRegion { .. } => {
                 ("AuthorizationHeaderMalformed", S::BAD_REQUEST)
             }
+            Self::NotAudited => ("ServiceUnavailable", S::SERVICE_UNAVAILABLE),
             Self::InvalidAccessKeyId => ("InvalidAccessKeyId", S::FORBIDDEN),
             Self::InvalidToken => ("InvalidToken", S::BAD_REQUEST),
             Self::ExpiredToken => ("ExpiredToken", S::BAD_REQUEST),

@@ -22,10 +22,11 @@ pub use form::{Event, FormError, FormParser};
 pub use framing::CHUNKING_ERROR;
 pub use query::{Pair, pairs as query_pairs, value_of as query_value};
 pub use version_2::SignatureV2;
-pub use witness::Peer;
+pub use witness::{ErrorCode, Peer};
 
 use crate::access::{Access, OperationName, Requester};
 use crate::access_log::AccessLog;
+use crate::audit::{self, Asked};
 use crate::encryption;
 use crate::error::{Error, Result};
 use crate::health::Health;
@@ -81,11 +82,18 @@ impl Guard {
         let (mut head, incoming) = request.into_parts();
         encryption::hide_keys(&mut head.headers);
         let exchange = Exchange::begin(&*self.random, &head);
-        let (operation, requester) = (OperationName::default(), Requester::default());
+        let asked = head.extensions.get::<Asked>().cloned();
+        let (operation, requester) = asked.as_ref().map_or_else(
+            || (OperationName::default(), Requester::default()),
+            |asked| (asked.operation.clone(), asked.requester.clone()),
+        );
         let place = Place::of(&head, &self.domains);
+        if asked.is_some() {
+            let _ = requester.0.trail.place.set((place.bucket.clone(), place.key(&head)));
+        }
         let bucket = place.bucket.as_ref().and_then(|name| self.access.bucket(name));
         let cors = bucket.as_deref().map(|bucket| cors::ordinary(&head.headers, &head.method, bucket));
-        let witness = bucket.as_ref().and_then(|bucket| {
+        let mut witness = bucket.as_ref().and_then(|bucket| {
             let find = |name: &str| self.access.bucket(name);
             Witness::of(&self.log, bucket, &head, requester.clone(), place.style != Style::Path, find)
         });
@@ -100,8 +108,11 @@ impl Guard {
         } else {
             head.extensions.insert(operation.clone());
             head.extensions.insert(requester);
-            if let Some(witness) = &witness {
-                head.extensions.insert(witness.deleted());
+            let deleted = asked.map(|asked| asked.deleted);
+            if let Some(witness) = &mut witness {
+                head.extensions.insert(witness.deleted(deleted));
+            } else if let Some(deleted) = deleted {
+                head.extensions.insert(deleted);
             }
             let mut answer = self.ask(head, incoming, exchange, &operation).await;
             answer.headers_mut().extend(cors.into_iter().flatten());
@@ -297,6 +308,16 @@ impl Place {
     }
 }
 
+impl Place {
+    /// The key that the request names, if it does.
+    fn key(&self, head: &Head) -> Option<String> {
+        let path = query::percent_decode(head.uri.path());
+        let path = path.strip_prefix('/').unwrap_or(&path);
+        let key = if self.style == Style::Path { path.split_once('/').map_or("", |(_, key)| key) } else { path };
+        Some(key.to_owned()).filter(|key| !key.is_empty())
+    }
+}
+
 /// What is known of an accepted request.
 struct Checked {
     treatment: Treatment,
@@ -320,7 +341,8 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str, old: Old) -> Result
     let level = Level::of(&path, bucket_in_host.is_some());
     let pairs = query::pairs(head.uri.query().unwrap_or(""));
     mend_transfer_encoding(&mut head.headers);
-    let mechanism = credentials::check(&head.headers, &pairs, region, old)?;
+    let mechanism = credentials::check(&head.headers, &pairs, region, old)
+        .inspect_err(|_| audit::reason(&head.extensions, "malformed"))?;
     let token = credentials::token(&head.headers, &pairs, &mechanism)?;
     if is_form(head) {
         // s3s would hold the whole file in memory, before it knows whose it is.

@@ -17,6 +17,7 @@ mod simulation;
 mod tags;
 mod users;
 
+use crate::audit;
 use crate::query_api::{Call, Form, QueryService, Refusal, Reply, Xml};
 use authn::policy::Context;
 use authn::simulation::keys_of_caller;
@@ -333,6 +334,7 @@ impl Action<'_> {
             restrict_public: false,
             acl_grants: false,
         });
+        audit::decided(&self.call.head.extensions, &action, arn, &verdict);
         if verdict.allowed {
             return Ok(());
         }

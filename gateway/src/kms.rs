@@ -1,8 +1,9 @@
 //! The key service of the control store: named keys in it, sealed by the root key, which is not.
 
+use authn::audit::{SIGNING_KEY, signing_key};
 use authn::kms::{self, DEFAULT_KEY, DataKey, KeyService, KmsError, SSE_S3_KEY};
 use cluster::{Command, ControlPlane, KmsKey, State};
-use common::{Clock, Random, SecretKey};
+use common::{Clock, Random, SecretKey, SigningKey};
 use std::sync::Arc;
 
 pub struct NamedKeys {
@@ -42,13 +43,20 @@ impl NamedKeys {
         Ok(version)
     }
 
+    /// What signs checkpoints of the audit log.
+    pub async fn audit_key(&self) -> Result<SigningKey, KmsError> {
+        let state = self.state_with(SIGNING_KEY).await?;
+        let sealed = state.kms.get(SIGNING_KEY).and_then(|key| key.versions.first());
+        signing_key(&self.root, sealed.ok_or_else(|| KmsError::NotFound(SIGNING_KEY.to_owned()))?)
+    }
+
     /// The state with this key in it. Keys that nobody has to make are made when they are needed.
     async fn state_with(&self, name: &str) -> Result<Arc<State>, KmsError> {
         let state = self.control.current();
         if state.kms.contains_key(name) {
             return Ok(state);
         }
-        if ![SSE_S3_KEY, DEFAULT_KEY].contains(&name) {
+        if ![SSE_S3_KEY, DEFAULT_KEY, SIGNING_KEY].contains(&name) {
             return Err(KmsError::NotFound(name.to_owned()));
         }
         match self.create(name).await {

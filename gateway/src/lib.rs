@@ -8,6 +8,7 @@ mod access_log;
 mod acl;
 pub mod admin;
 mod admission;
+mod audit;
 pub mod backup;
 mod directory;
 mod documents;
@@ -35,6 +36,7 @@ pub mod simulation;
 mod sts;
 mod tree;
 
+pub use audit::{AuditConfig, Batch, Queue, Reads};
 pub use error::{Answer, Error, Fault};
 pub use events::webhook::Webhook;
 pub use guard::SignatureV2;

@@ -16,6 +16,7 @@ pub use refusal::Refusal;
 pub use xml::Xml;
 
 use crate::access::{self, Access};
+use crate::audit;
 use crate::error::Error;
 use crate::guard::{GUESSED_REGION, HeaderSignature, query_value};
 use crate::limits;
@@ -150,6 +151,7 @@ impl QueryApi {
             None => return Err(Refusal::missing_token()),
             Some(signature) => self.verify(head, signature, &body, service.service())?,
         };
+        audit::identified(&head.extensions, &identity);
         let call = Call { action, form: &form, identity, head, now_ms };
         let reply = service.answer(&call).await?;
         Ok((action.to_owned(), reply))

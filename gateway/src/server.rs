@@ -4,6 +4,7 @@ use crate::access::Access;
 use crate::access_log::AccessLog;
 use crate::admin::{self, AdminParts};
 use crate::admission::Admission;
+use crate::audit::{Audit, AuditConfig, Watched};
 use crate::error::{Error, Result};
 use crate::events::webhook::{self, Webhook};
 use crate::guard::{Guard, SignatureV2};
@@ -60,6 +61,8 @@ pub struct Config {
     pub files_max: u64,
     /// How long lines of access logs wait before they are an object.
     pub access_log: Duration,
+    /// The audit log, if there is one.
+    pub audit: Option<AuditConfig>,
     /// How long open requests may take after the shutdown began.
     pub drain: Duration,
     /// Told the two addresses once both ports accept.
@@ -116,6 +119,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
 
     let webhooks = webhook::start(&config.webhooks, &parts, &config.region, &watched).await?;
     let scanner = scan::start(&parts, config.lifecycle_day_seconds, watched.clone());
+    let audit = config.audit.map(|audit| Arc::new(Audit::new(audit, parts.clock.clone(), parts.random.clone())));
     let Parts { control, clock, random, named_keys, .. } = parts;
     let api = AdminParts {
         control,
@@ -127,8 +131,13 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
         region: config.region,
     };
     let connections_max = limits::connections_max(config.files_max);
-    let data = tokio::spawn(data_listener.serve(Arc::new(Data(guard)), connections_max, watched.clone()));
-    let admin = Arc::new(Admin { api, health: health.clone() });
+    let mut data: Arc<dyn Handler> = Arc::new(Data(guard));
+    let mut admin: Arc<dyn Handler> = Arc::new(Admin { api, health: health.clone() });
+    if let Some(audit) = audit {
+        data = Watched::data(data, audit.clone());
+        admin = Watched::admin(admin, audit);
+    }
+    let data = tokio::spawn(data_listener.serve(data, connections_max, watched.clone()));
     let admin = tokio::spawn(admin_listener.serve(admin, limits::ADMIN_CONNECTIONS_MAX, watched));
     if let Some(ready) = config.ready {
         // Nobody may be waiting any more.

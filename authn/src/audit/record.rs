@@ -135,6 +135,10 @@ impl Dropped {
     }
 }
 
+/// The kinds of sinks.
+pub const FILE: &str = "file";
+pub const STDOUT: &str = "stdout";
+
 /// Why there is a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -157,7 +161,7 @@ pub struct Checkpoint<'c> {
     pub kind: &'static str,
     pub time: String,
     pub reason: Reason,
-    /// What kind of log it is: `file` or `stdout`.
+    /// `FILE` or `STDOUT`.
     pub sink: &'c str,
     /// The oldest line that is kept.
     pub oldest: u64,

@@ -5,7 +5,7 @@
 //! end; and a change of the last lines, behind the last checkpoint.
 
 use super::chain::{Chain, Head, SIGNATURE, SIGNED};
-use super::record::{Checkpoint, Decision, Dropped};
+use super::record::{Checkpoint, Decision, Dropped, FILE};
 use common::PublicKey;
 use common::signing::SIGNATURE_BYTES;
 use serde::Deserialize;
@@ -159,12 +159,6 @@ impl<'v> Verifier<'v> {
         self.begins_file = false;
         let before = self.chain.unwrap_or(Chain { seq: line.seq - 1, hash: [0; 32] });
         let chain = before.after(bytes);
-        if let Ends::Whole(Some(Head(head))) = self.ends
-            && head.seq == chain.seq
-            && head != chain
-        {
-            return Err(Fault::Replaced(head.seq));
-        }
         self.chain = Some(chain);
         let summary = &mut self.summary;
         summary.last = line.seq;
@@ -182,7 +176,18 @@ impl<'v> Verifier<'v> {
             Dropped::KIND => summary.dropped = summary.dropped.saturating_add(line.dropped.unwrap_or(0)),
             _ => return Err(Fault::NotARecord),
         }
+        if let Some(head) = self.remembered().filter(|head| head.seq == chain.seq && *head != chain) {
+            return Err(Fault::Replaced(head.seq));
+        }
         Ok(())
+    }
+
+    /// What the server remembers: of its file, and of nothing else that it writes to.
+    fn remembered(&self) -> Option<Chain> {
+        match self.ends {
+            Ends::Whole(Some(Head(head))) if self.sink.as_deref() == Some(FILE) => Some(head),
+            _ => None,
+        }
     }
 
     fn checkpoint(&mut self, line: &Line<'_>, bytes: &[u8]) -> Result<(), Fault> {
@@ -231,11 +236,11 @@ impl<'v> Verifier<'v> {
     /// Behind the last file.
     pub fn finish(self) -> Result<Summary, Fault> {
         let last = self.chain.ok_or(Fault::Empty)?.seq;
-        if let Ends::Whole(head) = self.ends {
+        if let Ends::Whole(_) = self.ends {
             if self.summary.first > self.oldest {
                 return Err(Fault::Front { from: self.oldest, to: self.summary.first - 1 });
             }
-            if let Some(Head(head)) = head.filter(|head| head.0.seq > last) {
+            if let Some(head) = self.remembered().filter(|head| head.seq > last) {
                 return Err(Fault::Cut { last, head: head.seq });
             }
         }

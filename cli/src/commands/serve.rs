@@ -4,6 +4,7 @@ mod second_copy;
 
 use self::second_copy::SecondCopy;
 use crate::args::ServeArgs;
+use crate::audit;
 use crate::config::{self, Notifications, Settings};
 use crate::credentials::{self, Credentials};
 use crate::error::{Error, Result};
@@ -80,15 +81,18 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     });
     let copying = tokio::spawn(Arc::clone(&second_copy).keep());
     let named_keys = NamedKeys::new(Arc::clone(&control), root, Arc::clone(&clock), Arc::clone(&random));
+    let audit = audit::start(&settings.audit, &data, &named_keys, &clock).await?;
     let parts = gateway::Parts { control, target: Arc::clone(&target), clock, random, named_keys };
     gateway::resume_bucket_deletions(&parts).await?;
 
     let (ready, bound) = oneshot::channel();
     let region = settings.server.region.clone();
+    // Whoever reads the audit log there reads nothing else.
+    let say = if settings.audit.has_stdout() { output::error_line } else { output::line_of };
     let announcement = tokio::spawn(async move {
         // No address means that the gateway failed, and says why itself.
         if let Ok((s3, _admin)) = bound.await {
-            announce(s3, &region, &key, &credentials::path(&data));
+            announce(s3, &region, &key, &credentials::path(&data), say);
         }
     });
     let signature_v2 = settings.server.signature_v2()?;
@@ -112,11 +116,15 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         lifecycle_day_seconds: settings.test.lifecycle_day_seconds,
         files_max,
         access_log: Duration::from_secs(settings.server.access_log_seconds),
+        audit: audit.as_ref().map(|audit| audit.config.clone()),
         drain: Duration::from_secs(settings.server.drain_seconds),
         ready: Some(ready),
     };
     let served = gateway::serve(config, parts, shutdown).await;
     let _ = announcement.await;
+    if let Some(audit) = audit {
+        audit.end().await;
+    }
     copying.abort();
     second_copy.copy().await;
     // Also after a failed gateway: what was acknowledged is durable, but a clean end makes the next start quick.
@@ -366,7 +374,7 @@ fn create_admin(control: &EmbeddedControlPlane, credentials: Credentials, clock:
     Ok(())
 }
 
-fn announce(s3: SocketAddr, region: &str, key: &AdminKey, file: &Path) {
+fn announce(s3: SocketAddr, region: &str, key: &AdminKey, file: &Path, say: fn(&dyn std::fmt::Display)) {
     // A wildcard is no address to send to.
     let host = match s3.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], s3.port())),
@@ -374,15 +382,15 @@ fn announce(s3: SocketAddr, region: &str, key: &AdminKey, file: &Path) {
         _ => s3,
     };
     match key {
-        AdminKey::Made(key) => output::line(first_lines(host, region, key, file)),
-        AdminKey::Preset => output::line("The administrator's key is the one of WEIR_ADMIN_ACCESS_KEY."),
+        AdminKey::Made(key) => say(&first_lines(host, region, key, file)),
+        AdminKey::Preset => say(&"The administrator's key is the one of WEIR_ADMIN_ACCESS_KEY."),
         AdminKey::Kept if file.exists() => {
-            output::line(format_args!("The administrator's key is in {}.", file.display()));
+            say(&format_args!("The administrator's key is in {}.", file.display()));
         }
         // Taken away by somebody who keeps it elsewhere.
         AdminKey::Kept => {}
     }
-    output::line(format_args!("weir is ready: S3 at http://{host}"));
+    say(&format_args!("weir is ready: S3 at http://{host}"));
 }
 
 fn first_lines(host: SocketAddr, region: &str, key: &Credentials, file: &Path) -> String {

@@ -1,7 +1,8 @@
 //! Whether a request was signed by an administrator, now, and completely. Pure.
 
-use crate::access::allowed;
+use crate::access::verdict;
 use crate::admin::problem::Problem;
+use crate::audit::Asked;
 use crate::directory;
 use crate::sessions::Current;
 use authn::Identity;
@@ -68,7 +69,12 @@ pub(super) fn administrator<'a>(
             ));
         }
     };
-    if allowed(&Identity::Known(caller), "weir:Administer", None) {
+    let identity = Identity::Known(caller);
+    let verdict = verdict(&identity, "weir:Administer", None);
+    if let Some(asked) = head.extensions.get::<Asked>() {
+        asked.administers(&identity, head.uri.path(), &verdict);
+    }
+    if verdict.allowed {
         return Ok(payload_hash);
     }
     Err(Problem::new(

@@ -275,6 +275,11 @@ impl Rule {
         self.on == On::Object && (self.more != More::Writes || headers.contains_key("if-match"))
     }
 
+    /// Its own action where a version is named.
+    pub fn of_version(&self) -> &'static str {
+        self.of_version
+    }
+
     pub fn moves_tags(&self) -> bool {
         self.more == More::Copies
     }

@@ -6,18 +6,19 @@
 use super::Admitted;
 use super::action::{self, Need};
 use crate::access::{Findings, Requester};
+use crate::audit::Decided;
 use crate::guard::{Peer, query_value};
 use crate::lenient::Verified;
 use crate::s3::{dates, tags};
-use authn::Identity;
 use authn::identity::{Kind, Session, SessionOf};
 use authn::policy::Context;
+use authn::{By, Identity};
 use common::sigv4;
 use http::{Extensions, HeaderMap, Uri, header};
 use s3s::dto::{Timestamp, TimestampFormat};
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 /// How a request proved who sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +118,11 @@ const HEADERS: [&str; 14] = [
     "x-amz-website-redirect-location",
 ];
 
+fn decided(need: &Need<'_>, by: &By) -> Decided {
+    let version = need.version.map(str::to_owned);
+    Decided { action: need.action.into(), resource: need.resource(), version, by: by.clone() }
+}
+
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 impl<'r> Scene<'r> {
@@ -151,6 +157,21 @@ impl<'r> Scene<'r> {
     pub fn record(&self, admitted: Admitted) {
         if let Some(findings) = &self.findings {
             let _ = findings.admitted.set(admitted);
+        }
+    }
+
+    /// Tells what was denied, for the audit log.
+    pub fn denies(&self, need: &Need<'_>, by: &By) {
+        if let Some(findings) = &self.findings {
+            let _ = findings.trail.denied.set(decided(need, by));
+        }
+    }
+
+    /// The same of one key of a request for many, which goes on.
+    pub fn denies_key(&self, need: &Need<'_>, by: &By) {
+        if let Some(findings) = &self.findings {
+            let mut keys = findings.trail.denied_keys.lock().unwrap_or_else(PoisonError::into_inner);
+            keys.push(decided(need, by));
         }
     }
 

@@ -90,8 +90,9 @@ impl Witness {
         })
     }
 
-    /// Where the operation says what it deleted.
-    pub fn deleted(&self) -> DeletedKeys {
+    /// Where the operation says what it deleted: where somebody else looks too, if there is such a place.
+    pub fn deleted(&mut self, elsewhere: Option<DeletedKeys>) -> DeletedKeys {
+        self.deleted = elsewhere.unwrap_or_default();
         self.deleted.clone()
     }
 

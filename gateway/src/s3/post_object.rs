@@ -8,6 +8,7 @@ use super::post_policy::{Fields, Policy, Signed};
 use super::{attributes, checksums::Declared, tags};
 use crate::access::{self, Access, Requester};
 use crate::admission::{Proof, Scene};
+use crate::audit;
 use crate::encryption::Seal;
 use crate::error::{Error, Result};
 use crate::guard::{Event, FormError, FormParser, SignatureV2, check_scope};
@@ -53,6 +54,9 @@ impl Forms {
         let scope = |credential: &str| check_scope(credential, &service.region);
         let signed = Signed::of(&fields, self.version_2.takes_forms(), now_ms, scope)?;
         let proof = signed.as_ref().map_or(Proof::NONE, Signed::proof);
+        if let Some(requester) = head.extensions.get::<Requester>() {
+            requester.0.trail.of_form(proof.kind, signed.as_ref().map(|signed| signed.access_key), fields.get("key"));
+        }
         // A form that nobody signed has no policy either, and goes where everybody may write.
         let signed = signed.map(|signed| self.verify(&signed, fields.get("x-amz-security-token"))).transpose()?;
         let (policy, identity) = signed.map_or((None, Identity::Anonymous), |(policy, by)| (Some(policy), by));
@@ -64,6 +68,7 @@ impl Forms {
         if let (Some(requester), Some(owner)) = (head.extensions.get::<Requester>(), identity.owner()) {
             let _ = requester.0.owner.set(owner.0.clone());
         }
+        audit::identified(&head.extensions, &identity);
         let Wanted { headers, metadata } = Wanted::of(&fields)?;
         let asked = as_asked(head, &headers, &fields)?;
         let place = (Some(bucket.name.as_str()), Some(key.as_str()));

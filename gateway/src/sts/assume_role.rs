@@ -4,6 +4,7 @@
 
 use super::wanted::Wanted;
 use super::{Sts, TAG_SESSION, assumed, credentials, find_role, tag_keys};
+use crate::audit;
 use crate::iam::context;
 use crate::query_api::{Call, Refusal, Reply, Xml};
 use authn::identity::{Kind, Session, SessionOf};
@@ -30,6 +31,7 @@ pub async fn answer(sts: &Sts, call: &Call<'_>, state: &State) -> Result<Reply, 
     // One answer for a role that is not there and one that is not for the caller.
     let Some(role) = role else {
         tracing::info!(role = wanted.role_arn, reason = "role_unknown", "a session was refused");
+        audit::reason(&call.head.extensions, "role_unknown");
         return Err(refusal("sts:AssumeRole"));
     };
     let context = condition_keys(call, caller, role, &wanted);
@@ -42,6 +44,7 @@ pub async fn answer(sts: &Sts, call: &Call<'_>, state: &State) -> Result<Reply, 
                 reason = "trust_policy",
                 "a session was refused"
             );
+            audit::reason(&call.head.extensions, "trust_policy");
             return Err(refusal(action));
         }
     }
@@ -97,5 +100,6 @@ fn may_assume(call: &Call<'_>, role: &Role, arn: &str, action: &str, context: &C
         restrict_public: false,
         acl_grants: false,
     });
+    audit::decided(&call.head.extensions, action, arn, &verdict);
     verdict.allowed
 }

@@ -5,6 +5,7 @@
 
 use super::wanted::{Wanted, check_tags};
 use super::{Sts, TAG_SESSION, assumed, bad, credentials, find_role, tag_keys};
+use crate::audit;
 use crate::query_api::{Call, Refusal, Reply, Xml};
 use authn::policy::{Asked, Context, Found, Policy, Purpose, Who};
 use authn::session::{Grant, GrantedTo};
@@ -23,6 +24,7 @@ pub async fn answer(sts: &Sts, call: &Call<'_>, state: &State) -> Result<Reply, 
     let account = account.and_then(|owner| state.iam.accounts.get(owner));
     let refused = |reason: &dyn std::fmt::Display, refusal: Refusal| {
         tracing::info!(role = wanted.role_arn, %reason, code = refusal.code, "a web identity was refused");
+        audit::reason(&call.head.extensions, reason.to_string());
         refusal
     };
 

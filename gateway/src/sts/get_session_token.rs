@@ -4,12 +4,13 @@
 
 use super::wanted::seconds;
 use super::{Sts, credentials};
+use crate::audit;
 use crate::query_api::{Call, Refusal, Reply, Xml};
 use crate::sessions::SESSION_SECONDS_MAX;
 use authn::identity::Kind;
 use authn::policy::Context;
 use authn::session::{Grant, GrantedTo};
-use authn::{By, Caller, Identity, Question, authorize};
+use authn::{By, Caller, Question, authorize};
 
 /// Of a root, whatever it asks for.
 const ROOT_SECONDS_MAX: u64 = 3600;
@@ -18,7 +19,7 @@ pub async fn answer(sts: &Sts, call: &Call<'_>) -> Result<Reply, Refusal> {
     let caller = call.identity.caller().ok_or_else(Refusal::missing_token)?;
     let wanted = seconds(call.form, SESSION_SECONDS_MAX)?.unwrap_or(SESSION_SECONDS_MAX);
     let (of, seconds) = granted_to(caller, wanted)?;
-    if is_denied(&call.identity, caller) {
+    if is_denied(call, caller) {
         return Err(Refusal::access_denied(format!(
             "User: {} is not authorized to perform: sts:GetSessionToken",
             caller.arn()
@@ -53,9 +54,9 @@ fn granted_to(caller: &Caller, wanted: u64) -> Result<(GrantedTo, u64), Refusal>
 }
 
 /// It needs no permission; a policy that denies it counts.
-fn is_denied(identity: &Identity, caller: &Caller) -> bool {
+fn is_denied(call: &Call<'_>, caller: &Caller) -> bool {
     let verdict = authorize(&Question {
-        identity,
+        identity: &call.identity,
         action: "sts:GetSessionToken",
         resource: "*",
         context: &Context::default(),
@@ -64,5 +65,9 @@ fn is_denied(identity: &Identity, caller: &Caller) -> bool {
         restrict_public: false,
         acl_grants: false,
     });
-    !verdict.allowed && matches!(verdict.by, By::Statement { .. })
+    let is_denied = !verdict.allowed && matches!(verdict.by, By::Statement { .. });
+    if is_denied {
+        audit::decided(&call.head.extensions, "sts:GetSessionToken", "*", &verdict);
+    }
+    is_denied
 }
