@@ -1,7 +1,10 @@
-//! What the fuzz target of `fuzz/` calls: a text that a client could send as a policy. The test plays the kept seeds through it.
+//! What the fuzz targets of `fuzz/` call: a text that a client could send as a policy, and a file that could be an audit log. The
+//! tests play the kept seeds through them.
 
+use crate::audit::{Ends, Fault, Summary, Verifier};
 use crate::limits::BUCKET_POLICY_BYTES_MAX;
 use crate::policy::{Asked, Context, Found, Policy, Purpose, Who};
+use common::{SecretKey, SigningKey};
 
 /// A policy is bounded, is JSON, says the same when it is read again, and one of a bucket says nothing of another.
 pub fn policy(data: &[u8]) {
@@ -32,6 +35,31 @@ pub fn policy(data: &[u8]) {
     }
 }
 
+/// The only log that a key has signed.
+const LOG: &[u8] = include_bytes!("../../fuzz/seeds/audit/log.jsonl");
+
+/// A log is verified only as far as it was written: what is signed in it is the beginning of the one that the key has signed.
+pub fn audit(data: &[u8]) {
+    let keys = [SigningKey::of_seed(&SecretKey::from_slice(&[1; 32]).expect("32 bytes")).public()];
+    let mut verifier = Verifier::new(&keys, Ends::Whole(None));
+    let verified = move || -> Result<Summary, Fault> {
+        verifier.begin_file()?;
+        for line in data.split_inclusive(|byte| *byte == b'\n') {
+            match line.strip_suffix(b"\n") {
+                Some(line) => verifier.line(line)?,
+                None => verifier.torn(line)?,
+            }
+        }
+        verifier.finish()
+    };
+    if let Ok(summary) = verified() {
+        let signed = usize::try_from(summary.last - summary.unsigned).expect("lines in memory");
+        let lines = LOG.split_inclusive(|byte| *byte == b'\n').take(signed);
+        let bytes = lines.map(<[u8]>::len).sum();
+        assert_eq!(&data[..bytes], &LOG[..bytes]);
+    }
+}
+
 #[cfg(test)]
 #[path = "../../fuzz/play.rs"]
 mod play;
@@ -41,5 +69,6 @@ mod tests {
     #[test]
     fn the_seeds_pass() {
         super::play::play("policy", super::policy);
+        super::play::play("audit", super::audit);
     }
 }

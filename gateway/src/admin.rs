@@ -18,7 +18,7 @@ mod verify;
 use crate::admin::problem::Problem;
 use crate::admin::routes::{Found, Route};
 use crate::admission::Admission;
-use crate::audit::Asked;
+use crate::audit::{self, Asked};
 use crate::guard::ErrorCode;
 use crate::kms::NamedKeys;
 use crate::sessions::Sessions;
@@ -117,7 +117,12 @@ where
         Route::OpenApi => Ok(Answer::json(StatusCode::OK, routes::openapi())),
         Route::CreateBackup => backup::create(parts).await,
         Route::ListKeys => Ok(keys::list(&state)),
-        Route::CreateKey => keys::create(parts, &body).await,
+        Route::CreateKey => {
+            let answer = keys::create(parts, &body).await?;
+            let made = answer.body.as_ref().and_then(|body| body["access_key"].as_str());
+            audit::issued(&head.extensions, made.unwrap_or("-"));
+            Ok(answer)
+        }
         Route::UpdateKey => keys::update(parts, name, &body).await,
         Route::DeleteKey => keys::delete(parts, name).await,
         Route::ListNamedKeys => Ok(named_keys::list(&state)),

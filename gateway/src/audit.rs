@@ -11,7 +11,7 @@ mod trail;
 mod watch;
 
 pub use queue::{Batch, Queue};
-pub use trail::{Asked, Decided, Trail, decided, identified, reason};
+pub use trail::{Asked, Decided, Trail, decided, identified, issued, reason, vouched};
 pub use watch::Watched;
 
 use common::{Clock, Random};

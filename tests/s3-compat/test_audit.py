@@ -243,6 +243,12 @@ def test_sessions_and_forms(audited, user):
     s3.put_object(Bucket=user["bucket"], Key="by-a-session", Body=b"x")
     (line,) = eventually(audited.log, resource=f"arn:aws:s3:::{user['bucket']}/by-a-session")
     assert line["access_key"] == given["AccessKeyId"] and line["principal"].endswith("/ann")
+    # Who got this key is in the log too, and who made the user's own.
+    assert eventually(audited.log, issued_key=given["AccessKeyId"])[0]["access_key"] == user["key"]
+    assert eventually(audited.log, issued_key=user["key"])[0]["operation"] == "iam:CreateAccessKey"
+    assert eventually(audited.log, issued_key="TENANTROOT")[0]["operation"] == "weir:CreateKey"
+    s3.copy_object(Bucket=user["bucket"], Key="copied", CopySource=f"{user['bucket']}/by-a-session")
+    assert eventually(audited.log, operation="CopyObject")[0]["source"] == f"{user['bucket']}/by-a-session"
     assert given["SessionToken"] not in audited.log.read_text()
     assert given["SecretAccessKey"] not in audited.log.read_text()
 

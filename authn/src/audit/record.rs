@@ -39,6 +39,9 @@ pub struct Decision<'d> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
     pub auth_type: &'static str,
+    /// Of a web identity: its issuer, and its name there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Cow<'d, str>>,
     /// As the request claims it, where nothing proves it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_key: Option<Cow<'d, str>>,
@@ -53,6 +56,12 @@ pub struct Decision<'d> {
     pub action: Option<Cow<'d, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resource: Option<Cow<'d, str>>,
+    /// What a copy or a rename reads, as the request names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Cow<'d, str>>,
+    /// The id of an access key that was made, or given out for a session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub issued_key: Option<&'d str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version_id: Option<Cow<'d, str>>,
     pub decision: Outcome,
@@ -102,6 +111,8 @@ impl<'d> Decision<'d> {
             (&mut self.user_agent, USER_AGENT_BYTES_MAX),
             (&mut self.action, WORD_BYTES_MAX),
             (&mut self.resource, RESOURCE_BYTES_MAX),
+            (&mut self.source, RESOURCE_BYTES_MAX),
+            (&mut self.subject, USER_AGENT_BYTES_MAX),
             (&mut self.version_id, WORD_BYTES_MAX),
             (&mut self.error_code, WORD_BYTES_MAX),
         ];
@@ -217,6 +228,7 @@ pub mod tests {
             account: Some("123456789012"),
             principal: Some("arn:aws:iam::123456789012:root".into()),
             auth_type: "sigv4-header",
+            subject: None,
             access_key: Some("AKIDEXAMPLE".into()),
             source_ip: Some("192.0.2.3".into()),
             user_agent: Some("boto3".into()),
@@ -224,6 +236,8 @@ pub mod tests {
             operation: "PutObject".into(),
             action: Some("s3:PutObject".into()),
             resource: Some(format!("arn:aws:s3:::b/{key}").into()),
+            source: None,
+            issued_key: None,
             version_id: None,
             decision: Outcome::Allow,
             decided_by: None,
@@ -267,6 +281,8 @@ pub mod tests {
         let long = Decision {
             user_agent: Some(endless.as_str().into()),
             version_id: Some(endless.as_str().into()),
+            source: Some(endless.as_str().into()),
+            subject: Some(endless.as_str().into()),
             access_key: Some(endless.as_str().into()),
             error_code: Some("ü".repeat(1_000_000).into()),
             operation: endless.as_str().into(),

@@ -45,6 +45,10 @@ pub struct Trail {
     pub claimed_key: OnceLock<String>,
     /// A proof that stands in the body.
     pub proof: OnceLock<ProofKind>,
+    /// The web identity that a session is asked for with: its issuer, and its name there.
+    pub subject: OnceLock<String>,
+    /// The access key that was given out.
+    pub issued_key: OnceLock<String>,
     /// The bucket and the key that the request names.
     pub place: OnceLock<(Option<String>, Option<String>)>,
     /// The key that a form names.
@@ -74,8 +78,7 @@ impl Trail {
 
 /// Tells of a decision that is not `admission.rs`'s.
 pub fn decided(extensions: &Extensions, action: &str, resource: &str, verdict: &Verdict) {
-    let Some(requester) = extensions.get::<Requester>() else { return };
-    let trail = &requester.0.trail;
+    let Some(trail) = of(extensions) else { return };
     let cell = if verdict.allowed { &trail.allowed } else { &trail.denied };
     let _ = cell.set(Decided {
         action: Cow::Owned(action.to_owned()),
@@ -87,14 +90,34 @@ pub fn decided(extensions: &Extensions, action: &str, resource: &str, verdict: &
 
 /// Tells who has proved who they are.
 pub fn identified(extensions: &Extensions, identity: &Identity) {
-    if let Some(requester) = extensions.get::<Requester>() {
-        let _ = requester.0.trail.identity.set(identity.clone());
+    if let Some(trail) = of(extensions) {
+        let _ = trail.identity.set(identity.clone());
     }
 }
 
 /// Tells why the request's credential is not good.
 pub fn reason(extensions: &Extensions, reason: impl Into<Cow<'static, str>>) {
-    if let Some(requester) = extensions.get::<Requester>() {
-        let _ = requester.0.trail.reason.set(reason.into());
+    if let Some(trail) = of(extensions) {
+        let _ = trail.reason.set(reason.into());
     }
+}
+
+/// Tells whom an issuer of web identities vouches for.
+pub fn vouched(extensions: &Extensions, issuer: &str, subject: &str) {
+    if let Some(trail) = of(extensions) {
+        let _ = trail.subject.set(format!("{issuer} {subject}"));
+    }
+}
+
+/// Tells which access key was given out.
+pub fn issued(extensions: &Extensions, access_key: &str) {
+    if let Some(trail) = of(extensions) {
+        let _ = trail.issued_key.set(access_key.to_owned());
+    }
+}
+
+fn of(extensions: &Extensions) -> Option<&Trail> {
+    let requester = extensions.get::<Requester>();
+    let requester = requester.or_else(|| extensions.get::<Asked>().map(|asked| &asked.requester));
+    requester.map(|requester| &requester.0.trail)
 }

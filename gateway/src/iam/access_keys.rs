@@ -4,6 +4,7 @@
 //! make, change or see one, whatever its policies say.
 
 use super::{Action, paged};
+use crate::audit;
 use crate::query_api::{Refusal, Reply, Xml};
 use cluster::{AccessKey, Command, IamChange};
 use common::AccessKeyId;
@@ -23,6 +24,7 @@ impl Action<'_> {
             active: true,
         };
         self.change(IamChange::CreateKey(key.clone())).await?;
+        audit::issued(&self.call.head.extensions, &key.id.0);
         let mut xml = Xml::default();
         xml.element("AccessKey", |element| {
             self.describe_key(element, &key);

@@ -71,6 +71,7 @@ pub async fn answer(sts: &Sts, call: &Call<'_>, state: &State) -> Result<Reply, 
         })
         .await?;
     let number = state.iam.accounts.get(&role.account).map_or("", |account| account.number.as_str());
+    audit::issued(&call.head.extensions, &given.opened.access_key.0);
     let mut xml = Xml::default();
     credentials(&mut xml, &given);
     assumed(&mut xml, number, role, wanted.session_name, &given);

@@ -7,9 +7,10 @@ use super::wanted::{Wanted, check_tags};
 use super::{Sts, TAG_SESSION, assumed, bad, credentials, find_role, tag_keys};
 use crate::audit;
 use crate::query_api::{Call, Refusal, Reply, Xml};
-use authn::policy::{Asked, Context, Found, Policy, Purpose, Who};
+use authn::policy::{Asked, Context, Found, Policy, Purpose, Statement, Who};
 use authn::session::{Grant, GrantedTo};
 use authn::web_identity::{Refusal as Judged, Trust, Unverified, WebIdentity, condition_keys, provider_name};
+use authn::{By, RESOURCE_POLICY, Verdict};
 use cluster::State;
 use cluster::iam::{Account, OidcProvider, Role};
 use http::StatusCode;
@@ -37,14 +38,19 @@ pub async fn answer(sts: &Sts, call: &Call<'_>, state: &State) -> Result<Reply, 
     };
     let trust = trust_in(account, provider);
     let identity = sts.issuers.verify(&unverified, &trust).await.map_err(judged)?;
+    audit::vouched(&call.head.extensions, &provider.url, &identity.subject);
     check_tags(&identity.tags).map_err(|refusal| refused(&"tags", refusal))?;
 
     let denied = || Refusal::access_denied(format!("Not authorized to perform {ACTION}"));
     let role = role.ok_or_else(|| refused(&"role_unknown", denied()))?;
     let provider_arn = provider.arn(&account.number);
     let tagging = (!identity.tags.is_empty()).then_some(TAG_SESSION);
-    let mut needed = [ACTION].into_iter().chain(tagging);
-    if !needed.all(|action| is_trusted(role, &provider_arn, &wanted, &identity, action, call.now_ms)) {
+    for action in [ACTION].into_iter().chain(tagging) {
+        let verdict = trusted(role, &provider_arn, &wanted, &identity, action, call.now_ms);
+        audit::decided(&call.head.extensions, action, wanted.role_arn, &verdict);
+        if verdict.allowed {
+            continue;
+        }
         // Who is not trusted at all does not hear that there is such a role.
         let refusal = if role.trust.contains(&provider_arn) {
             let why = "The role's trust policy does not allow what the token says";
@@ -71,6 +77,7 @@ pub async fn answer(sts: &Sts, call: &Call<'_>, state: &State) -> Result<Reply, 
             chained: false,
         })
         .await?;
+    audit::issued(&call.head.extensions, &given.opened.access_key.0);
     let mut xml = Xml::default();
     credentials(&mut xml, &given);
     xml.text("SubjectFromWebIdentityToken", &identity.subject);
@@ -97,19 +104,26 @@ pub fn trust_in<'p>(account: &Account, provider: &'p OidcProvider) -> Trust<'p> 
 }
 
 /// Whether the role's trust policy lets this identity do this.
-fn is_trusted(
+fn trusted(
     role: &Role,
     provider_arn: &str,
     wanted: &Wanted<'_>,
     identity: &WebIdentity,
     action: &str,
     now_ms: u64,
-) -> bool {
+) -> Verdict {
     // A trust policy that cannot be read trusts nobody.
-    let Ok(trust) = Policy::parse(&role.trust, Purpose::Trust) else { return false };
+    let Ok(trust) = Policy::parse(&role.trust, Purpose::Trust) else {
+        return Verdict { allowed: false, by: By::Nothing };
+    };
     let context = context_of(role, provider_arn, wanted.session_name, identity, now_ms);
     let asked = Asked { who: Who::Federated(provider_arn), action, resource: "*", context: &context };
-    matches!(trust.evaluate(&asked), Found::Allow(..))
+    let by = |statement: &Statement| By::Statement { policy: RESOURCE_POLICY.to_owned(), statement: statement.name() };
+    match trust.evaluate(&asked) {
+        Found::Allow(statement, _) => Verdict { allowed: true, by: by(statement) },
+        Found::Deny(statement) => Verdict { allowed: false, by: by(statement) },
+        Found::Nothing => Verdict { allowed: false, by: By::Nothing },
+    }
 }
 
 /// The condition keys of a request with a web identity.

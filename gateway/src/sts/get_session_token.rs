@@ -39,6 +39,7 @@ pub async fn answer(sts: &Sts, call: &Call<'_>) -> Result<Reply, Refusal> {
             chained: false,
         })
         .await?;
+    audit::issued(&call.head.extensions, &given.opened.access_key.0);
     let mut xml = Xml::default();
     credentials(&mut xml, &given);
     Ok(Some(xml))

@@ -1,0 +1,4 @@
+//! `authn/src/fuzzing.rs` says what is asserted.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| authn::fuzzing::audit(data));
