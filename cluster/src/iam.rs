@@ -28,6 +28,16 @@ pub struct Iam {
 }
 
 impl Iam {
+    /// Whether these are the very same records, and not only equal ones.
+    pub fn is_the_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.accounts, &other.accounts)
+            && Arc::ptr_eq(&self.users, &other.users)
+            && Arc::ptr_eq(&self.groups, &other.groups)
+            && Arc::ptr_eq(&self.policies, &other.policies)
+            && Arc::ptr_eq(&self.roles, &other.roles)
+            && Arc::ptr_eq(&self.providers, &other.providers)
+    }
+
     pub fn user(&self, account: &OwnerId, name: &str) -> Option<&Arc<User>> {
         find(&self.users, account, name)
     }

@@ -93,12 +93,7 @@ struct Kept {
 impl Kept {
     /// Whether this is of the same keys and accounts: the very same maps, which are never changed while they are held here.
     fn is_of(&self, state: &State) -> bool {
-        let (mine, other) = (&self.iam, &state.iam);
-        Arc::ptr_eq(&self.keys, &state.keys)
-            && Arc::ptr_eq(&mine.accounts, &other.accounts)
-            && Arc::ptr_eq(&mine.users, &other.users)
-            && Arc::ptr_eq(&mine.groups, &other.groups)
-            && Arc::ptr_eq(&mine.policies, &other.policies)
+        Arc::ptr_eq(&self.keys, &state.keys) && self.iam.is_the_same(&state.iam)
     }
 
     fn follow(&mut self, state: &State) {

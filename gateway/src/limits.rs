@@ -155,6 +155,9 @@ const _: () = assert!(IDLE_TIMEOUT.as_secs() >= 75 && IDLE_TIMEOUT.as_secs() > H
 /// Callers whose policies are kept parsed. One of a user with all policies that it may have takes some 100 KiB, and most take 1.
 pub const CALLERS_KEPT_MAX: usize = 1024;
 
+/// Sessions that are kept opened, each with its token and its policies.
+pub const SESSIONS_KEPT_MAX: usize = 1024;
+
 /// The form of a query API (IAM, STS), of whoever shows a known access key: a policy of 128 KiB has three times as much when it
 /// is percent-encoded. Of everybody else: a web identity's token, or what is refused anyway.
 pub const SIGNED_FORM_BYTES_MAX: usize = 512 * 1024;

@@ -1,5 +1,6 @@
-//! Sessions: given out as sealed tokens, opened again at each request. Nothing about one is kept (`authn/src/session.rs`);
-//! what its role, user or account is allowed, and whether they are there still, is looked up at each decision.
+//! Sessions: given out as sealed tokens, which any gateway opens without having seen them (`authn/src/session.rs`). What its role,
+//! user or account is allowed, and whether they are there still, is as of the state that a request meets: what was opened is
+//! kept for the next request with the same token, as long as nothing has changed that it depends on.
 //!
 //! The keys that seal tokens are named keys of the key service, `weir/sessions/N`. The newest one seals. One that has a
 //! successor opens until the longest session has ended that it can have sealed.
@@ -7,14 +8,16 @@
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::kms::NamedKeys;
+use crate::limits::SESSIONS_KEPT_MAX;
 use authn::identity::{Caller, Kind, Session, SessionOf, Standing};
 use authn::policy::{Policy, Purpose};
 use authn::session::{self, Grant, GrantedTo, Opened, TokenError, sealing_key_name, sealing_key_number};
 use authn::web_identity;
-use cluster::{AccessKey, ControlPlane, State};
-use common::{Clock, Random, SecretKey};
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use cluster::iam::Iam;
+use cluster::{AccessKey, ControlPlane, KmsKey, State};
+use common::{AccessKeyId, Clock, Random, SecretKey};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// No session is longer: 12 hours, as in AWS.
 pub const SESSION_SECONDS_MAX: u64 = 43_200;
@@ -98,6 +101,29 @@ pub struct Sessions {
     keys: Arc<NamedKeys>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    kept: Arc<Mutex<Kept>>,
+}
+
+/// What was opened in one state, by access key, with the token that it was.
+#[derive(Default)]
+struct Kept {
+    keys: Arc<BTreeMap<AccessKeyId, Arc<AccessKey>>>,
+    kms: Arc<BTreeMap<String, Arc<KmsKey>>>,
+    iam: Iam,
+    opened: HashMap<String, (String, Arc<Current>)>,
+}
+
+impl Kept {
+    /// Forgets everything if the state is another one in what sessions depend on. Maps are never changed while they are held.
+    fn follow(&mut self, state: &State) {
+        let same = Arc::ptr_eq(&self.keys, &state.keys)
+            && Arc::ptr_eq(&self.kms, &state.kms)
+            && self.iam.is_the_same(&state.iam);
+        if !same {
+            let (keys, kms, iam) = (state.keys.clone(), state.kms.clone(), state.iam.clone());
+            *self = Self { keys, kms, iam, opened: HashMap::new() };
+        }
+    }
 }
 
 impl Sessions {
@@ -107,17 +133,37 @@ impl Sessions {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
-        Self { control, keys, clock, random }
+        Self { control, keys, clock, random, kept: Arc::default() }
     }
 
     /// The session that an access key's token is. A token with an access key that has none is nobody's.
     pub fn open(&self, access_key: Option<&str>, token: &str) -> Result<Arc<Current>> {
         let access_key = access_key.filter(|id| session::is_session_id(id)).ok_or(Error::InvalidToken)?;
         let (state, now_ms) = (self.control.current(), self.clock.now_ms());
-        let key = self.sealing_key(&state, session::key_number(token)?, now_ms).ok_or(Error::InvalidToken)?;
+        let number = session::key_number(token)?;
+        if let Some(current) = self.kept(&state, access_key, token, (number, now_ms)) {
+            return Ok(current);
+        }
+        let key = self.sealing_key(&state, number, now_ms).ok_or(Error::InvalidToken)?;
         let opened = session::open(&key, access_key, token, now_ms)?;
         let caller = caller(&state, &opened).map(Arc::new);
-        Ok(Arc::new(Current { opened, caller }))
+        let current = Arc::new(Current { opened, caller });
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.follow(&state);
+        if kept.opened.len() >= SESSIONS_KEPT_MAX {
+            kept.opened.clear();
+        }
+        kept.opened.insert(access_key.to_owned(), (token.to_owned(), current.clone()));
+        Ok(current)
+    }
+
+    /// What this very token was when it was opened in the same state, if it has not ended since.
+    fn kept(&self, state: &State, access_key: &str, token: &str, (number, now_ms): (u32, u64)) -> Option<Arc<Current>> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.follow(state);
+        let (known, current) = kept.opened.get(access_key)?;
+        let is_good = known == token && now_ms < current.opened.grant.expires_ms && !is_over(state, number, now_ms);
+        is_good.then(|| current.clone())
     }
 
     /// What the token of an access key is, for an explanation: opened also where it has ended, with whether it is good.
@@ -163,11 +209,16 @@ impl Sessions {
 
     fn sealing_key(&self, state: &State, number: u32, now_ms: u64) -> Option<SecretKey> {
         let sealed = state.kms.get(&sealing_key_name(number))?.versions.first()?;
-        let successor = state.kms.get(&sealing_key_name(number.checked_add(1)?));
-        let is_over =
-            successor.is_some_and(|next| now_ms >= next.created_ms.saturating_add(SESSION_SECONDS_MAX * 1000));
-        session::sealing_key(self.keys.root(), number, sealed).ok().filter(|_| !is_over)
+        session::sealing_key(self.keys.root(), number, sealed).ok().filter(|_| !is_over(state, number, now_ms))
     }
+}
+
+/// Whether all sessions have ended that this sealing key can have sealed.
+fn is_over(state: &State, number: u32, now_ms: u64) -> bool {
+    // There is no number behind the last one: no key of it is good.
+    let Some(next) = number.checked_add(1) else { return true };
+    let successor = state.kms.get(&sealing_key_name(next));
+    successor.is_some_and(|next| now_ms >= next.created_ms.saturating_add(SESSION_SECONDS_MAX * 1000))
 }
 
 /// A session without its secret.
@@ -449,15 +500,42 @@ mod tests {
         assert!(!judge(&state, grant(GrantedTo::Root { admin: false })).expect("good").admin);
     }
 
-    #[tokio::test]
-    async fn a_replaced_key_opens_until_its_sessions_have_ended() {
+    /// On a store of their own, which goes with the directory.
+    fn sessions() -> (tempfile::TempDir, Sessions, Arc<SimulatedClock>) {
         let directory = tempfile::tempdir().expect("a directory");
         let control = EmbeddedControlPlane::open(&directory.path().join("control.redb")).expect("a store");
         let control: Arc<dyn ControlPlane> = Arc::new(control);
         let (clock, random) = (SimulatedClock::starting_at(NOW_MS), SeededRandom::new(1));
         let root = SecretKey::from_slice(&[1; 32]).expect("32 bytes");
         let keys = NamedKeys::new(control.clone(), root, clock.clone(), random.clone());
-        let sessions = Sessions::new(control.clone(), keys, clock.clone(), random);
+        (directory, Sessions::new(control, keys, clock.clone(), random), clock)
+    }
+
+    #[tokio::test]
+    async fn what_was_opened_is_kept_until_something_changes() {
+        let (_directory, sessions, clock) = sessions();
+        let given = sessions.give(grant(role())).await.expect("given");
+        let open = |token: &str| sessions.open(Some(&given.opened.access_key.0), token);
+        let first = open(&given.token).expect("good");
+        assert!(Arc::ptr_eq(&first, &open(&given.token).expect("good")));
+        let mut bent = given.token.clone().into_bytes();
+        let last = bent.len() - 1;
+        bent[last] = if bent[last] == b'A' { b'B' } else { b'A' };
+        assert_eq!(open(&String::from_utf8(bent).expect("ASCII")).expect_err("bent").answer().code, "InvalidToken");
+        // The account comes: what was gone is there, as far as it is about the account.
+        assert_eq!(first.caller().expect_err("nobody's").answer().code, "AccessDenied");
+        let owner = cluster::Owner { id: ann(), display_name: "Ann".into(), email: None };
+        sessions.control.propose(cluster::Command::PutOwner { owner }).await.expect("it applies");
+        let again = open(&given.token).expect("good");
+        assert!(!Arc::ptr_eq(&first, &again) && Arc::ptr_eq(&again, &open(&given.token).expect("good")));
+        clock.advance_ms(900_000);
+        assert_eq!(open(&given.token).expect_err("over").answer().code, "ExpiredToken");
+    }
+
+    #[tokio::test]
+    async fn a_replaced_key_opens_until_its_sessions_have_ended() {
+        let (_directory, sessions, clock) = sessions();
+        let control = sessions.control.clone();
         let forever = || Grant { expires_ms: u64::MAX, ..grant(role()) };
         let code = |given: &Given| {
             let opened = sessions.open(Some(&given.opened.access_key.0), &given.token);
