@@ -90,6 +90,10 @@ impl Condition {
                 Each::One => self.negated,
             };
         };
+        // Most keys have one value, of which all and any say the same.
+        if fact.values.len() == 1 {
+            return self.values.fit(fact, 0, context) != self.negated;
+        }
         let mut fits = (0..fact.values.len()).map(|at| self.values.fit(fact, at, context) != self.negated);
         match (self.each, self.negated) {
             (Each::All, _) | (Each::One, true) => fits.all(|fits| fits),

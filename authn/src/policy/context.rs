@@ -52,8 +52,14 @@ impl Context {
 
     /// By a key in lower case, as compiled policies have them.
     pub(super) fn fact(&self, key: &str) -> Option<&Fact> {
-        let find = |facts: &'_ [Fact]| facts.iter().position(|fact| fact.key == key);
-        find(&self.trusted).map(|at| &self.trusted[at]).or_else(|| find(&self.requested).map(|at| &self.requested[at]))
+        for facts in [&self.trusted, &self.requested] {
+            for fact in facts {
+                if fact.key == key {
+                    return Some(fact);
+                }
+            }
+        }
+        None
     }
 }
 

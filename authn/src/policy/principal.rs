@@ -88,6 +88,9 @@ impl Principals {
 
     /// `None`: it is not about them.
     pub fn names(&self, who: Who<'_>) -> Option<Named> {
+        if let ([item], false) = (&*self.items, self.negated) {
+            return item.names(who);
+        }
         let named = self.items.iter().filter_map(|item| item.names(who)).max();
         if self.negated {
             // Only who is named closely is excepted: an account in the list excepts its root alone.
