@@ -6,6 +6,7 @@ use crate::{cache, command, crash, policy_diff, s3_tests, tidy};
 use anyhow::Result;
 use std::ops::AddAssign;
 use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
@@ -139,7 +140,11 @@ fn dependencies(root: &Path, cache: &Path) -> Result<Tally> {
     let deny = cache::cargo_tool(root, cache, "cargo-deny", CARGO_DENY_VERSION)?;
     let mut check = command::new(deny, root);
     check.args(["--log-level", "error", "check", "bans", "licenses", "sources"]);
-    command::succeeds(&mut check).map(Tally::of)
+    // The fuzz targets have a workspace and a lock of their own, which nothing else here reads.
+    let mut fuzz = command::cargo(root, cache);
+    fuzz.args(["metadata", "--locked", "--format-version", "1", "--manifest-path", "fuzz/Cargo.toml"]);
+    fuzz.stdout(Stdio::null());
+    Ok(Tally::of(command::succeeds(&mut check)? & command::succeeds(&mut fuzz)?))
 }
 
 fn cargo_test(root: &Path, cache: &Path) -> Result<Tally> {
