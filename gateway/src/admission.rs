@@ -24,7 +24,7 @@ use authn::policy::{Context, Policy};
 use authn::{By, Identity, Question, RESOURCE_POLICY, Verdict, authorize};
 use cluster::iam::Account;
 use cluster::{Bucket, ControlPlane};
-use common::{Clock, ObjectKey, OwnerId};
+use common::{Clock, ObjectKey, OwnerId, Stamp};
 use http::HeaderMap;
 use policies::Policies;
 use scene::Stored;
@@ -286,7 +286,7 @@ impl Admission {
         let policy = ground.policy.as_ref().map(|policy| &policy.policy);
         let in_force = || in_force(scene.identity, policy);
         let tags = match in_force().any(|policy| policy.mentions("s3:ExistingObjectTag/")) {
-            true => self.tags(need, ground).await?,
+            true => self.tags(scene, need, ground).await?,
             false => Vec::new(),
         };
         let said = self.said(scene, need, ground).await?;
@@ -326,20 +326,19 @@ impl Admission {
             Some(key) => About::Object(key, wanted_version(need.version)?),
         };
         let said = acl::ask(&self.router, &ground.bucket, about, need.action, scene.identity).await?;
-        // Of a copy it is the source that is read.
-        let is_read = need.place == Place::Source || !action::of(scene.operation).is_some_and(Rule::has_source);
-        if let (Some(findings), Some(seen)) = (&scene.findings, said.seen.filter(|_| is_read)) {
-            let _ = findings.seen.set(seen);
-        }
+        said.seen.map_or(Ok(()), |seen| see(scene, need, seen))?;
         Ok(said)
     }
 
     /// The tags of the object that a right is about. What is not there has none.
-    async fn tags(&self, need: &Need<'_>, ground: &Ground) -> Result<Vec<(String, String)>> {
+    async fn tags(&self, scene: &Scene<'_>, need: &Need<'_>, ground: &Ground) -> Result<Vec<(String, String)>> {
         let Some(key) = need.key.and_then(|key| ObjectKey::parse(key).ok()) else { return Ok(Vec::new()) };
         let Target::Here(target) = self.router.owner_of(ground.bucket.id, &key);
         match target.head(ground.bucket.id, &key, wanted_version(need.version)?).await {
-            Ok(info) => Ok(info.attributes.tags),
+            Ok(info) => {
+                see(scene, need, info.stamp)?;
+                Ok(info.attributes.tags)
+            }
             Err(error) if is_absence(&error) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
         }
@@ -390,6 +389,15 @@ impl Ground {
         });
         verdict.allowed.then_some(verdict.by)
     }
+}
+
+/// Remembers which record was decided about, where the operation goes on to this one object: of a copy that is the source. One
+/// that was replaced between two looks is decided about anew.
+fn see(scene: &Scene<'_>, need: &Need<'_>, seen: Stamp) -> Result<()> {
+    let reads = |rule: &Rule| rule.on == On::Object && (need.place == Place::Source || !rule.has_source());
+    let is_read = action::of(scene.operation).is_some_and(reads);
+    let Some(findings) = scene.findings.as_ref().filter(|_| is_read) else { return Ok(()) };
+    if *findings.seen.get_or_init(|| seen) == seen { Ok(()) } else { Err(storage::Error::Busy.into()) }
 }
 
 fn has_policies(identity: &Identity) -> bool {

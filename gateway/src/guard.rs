@@ -342,7 +342,11 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str, old: Old) -> Result
     let pairs = query::pairs(head.uri.query().unwrap_or(""));
     mend_transfer_encoding(&mut head.headers);
     let mechanism = credentials::check(&head.headers, &pairs, region, old)
-        .inspect_err(|_| audit::reason(&head.extensions, "malformed"))?;
+        // A date that is far off has a code of its own.
+        .inspect_err(|error| match error {
+            Error::RequestTimeTooSkewed => {}
+            _ => audit::reason(&head.extensions, "malformed"),
+        })?;
     let token = credentials::token(&head.headers, &pairs, &mechanism)?;
     if is_form(head) {
         // s3s would hold the whole file in memory, before it knows whose it is.

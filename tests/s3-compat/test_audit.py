@@ -10,6 +10,8 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.error
+import urllib.request
 
 import boto3
 import botocore.config
@@ -565,3 +567,29 @@ def test_a_full_disk_stops_nobody(tmp_path, require):
         if own.server.process:
             own.server.kill()
         subprocess.run(["umount", str(small)], check=True)
+
+
+def test_the_old_signature_is_named(tmp_path):
+    running = Audited(tmp_path, "--audit-reads", "all", "--signature-v2", "all").start()
+    try:
+        url, key = running.server.endpoint, weir.ACCESS_KEY
+        config = botocore.config.Config(signature_version="s3", s3={"addressing_style": "path"}, retries={"max_attempts": 1})
+        old = boto3.client("s3", endpoint_url=url, region_name=weir.REGION, aws_access_key_id=key,
+                           aws_secret_access_key=weir.SECRET_KEY, config=config)
+        old.create_bucket(Bucket="old")
+        (line,) = eventually(running.log, operation="CreateBucket")
+        assert (line["auth_type"], line["access_key"], line["decision"]) == ("sigv2-header", key, "allow")
+        presigned = old.generate_presigned_url("list_objects", Params={"Bucket": "old"}, ExpiresIn=60)
+        assert "AWSAccessKeyId=" in presigned
+        with urllib.request.urlopen(presigned) as answer:
+            assert answer.status == 200
+        (line,) = eventually(running.log, operation="ListObjects")
+        assert (line["auth_type"], line["access_key"], line["decision"]) == ("sigv2-query", key, "allow")
+        with pytest.raises(urllib.error.HTTPError) as wrong:
+            urllib.request.urlopen(presigned.replace("Signature=", "Signature=A", 1)[:-1])
+        assert wrong.value.code == 403
+        (line,) = eventually(running.log, auth_type="sigv2-query", decision="deny")
+        assert line["access_key"] == key and line["reason_class"] in ("signature", "malformed")
+        assert weir.SECRET_KEY not in running.log.read_text()
+    finally:
+        running.server.kill()

@@ -4,6 +4,7 @@ use super::trail::{Decided, Trail};
 use crate::access::Findings;
 use crate::admission::ProofKind;
 use crate::admission::action::{self, On};
+use crate::guard::query_value;
 use authn::By;
 use authn::audit::Outcome;
 use http::{HeaderValue, Method, StatusCode};
@@ -127,6 +128,8 @@ fn of_code(code: &str) -> Option<&'static str> {
 }
 
 const PRESIGNED: &str = "sigv4-query";
+/// Whose a URL is that was presigned with version 2.
+const OLD_KEY: &str = "AWSAccessKeyId";
 
 /// How a request proved who sent it, or tried to.
 pub fn auth_type(
@@ -152,6 +155,9 @@ pub fn auth_type(
     if query.contains("X-Amz-Signature=") {
         return PRESIGNED;
     }
+    if query_value(query, OLD_KEY).is_some() {
+        return "sigv2-query";
+    }
     if operation == Some("sts:AssumeRoleWithWebIdentity") { "web-identity" } else { "anonymous" }
 }
 
@@ -166,10 +172,11 @@ pub fn claimed_key(authorization: Option<&HeaderValue>, query: &str) -> Option<S
                 credential.and_then(|credential| credential.split('/').next()).map(str::to_owned)
             }
         },
-        None => crate::guard::query_pairs(query)
-            .iter()
-            .find(|(name, _)| name == "X-Amz-Credential")
-            .and_then(|(_, credential)| credential.split('/').next().map(str::to_owned)),
+        None => {
+            let credential = query_value(query, "X-Amz-Credential");
+            let id = credential.and_then(|credential| credential.split('/').next().map(str::to_owned));
+            id.or_else(|| query_value(query, OLD_KEY).map(Cow::into_owned))
+        }
     };
     claimed.filter(|id| authn::parse_access_key_id(id).is_ok())
 }
@@ -259,6 +266,11 @@ mod tests {
         assert_eq!(claimed_key(Some(&header("AWS4-HMAC-SHA256 Credential=wJalr+XUtn==/x")), ""), None);
         assert_eq!(auth_type(Some(&signed), "", None, None), "sigv4-header");
         assert_eq!(auth_type(None, query, None, None), "sigv4-query");
+        let old = "AWSAccessKeyId=AKIDOLDQUERY&Expires=1&Signature=x";
+        assert_eq!(
+            (auth_type(None, old, None, None), claimed_key(None, old).as_deref()),
+            ("sigv2-query", Some("AKIDOLDQUERY"))
+        );
         assert_eq!(auth_type(None, "", Some(ProofKind::Form), Some("PostObject")), "sigv4-form");
         assert_eq!(auth_type(Some(&header("Bearer x")), "", None, None), "bearer");
         assert_eq!(auth_type(None, "", None, Some("sts:AssumeRoleWithWebIdentity")), "web-identity");
