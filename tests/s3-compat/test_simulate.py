@@ -264,6 +264,20 @@ def test_long_simulations_come_in_pages(root):
     assert refused(root.simulate_custom_policy, **asked, Marker="14") == (400, "InvalidInput")
 
 
+def test_a_page_is_as_large_as_its_policies_allow(root):
+    """Every statement that has a part is told with each answer: 4,000 of them in one, so few answers are on a page."""
+    each = '{"Effect":"Allow","Action":"*","Resource":"*"}'
+    large = '{"Version":"2012-10-17","Statement":[' + ",".join([each] * 200) + "]}"
+    asked = {"PolicyInputList": [large] * 20, "ActionNames": ["s3:GetObject", "s3:PutObject"] * 20, "MaxItems": 1000}
+    page = root.simulate_custom_policy(**asked)
+    assert page["IsTruncated"] and 1 <= len(page["EvaluationResults"]) <= 6
+    assert all(len(result["MatchedStatements"]) == 4000 for result in page["EvaluationResults"])
+    rest = root.simulate_custom_policy(**asked, Marker=page["Marker"])
+    assert rest["EvaluationResults"][0]["EvalDecision"] == "allowed"
+    last = root.simulate_custom_policy(**asked, Marker="39")
+    assert not last["IsTruncated"] and len(last["EvaluationResults"]) == 1
+
+
 def test_principals_are_simulated(server, root):
     document = policy(statement("Allow", "s3:GetObject", "arn:aws:s3:::b/${aws:username}/*"))
     root.create_policy(PolicyName="homes", PolicyDocument=document)

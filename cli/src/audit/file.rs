@@ -78,7 +78,9 @@ impl LogFile {
             resumed,
             cut_bytes,
         };
-        log.oldest = log.oldest_kept().map_err(Error::io(name))?;
+        log.oldest = log.oldest_kept().map_err(Error::io(name.clone()))?;
+        // A checkpoint that is remembered must not outlive the name of the file that it is in.
+        File::open(log.folder()).and_then(|folder| folder.sync_all()).map_err(Error::io(name))?;
         Ok(log)
     }
 

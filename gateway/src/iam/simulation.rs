@@ -21,6 +21,9 @@ const POLICIES_MAX: usize = 20;
 const ACTIONS_MAX: usize = 1000;
 const RESOURCES_MAX: usize = 1000;
 const CONTEXT_ENTRIES_MAX: usize = 100;
+/// Text of policies that one page looks through, each time that it is: the statements that have a part in an answer are told in
+/// it, so without this a page would be as large as a thousand times all policies.
+const PAGE_TEXT_BYTES_MAX: usize = 1024 * 1024;
 
 const INPUT_KIND: &str = "IAM Policy";
 const RESOURCE_ORIGIN: (&str, &str) = ("ResourcePolicy", "Resource Policy");
@@ -95,13 +98,20 @@ impl Action<'_> {
         let mut context = given;
         keys_of_caller(&mut context, &caller);
         let identity = Identity::Known(Arc::new(caller));
-        let policies = Policies { origins, boundary, resource: resource_policy };
+        let (id, kind) = RESOURCE_ORIGIN;
+        let resource_origin =
+            resource_policy.map(|text| Origin { id: id.to_owned(), kind, text: Some(text.to_owned()) });
+        let policies = Policies {
+            origins: origins.into_iter().map(Placed::new).collect(),
+            boundary: boundary.map(Placed::new),
+            resource: resource_origin.map(Placed::new),
+        };
 
         // Page by page: what is on another one is not asked.
         let most = form.number("MaxItems", 1, super::PAGE_ENTRIES_MAX)?.unwrap_or(super::PAGE_ENTRIES) as usize;
         let pairs = actions.len() * asked.len();
         let first = marker(form, pairs)?;
-        let last = pairs.min(first + most);
+        let last = pairs.min(first + most.min(pairs_of_a_page(policies.text_bytes())));
         let mut xml = Xml::default();
         let mut results = Vec::new();
         let mut parsed = Parsed::default();
@@ -213,14 +223,37 @@ impl<'r> Parsed<'r> {
     }
 }
 
-/// Where the policies of a simulation are from.
-struct Policies<'p> {
-    origins: Vec<Origin>,
-    boundary: Option<Origin>,
-    resource: Option<&'p str>,
+/// How many answers a page has at most, of policies with so much text.
+fn pairs_of_a_page(text_bytes: usize) -> usize {
+    (PAGE_TEXT_BYTES_MAX / text_bytes.max(1)).max(1)
 }
 
-impl Policies<'_> {
+/// Where the policies of a simulation are from.
+struct Policies {
+    origins: Vec<Placed>,
+    boundary: Option<Placed>,
+    resource: Option<Placed>,
+}
+
+/// Where a policy is from, and where its statements stand in it.
+struct Placed {
+    origin: Origin,
+    positions: Vec<(Position, Position)>,
+}
+
+impl Placed {
+    fn new(origin: Origin) -> Self {
+        let positions = origin.text.as_deref().map(statement_positions).unwrap_or_default();
+        Self { origin, positions }
+    }
+}
+
+impl Policies {
+    fn text_bytes(&self) -> usize {
+        let all = self.origins.iter().chain(&self.boundary).chain(&self.resource);
+        all.map(|placed| placed.origin.text.as_ref().map_or(0, String::len)).sum()
+    }
+
     fn tell(&self, xml: &mut Xml, simulated: &Simulated) {
         xml.members("MatchedStatements", &simulated.matched, |member, matched| self.tell_statement(member, matched));
         xml.texts("MissingContextValues", simulated.missing.iter().map(String::as_str));
@@ -232,21 +265,16 @@ impl Policies<'_> {
     }
 
     fn tell_statement(&self, xml: &mut Xml, matched: &Matched) {
-        let of = |origin: &'_ Origin| (origin.id.clone(), origin.kind, origin.text.clone());
-        let (id, kind, text) = match matched.source {
-            Source::Identity(at) => self.origins.get(at).map(of),
-            Source::Boundary => self.boundary.as_ref().map(of),
-            Source::Resource => {
-                let (id, kind) = RESOURCE_ORIGIN;
-                Some((id.to_owned(), kind, self.resource.map(str::to_owned)))
-            }
+        let placed = match matched.source {
+            Source::Identity(at) => self.origins.get(at),
+            Source::Boundary => self.boundary.as_ref(),
+            Source::Resource => self.resource.as_ref(),
             // Nobody who is simulated has one.
             Source::Session(_) => None,
-        }
-        .unwrap_or_default();
-        xml.text("SourcePolicyId", &id);
-        xml.text("SourcePolicyType", kind);
-        let positions = text.as_deref().map(statement_positions).unwrap_or_default();
+        };
+        let Some(Placed { origin, positions }) = placed else { return };
+        xml.text("SourcePolicyId", &origin.id);
+        xml.text("SourcePolicyType", origin.kind);
         if let Some((from, to)) = positions.get(matched.place - 1) {
             position(xml, "StartPosition", *from);
             position(xml, "EndPosition", *to);
@@ -404,6 +432,12 @@ mod tests {
         for bad in ["0", "10", "-1", "x", "", "01", "99999999999999999999"] {
             assert_eq!(at(bad), Err("InvalidInput"), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_page_is_as_long_as_its_policies_allow() {
+        let text = |bytes: usize| pairs_of_a_page(bytes);
+        assert_eq!([text(0), text(1024), text(200 * 1024), text(usize::MAX)], [PAGE_TEXT_BYTES_MAX, 1024, 5, 1]);
     }
 
     #[test]
