@@ -155,11 +155,16 @@ impl Files {
     /// The links of what was current go; then the files of the record that this one took the place of, minus those that it
     /// took over.
     fn replace(&self, done: &Done) -> io::Result<()> {
-        if let Some(row) = done.view.hide.as_ref().filter(|row| matches!(row.kind, RowKind::Large(_)))
-            && let Ok((Record { operation: Operation::Put(object), bucket, key, .. }, _)) =
-                self.segments.record(row.location, false)
-        {
-            self.with_bucket(bucket, &key, |view, bucket| view.hide(bucket, &key, &object.payload));
+        if let Some(row) = done.view.hide.as_ref().filter(|row| matches!(row.kind, RowKind::Large(_))) {
+            match self.segments.record(row.location, false) {
+                Ok((Record { operation: Operation::Put(object), bucket, key, .. }, _)) => {
+                    self.with_bucket(bucket, &key, |view, bucket| view.hide(bucket, &key, &object.payload));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(key = done.record.key, stamp = %row.stamp, %error, "a replaced record cannot be read: its links stay");
+                }
+            }
         }
         let Some(row) = &done.replaced else { return Ok(()) };
         if !matches!(row.kind, RowKind::Large(_) | RowKind::Part(_)) {

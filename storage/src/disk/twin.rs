@@ -172,6 +172,8 @@ struct State {
     failing: Vec<(SyncPoint, u32)>,
     /// Before which sync the process is killed.
     kill_before: Option<SyncPoint>,
+    /// After how many operations the process is killed.
+    kill_at: Option<usize>,
     read_errors: HashMap<u64, Range<u64>>,
 }
 
@@ -231,7 +233,11 @@ impl TwinDisk {
 
     fn running(&self) -> io::Result<MutexGuard<'_, State>> {
         // Under the lock: nothing of a killed process comes after the kill.
-        let state = self.lock();
+        let mut state = self.lock();
+        if state.kill_at.is_some_and(|moment| state.log.len() >= moment) {
+            state.kill_at = None;
+            self.alive.store(false, Ordering::Release);
+        }
         if !self.alive.load(Ordering::Acquire) {
             return Err(io::Error::other("the process was killed"));
         }
@@ -246,7 +252,8 @@ impl TwinDisk {
     /// kill -9: whoever holds this handle or a file of it can do nothing more; the page cache stays. The new handle is the
     /// next process's.
     pub fn kill(&self) -> Self {
-        self.lock().kill_before = None;
+        let mut state = self.lock();
+        (state.kill_before, state.kill_at) = (None, None);
         self.alive.store(false, Ordering::Release);
         Self { state: Arc::clone(&self.state), alive: Arc::new(AtomicBool::new(true)), cached_reads: Arc::default() }
     }
@@ -254,6 +261,11 @@ impl TwinDisk {
     /// kill -9 right before the next sync of this kind: its bytes are in the page cache and nowhere else.
     pub fn kill_before(&self, point: SyncPoint) {
         self.lock().kill_before = Some(point);
+    }
+
+    /// kill -9 when the disk has seen so many operations, and before the next.
+    pub fn kill_at(&self, moment: usize) {
+        self.lock().kill_at = Some(moment);
     }
 
     pub fn is_alive(&self) -> bool {
@@ -581,6 +593,10 @@ impl Disk for TwinDisk {
             (Err(error), _) => return Err(error),
         }
         assert!(matches!(moved, Node::File(_)), "directories are never renamed");
+        if state.names.get(to) == Some(&moved) {
+            // Two names of one file: rename(2) leaves both.
+            return Ok(());
+        }
         state.name(NameOperation::Rename(from.to_owned(), to.to_owned()));
         Ok(())
     }

@@ -243,21 +243,25 @@ impl<'a> Bench<'a> {
         let seconds = if self.options.short { 2 } else { 6 };
         self.load(Duration::from_secs(seconds))?;
         self.take_answers();
-        self.daemon()?.fail(fault, None)?;
-        // On a busy machine a fault may have to wait for its first write.
+        // On a busy machine a fault may have to wait for its first write. One flush fails and no more, and where that is the index's
+        // or the control store's, the disk goes on, rightly: so it comes again.
         let mut answers = BTreeMap::<u16, u64>::new();
-        for _ in 0..FAULT_ROUNDS_MAX {
+        for round in 0..FAULT_ROUNDS_MAX {
+            if round == 0 || fault == Fault::Flush {
+                self.daemon()?.fail(fault, None)?;
+            }
             self.load(Duration::from_secs(seconds))?;
             for (status, count) in self.take_answers() {
                 *answers.entry(status).or_default() += count;
             }
-            // The first that meets it may be the index, which is tried again for a while before the disk has failed.
             if answers.contains_key(&500) && self.has_failed()? {
                 break;
             }
         }
         ensure!(answers.contains_key(&500), "{what}: no write met the fault: {answers:?}");
-        ensure!(self.has_failed()?, "{what}: the server's log does not say that the disk failed: {answers:?}");
+        let has_failed = self.has_failed()?;
+        let log = self.path("server.log");
+        ensure!(has_failed, "{what}: the disk has not failed: {answers:?}, {}", server::tail_of(&log));
         let mut findings = Findings::default();
         let (right, failed) = self.read_all(&mut findings)?;
         let mut tally = self.tell(&what, &findings);
