@@ -26,6 +26,7 @@ use crate::sts::Issuers;
 use bytes::Bytes;
 use cluster::{ControlPlane, State};
 use common::{Clock, Random, sigv4};
+use http::request::Parts as Head;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -77,13 +78,29 @@ where
     response
 }
 
+/// Nothing if an administrator signed the request, and else the refusal: for pages of the admin port that are no part of the API.
+pub async fn check<B>(parts: &AdminParts, head: &Head, body: B) -> Option<Response<Full<Bytes>>>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let checked = async {
+        let state = parts.control.read().await.map_err(Problem::from)?;
+        read_body(body, verified(parts, head, &state)?).await
+    };
+    checked.await.err().map(|problem| {
+        tracing::info!(method = %head.method, path = head.uri.path(), %problem, "refused");
+        problem.into_answer().into_response()
+    })
+}
+
 /// The answer to a request that the listener refused before it was one.
 pub fn refuse(error: &crate::Error) -> Response<Full<Bytes>> {
     let crate::Answer { code, status } = error.answer();
     Problem::new(status, code, error.to_string()).into_answer().into_response()
 }
 
-async fn answer<B>(parts: &AdminParts, head: &http::request::Parts, body: B) -> Result<Answer, Problem>
+async fn answer<B>(parts: &AdminParts, head: &Head, body: B) -> Result<Answer, Problem>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -137,7 +154,7 @@ where
 }
 
 /// The hash that the request's body must have, from a request that an administrator signed.
-fn verified<'h>(parts: &AdminParts, head: &'h http::request::Parts, state: &State) -> Result<&'h str, Problem> {
+fn verified<'h>(parts: &AdminParts, head: &'h Head, state: &State) -> Result<&'h str, Problem> {
     let session = verify::claimed_token(head)?.map(|(key, token)| parts.sessions().open(Some(&key), token));
     let session = session.transpose().map_err(Problem::of_token)?;
     verify::administrator(head, (state, session.as_deref()), parts.clock.now_ms(), &parts.region)

@@ -26,6 +26,7 @@ mod lenient;
 pub mod lifecycle;
 mod limits;
 mod listener;
+mod metrics;
 mod outbound;
 mod query_api;
 mod route;

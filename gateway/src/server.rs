@@ -16,6 +16,7 @@ use crate::lenient::Lenient;
 use crate::lifecycle::scan;
 use crate::limits;
 use crate::listener::{Handler, Listener, Stage};
+use crate::metrics::{self, Metrics};
 use crate::outbound::Fetcher;
 use crate::query_api::{QueryApi, QueryService};
 use crate::route::Router;
@@ -25,7 +26,7 @@ use crate::s3::post_object::Forms;
 use crate::sessions::Sessions;
 use crate::sts::{Issuers, Sts};
 use http::request::Parts as Head;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use s3s::Body;
 use s3s::config::{S3Config, StaticConfigProvider};
@@ -86,6 +87,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let (data_address, admin_address) = (data_listener.address(), admin_listener.address());
 
     let health = Health::new(admin_address);
+    let metrics = Metrics::default();
     let domains = Domains::new(&config.domains);
     let Parts { control, clock, random, named_keys, .. } = parts.clone();
     let sessions = Sessions::new(control, named_keys, clock, random);
@@ -132,7 +134,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     };
     let connections_max = limits::connections_max(config.files_max);
     let mut data: Arc<dyn Handler> = Arc::new(Data(guard));
-    let mut admin: Arc<dyn Handler> = Arc::new(Admin { api, health: health.clone() });
+    let mut admin: Arc<dyn Handler> = Arc::new(Admin { api, health: health.clone(), metrics });
     if let Some(audit) = audit {
         data = Watched::data(data, audit.clone());
         admin = Watched::admin(admin, audit);
@@ -230,10 +232,11 @@ impl Handler for Data {
     }
 }
 
-/// The admin port: health, and `/api/v1` by `admin.rs`.
+/// The admin port: health, metrics, and `/api/v1` by `admin.rs`.
 struct Admin {
     api: AdminParts,
     health: Health,
+    metrics: Metrics,
 }
 
 #[async_trait::async_trait]
@@ -241,6 +244,14 @@ impl Handler for Admin {
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
         if let Some(answer) = self.health.answer(request.method(), request.uri().path()) {
             return answer;
+        }
+        if request.uri().path() == metrics::PATH && request.method() == Method::GET {
+            let (head, body) = request.into_parts();
+            if metrics::is_local(&head) {
+                return self.metrics.answer();
+            }
+            let refused = admin::check(&self.api, &head, body).await;
+            return refused.map_or_else(|| self.metrics.answer(), |refused| refused.map(Body::http_body));
         }
         admin::handle(&self.api, request).await.map(Body::http_body)
     }
