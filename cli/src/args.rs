@@ -26,6 +26,8 @@ pub enum Command {
     Policy(PolicyArgs),
     /// Make, list and delete roles of an account
     Role(RoleArgs),
+    /// Temporary credentials that STS gave
+    Session(SessionArgs),
     /// Write buckets, owners and keys to a file, or restore them
     Backup(BackupArgs),
     /// Make, list and rotate named encryption keys of a running appliance
@@ -517,6 +519,28 @@ pub enum RoleVerb {
     Delete {
         #[arg(value_name = "NAME")]
         name: String,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct SessionArgs {
+    #[command(subcommand)]
+    pub verb: SessionVerb,
+    #[command(flatten)]
+    pub account: AccountArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SessionVerb {
+    /// End sessions that began before now: all of the account, or those of a user, a role or an issuer
+    Revoke {
+        #[arg(long, value_name = "NAME")]
+        user: Option<String>,
+        #[arg(long, value_name = "NAME", conflicts_with = "user")]
+        role: Option<String>,
+        /// The URL of an issuer of web identities, whose tokens of before now are refused too
+        #[arg(long, value_name = "URL", conflicts_with_all = ["user", "role"])]
+        issuer: Option<String>,
     },
 }
 

@@ -11,6 +11,7 @@ pub mod kms;
 pub mod policy;
 pub mod role;
 pub mod serve;
+pub mod session;
 pub mod simulate;
 pub mod user;
 pub mod why;

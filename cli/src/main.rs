@@ -52,6 +52,7 @@ fn main() -> ExitCode {
             Command::Group(args) => commands::group::run(args).await,
             Command::Policy(args) => commands::policy::run(args).await,
             Command::Role(args) => commands::role::run(args).await,
+            Command::Session(args) => commands::session::run(args).await,
             Command::Backup(args) => commands::backup::run(args).await,
             Command::Kms(args) => commands::kms::run(args).await,
             Command::Bucket(args) => commands::bucket::run(args).await,

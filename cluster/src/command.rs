@@ -163,7 +163,7 @@ pub enum IamChange {
         set: BTreeMap<String, String>,
         remove: BTreeSet<String>,
     },
-    /// Sessions that began before are void: of a user, a role, or with `None` of the root.
+    /// Sessions that began before are void: of a user, a role, or with `None` of the whole account.
     SetNotBefore {
         of: Option<Holder>,
         not_before_ms: u64,

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -311,6 +312,63 @@ def test_other_web_identities_are_refused(sts_server, issuer, pod_role):
     stranger = json.dumps({"iss": "http://127.0.0.1:1", "sub": "pod-7", "aud": "weir", "exp": 4_000_000_000})
     stranger = base64.urlsafe_b64encode(stranger.encode()).decode().rstrip("=")
     assert assume(f"{header}.{stranger}.{signature}") == (400, "InvalidIdentityToken")
+
+
+def test_sessions_are_revoked(sts_server, folder, account, bob, reader, issuer, pod_role):
+    anonymous = boto3.client(
+        "sts", endpoint_url=sts_server.endpoint, region_name=weir.REGION,
+        config=botocore.config.Config(signature_version=botocore.UNSIGNED, retries={"max_attempts": 0}),
+    )
+
+    def of_root():
+        return client(sts_server, "sts").get_session_token()["Credentials"]
+
+    def of_bob():
+        return client(sts_server, "sts", *bob).get_session_token()["Credentials"]
+
+    def of_role():
+        return client(sts_server, "sts", *bob).assume_role(RoleArn=reader, RoleSessionName="me")["Credentials"]
+
+    token = token_of(issuer, "pod-7")
+
+    def of_pod():
+        asked = {"RoleArn": pod_role, "RoleSessionName": "me", "WebIdentityToken": token}
+        return anonymous.assume_role_with_web_identity(**asked)["Credentials"]
+
+    def read(credentials):
+        try:
+            with_credentials(sts_server, "s3", credentials).get_object(Bucket="sts-data", Key="a/1")
+        except botocore.exceptions.ClientError as error:
+            return error.response["Error"]["Code"]
+        return "read"
+
+    def revoke(*of):
+        return sts_server.run("session", "revoke", "--account", account, *of).stdout
+
+    # Bob himself may read nothing: that his session is his is seen in who it is.
+    def is_bobs(credentials):
+        try:
+            return with_credentials(sts_server, "sts", credentials).get_caller_identity()["Arn"].endswith("user/bob")
+        except botocore.exceptions.ClientError as error:
+            return error.response["Error"]["Code"]
+
+    root, role, pod, bobs = of_root(), of_role(), of_pod(), of_bob()
+    assert [read(it) for it in (root, role, pod)] == ["read"] * 3 and is_bobs(bobs) is True
+    assert revoke("--role", "reader") == "revoked the sessions of the role reader\n"
+    assert [read(it) for it in (root, role, pod)] == ["read", "AccessDenied", "read"]
+    assert read(of_role()) == "read", "a session that began later"
+    revoke("--user", "bob")
+    assert is_bobs(bobs) == "AccessDenied" and is_bobs(of_bob()) is True
+    revoke("--issuer", issuer)
+    assert [read(root), read(pod)] == ["read", "AccessDenied"]
+    assert refused(of_pod) == (400, "InvalidIdentityToken"), "the token is older too"
+    revoke()
+    assert read(root) == "AccessDenied" and read(of_root()) == "read"
+    done = weir.run([weir.binary(), "session", "revoke", "--role", "absent"], env=sts_server.environment(), may_fail=True)
+    assert done.returncode != 0 and "absent" in done.stderr
+    time.sleep(1.1)
+    token = token_of(issuer, "pod-7")
+    assert read(of_pod()) == "read"
 
 
 def test_no_secret_is_in_the_log_or_in_a_refusal(sts_server, folder, bob, reader, tmp_path):

@@ -110,6 +110,13 @@ pub(super) async fn answer(
         Route::ListRoles => Ok(in_account.list_roles()),
         Route::CreateRole => in_account.create_role(body).await,
         Route::DeleteRole => in_account.change(IamChange::DeleteRole(name(0).to_owned())).await,
+        Route::RevokeSessions => in_account.revoke(None).await,
+        Route::RevokeUserSessions => in_account.revoke(Some(Holder::User(name(0).to_owned()))).await,
+        Route::RevokeRoleSessions => in_account.revoke(Some(Holder::Role(name(0).to_owned()))).await,
+        Route::RevokeIssuerSessions => {
+            let (provider, not_before_ms) = (name(0).to_owned(), in_account.from_now_on_ms());
+            in_account.change(IamChange::SetProviderNotBefore { provider, not_before_ms }).await
+        }
         other => Err(Problem::invalid(format!("{other:?} is not about an account"))),
     }
 }
@@ -193,6 +200,15 @@ impl InAccount<'_> {
     async fn change(&self, change: IamChange) -> Result<Answer, Problem> {
         self.propose(change).await?;
         Ok(Answer { status: StatusCode::NO_CONTENT, content_type: "", body: None })
+    }
+
+    /// Behind every session that began before, in this millisecond too.
+    fn from_now_on_ms(&self) -> u64 {
+        self.parts.clock.now_ms() + 1
+    }
+
+    async fn revoke(&self, of: Option<Holder>) -> Result<Answer, Problem> {
+        self.change(IamChange::SetNotBefore { of, not_before_ms: self.from_now_on_ms() }).await
     }
 
     async fn attach(&self, of: Holder, policy: &str, attached: bool) -> Result<Answer, Problem> {

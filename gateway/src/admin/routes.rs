@@ -43,6 +43,10 @@ pub enum Route {
     DeleteRole,
     AttachToRole,
     DetachFromRole,
+    RevokeSessions,
+    RevokeUserSessions,
+    RevokeRoleSessions,
+    RevokeIssuerSessions,
 }
 
 pub struct Entry {
@@ -238,6 +242,24 @@ pub const TABLE: &[Entry] = &[
     .done(),
     entry(Route::DetachFromRole, "DELETE", "/api/v1/accounts/{account}/roles/{role}/policies/{policy*}", "Detaches it")
         .done(),
+    entry(
+        Route::RevokeSessions,
+        "DELETE",
+        "/api/v1/accounts/{account}/sessions",
+        "Ends all sessions of an account that began before now",
+    )
+    .done(),
+    entry(Route::RevokeUserSessions, "DELETE", "/api/v1/accounts/{account}/users/{user}/sessions", "Those of a user")
+        .done(),
+    entry(Route::RevokeRoleSessions, "DELETE", "/api/v1/accounts/{account}/roles/{role}/sessions", "Those of a role")
+        .done(),
+    entry(
+        Route::RevokeIssuerSessions,
+        "DELETE",
+        "/api/v1/accounts/{account}/issuers/{issuer*}/sessions",
+        "Those that tokens of an issuer opened, and its tokens of before now",
+    )
+    .done(),
 ];
 
 /// What a request's path and method are.
