@@ -18,7 +18,7 @@ use std::fmt;
 use std::fmt::Write;
 use subtle::ConstantTimeEq;
 use time::macros::format_description;
-use time::{OffsetDateTime, PrimitiveDateTime};
+use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 
 pub const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
@@ -139,9 +139,17 @@ pub fn timestamp(now_ms: u64) -> String {
 
 /// Milliseconds since 1970 of such a value.
 pub fn parse_timestamp(text: &str) -> Option<u64> {
-    let format = format_description!("[year][month][day]T[hour][minute][second]Z");
-    let time = PrimitiveDateTime::parse(text, format).ok()?.assume_utc();
-    u64::try_from(time.unix_timestamp()).ok()?.checked_mul(1000)
+    let bytes: &[u8; 16] = text.as_bytes().try_into().ok()?;
+    let number = |range: std::ops::Range<usize>| {
+        bytes[range]
+            .iter()
+            .try_fold(0_u16, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u16::from(byte - b'0')))
+    };
+    let pair = |at: usize| number(at..at + 2).and_then(|number| u8::try_from(number).ok());
+    let month = Month::try_from(pair(4)?).ok()?;
+    let date = Date::from_calendar_date(number(0..4)?.into(), month, pair(6)?).ok()?;
+    let time = Time::from_hms(pair(9)?, pair(11)?, pair(13)?).ok().filter(|_| bytes[8] == b'T' && bytes[15] == b'Z')?;
+    u64::try_from(PrimitiveDateTime::new(date, time).assume_utc().unix_timestamp()).ok()?.checked_mul(1000)
 }
 
 /// The hexadecimal SHA-256 of a body: the value of `x-amz-content-sha256`.
@@ -161,15 +169,29 @@ pub fn policy_signature(secret: &str, scope: &Scope, policy: &str) -> String {
 }
 
 fn signature_of(secret: &str, scope: &Scope, string_to_sign: &str) -> String {
-    let steps = [scope.date.as_str(), &scope.region, &scope.service, "aws4_request", string_to_sign];
-    let key = format!("AWS4{secret}").into_bytes();
-    hex::encode(steps.iter().fold(key, |key, step| hmac(&key, step)))
+    let Scope { date, region, service } = scope;
+    hex::encode(SigningKey::derive(secret, date, region, service).sign(string_to_sign.as_bytes()))
 }
 
-fn hmac(key: &[u8], text: &str) -> Vec<u8> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
-    mac.update(text.as_bytes());
-    mac.finalize().into_bytes().to_vec()
+/// What requests of one day, region and service are signed with. To derive it takes longer than to sign with it.
+#[derive(Clone)]
+pub struct SigningKey(Hmac<Sha256>);
+
+impl SigningKey {
+    pub fn derive(secret: &str, date: &str, region: &str, service: &str) -> Self {
+        let first = keyed(format!("AWS4{secret}").as_bytes());
+        [date, region, service, "aws4_request"]
+            .iter()
+            .fold(Self(first), |key, step| Self(keyed(&key.sign(step.as_bytes()))))
+    }
+
+    pub fn sign(&self, string_to_sign: &[u8]) -> [u8; 32] {
+        self.0.clone().chain_update(string_to_sign).finalize().into_bytes().into()
+    }
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes keys of every length")
 }
 
 fn canonical_request(request: &Request<'_>) -> String {

@@ -1,6 +1,7 @@
 //! What stands before s3s and enforces what s3s 0.14.1 does not: known queries only (`guard/query.rs`), signed headers and
-//! one credential mechanism (`guard/credentials.rs`; `guard/version_2.rs` verifies the old one), bounded framing (`guard/framing.rs`) and documents (`guard/xml.rs`),
-//! one host. Forms of query APIs go to `query_api.rs`. Behind s3s it completes the answer: control characters (`guard/control.rs`), ids, error documents, bodies that
+//! one credential mechanism (`guard/credentials.rs`; `guard/version_2.rs` verifies the old one, and
+//! `guard/version_4.rs` requests without a body, by signing keys that are kept), bounded framing (`guard/framing.rs`) and documents
+//! (`guard/xml.rs`), one host. Forms of query APIs go to `query_api.rs`. Behind s3s it completes the answer: control characters (`guard/control.rs`), ids, error documents, bodies that
 //! HTTP does not allow, and the line in the log.
 
 mod answer;
@@ -12,6 +13,7 @@ pub(crate) mod framing;
 pub(crate) mod query;
 mod site;
 mod version_2;
+mod version_4;
 mod witness;
 pub(crate) mod xml;
 
@@ -22,6 +24,7 @@ pub use form::{Event, FormError, FormParser};
 pub use framing::CHUNKING_ERROR;
 pub use query::{Pair, pairs as query_pairs, value_of as query_value};
 pub use version_2::SignatureV2;
+pub use version_4::SigningKeys;
 pub use witness::{ErrorCode, Peer};
 
 use crate::access::{Access, OperationName, Requester};
@@ -31,12 +34,13 @@ use crate::encryption;
 use crate::error::{Error, Result};
 use crate::health::Health;
 use crate::host::Domains;
+use crate::lenient::Verified;
 use crate::limits;
 use crate::query_api::{self, QueryApi, Refusal};
 use crate::s3::cors;
 use crate::s3::post_object::Forms;
 use crate::s3::written;
-use crate::sessions::within;
+use crate::sessions::{Current, within};
 use answer::Exchange;
 use body::{GuardedBody, Lent, Treatment};
 use cluster::Bucket;
@@ -45,12 +49,14 @@ use credentials::{Mechanism, Old};
 use framing::Framing;
 use http::request::Parts as Head;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http_body::Body as _;
 use hyper::body::Incoming;
 use query::Level;
 use s3s::service::S3Service;
 use s3s::{Body, S3Error};
 use std::sync::Arc;
 use version_2::Unverified;
+use version_4::Claimed;
 use witness::Witness;
 use xml::Bounds;
 
@@ -61,6 +67,7 @@ pub struct Guard {
     pub domains: Domains,
     pub region: String,
     pub signature_v2: SignatureV2,
+    pub signing_keys: SigningKeys,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub health: Health,
@@ -147,7 +154,13 @@ impl Guard {
                 let claimed = checked.claimed_key.filter(|_| opened.is_none());
                 exchange.key_is_unknown = claimed.is_some_and(|key| !self.access.knows(&key));
                 session = opened;
-                let verified = checked.old.map(|old| old.verify(&self.access)).transpose();
+                let verified = match checked.old {
+                    Some(old) => old.verify(&self.access).map(Some),
+                    None if incoming.is_end_stream() && checked.form_of.is_none() => {
+                        Ok(self.verify(&mut head, session.as_ref()))
+                    }
+                    None => Ok(None),
+                };
                 let (body, lent) = GuardedBody::lend(incoming, checked.treatment);
                 let verified = verified.map(|verified| verified.map(|it| head.extensions.insert(it)));
                 (verified.map(|_| (body, checked.form_of)), lent)
@@ -172,6 +185,14 @@ impl Guard {
         settle(&mut answer, lent, waits).await;
         let operation = operation.0.get().map_or("-", String::as_str);
         exchange.complete(control::escape(operation, answer), operation).await
+    }
+
+    /// The key whose signature of Version 4 is right, where that is found out here.
+    fn verify(&self, head: &mut Head, session: Option<&Arc<Current>>) -> Option<Verified> {
+        version_4::verify(head, &self.signing_keys, self.clock.now_ms(), |access_key| match session {
+            Some(session) => Claimed { secret: session.secret().to_owned(), is_known: true },
+            None => Claimed { secret: self.access.secret(access_key), is_known: self.access.knows(access_key) },
+        })
     }
 
     /// A request to a query API, which s3s does not see.

@@ -99,7 +99,7 @@ fn ignored(headers: &HeaderMap) -> impl Iterator<Item = HeaderName> {
 }
 
 /// The URI without the parameters of a presigned URL.
-fn unsigned(uri: &Uri) -> Option<Uri> {
+pub(crate) fn unsigned(uri: &Uri) -> Option<Uri> {
     let is_signature = |piece: &str| query_pairs(piece).iter().any(|(key, _)| key.starts_with("X-Amz-"));
     let query = uri.query().unwrap_or("").split('&').filter(|piece| !is_signature(piece)).collect::<Vec<_>>().join("&");
     format!("{}?{query}", uri.path()).parse().ok()

@@ -146,6 +146,9 @@ pub const PARTS_MAX: usize = 10_000;
 /// "X-Amz-Expires": seven days.
 pub const PRESIGNED_SECONDS_MAX: u64 = 604_800;
 
+/// Signing keys that are kept derived, of access keys, days and regions: half a KiB each. When there are as many, all go.
+pub const SIGNING_KEYS_MAX: usize = 4096;
+
 const _: () = assert!(ACCESS_LOG_OBJECT_BYTES < ACCESS_LOG_BYTES_MAX);
 const _: () = assert!(LIFECYCLE_DOCUMENT_BYTES_MAX <= LIST_DOCUMENT_BYTES_MAX);
 const _: () = assert!(CONFIGURATION_ID_BYTES_MAX + 32 < cluster::limits::DOCUMENT_NAME_BYTES_MAX);

@@ -7,7 +7,7 @@ use crate::admission::Admission;
 use crate::audit::{Audit, AuditConfig, Watched};
 use crate::error::{Error, Result};
 use crate::events::webhook::{self, Webhook};
-use crate::guard::{Guard, SignatureV2};
+use crate::guard::{Guard, SignatureV2, SigningKeys};
 use crate::health::Health;
 use crate::host::Domains;
 use crate::iam::Iam;
@@ -110,6 +110,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
         domains,
         region,
         signature_v2,
+        signing_keys: SigningKeys::default(),
         clock,
         random,
         health: health.clone(),

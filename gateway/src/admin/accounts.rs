@@ -114,7 +114,7 @@ pub(super) async fn answer(
         Route::RevokeUserSessions => in_account.revoke(Some(Holder::User(name(0).to_owned()))).await,
         Route::RevokeRoleSessions => in_account.revoke(Some(Holder::Role(name(0).to_owned()))).await,
         Route::RevokeIssuerSessions => {
-            let (provider, not_before_ms) = (name(0).to_owned(), in_account.from_now_on_ms());
+            let (provider, not_before_ms) = (name(0).to_owned(), in_account.revoked_until_ms());
             in_account.change(IamChange::SetProviderNotBefore { provider, not_before_ms }).await
         }
         other => Err(Problem::invalid(format!("{other:?} is not about an account"))),
@@ -203,12 +203,12 @@ impl InAccount<'_> {
     }
 
     /// Behind every session that began before, in this millisecond too.
-    fn from_now_on_ms(&self) -> u64 {
+    fn revoked_until_ms(&self) -> u64 {
         self.parts.clock.now_ms() + 1
     }
 
     async fn revoke(&self, of: Option<Holder>) -> Result<Answer, Problem> {
-        self.change(IamChange::SetNotBefore { of, not_before_ms: self.from_now_on_ms() }).await
+        self.change(IamChange::SetNotBefore { of, not_before_ms: self.revoked_until_ms() }).await
     }
 
     async fn attach(&self, of: Holder, policy: &str, attached: bool) -> Result<Answer, Problem> {
