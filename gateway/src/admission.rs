@@ -170,6 +170,7 @@ impl Admission {
             identity,
             proof: Some(if identity.is_anonymous() { Proof::NONE } else { signed }),
             peer: None,
+            is_secure: false,
             document: context,
             findings: None,
         };

@@ -25,7 +25,7 @@ pub use framing::CHUNKING_ERROR;
 pub use query::{Pair, pairs as query_pairs, value_of as query_value};
 pub use version_2::SignatureV2;
 pub use version_4::SigningKeys;
-pub use witness::{ErrorCode, Peer};
+pub use witness::ErrorCode;
 
 use crate::access::{Access, OperationName, Requester};
 use crate::access_log::AccessLog;

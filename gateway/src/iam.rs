@@ -18,6 +18,7 @@ mod tags;
 mod users;
 
 use crate::audit;
+use crate::peer::Peer;
 use crate::query_api::{Call, Form, QueryService, Refusal, Reply, Xml};
 use authn::policy::Context;
 use authn::simulation::keys_of_caller;
@@ -491,11 +492,12 @@ pub fn context(caller: &Caller, call: &Call<'_>) -> Context {
     let mut context = Context::default();
     keys_of_caller(&mut context, caller);
     let mut trust = |key: &str, value: String| context.trust(key, vec![value]);
-    trust("aws:SecureTransport", "false".to_owned());
+    let peer = call.head.extensions.get::<Peer>();
+    trust("aws:SecureTransport", peer.is_some_and(|peer| peer.is_secure).to_string());
     trust("aws:EpochTime", (call.now_ms / 1000).to_string());
     trust("aws:CurrentTime", iso_date(&timestamp(call.now_ms)));
-    if let Some(peer) = call.head.extensions.get::<crate::guard::Peer>() {
-        trust("aws:SourceIp", peer.0.to_canonical().to_string());
+    if let Some(peer) = peer {
+        trust("aws:SourceIp", peer.address.to_canonical().to_string());
     }
     if let authn::identity::Kind::Session(session) = &caller.kind {
         trust("aws:TokenIssueTime", iso_date(&timestamp(session.issued_ms)));

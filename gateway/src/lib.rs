@@ -28,6 +28,7 @@ mod limits;
 mod listener;
 mod metrics;
 mod outbound;
+mod peer;
 mod query_api;
 mod route;
 mod s3;

@@ -7,8 +7,8 @@ pub(crate) mod wire;
 pub use connection::body_fault;
 
 use crate::error::{Error, Result};
-use crate::guard::Peer;
 use crate::limits;
+use crate::peer::Peer;
 use connection::{Answer, Connection, Phase};
 use http::request::Parts as Head;
 use http::{HeaderValue, Request, Response, header};
@@ -158,7 +158,7 @@ async fn serve_connection(
     let phase = Phase::default();
     let leaving = phase.clone();
     let service = service_fn(|mut request: Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(Peer::plain(peer));
         let (handler, phase) = (handler.clone(), phase.clone());
         async move {
             let answer = match phase.refusal() {

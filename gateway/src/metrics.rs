@@ -3,7 +3,7 @@
 //! Each noun registers its own families when it is made. A label never holds what clients choose freely: no key, no access key, no
 //! address; a family never forgets a label set.
 
-use crate::guard::Peer;
+use crate::peer::Peer;
 use http::request::Parts as Head;
 use http::{HeaderValue, Response, StatusCode, header};
 use prometheus_client::encoding::text;
@@ -55,7 +55,7 @@ impl Metrics {
 /// Whether a request comes from this machine itself, and not through a proxy on it. Any other must be an administrator's.
 pub fn is_local(head: &Head) -> bool {
     let peer = head.extensions.get::<Peer>();
-    peer.is_some_and(|peer| peer.0.to_canonical().is_loopback())
+    peer.is_some_and(|peer| peer.address.to_canonical().is_loopback())
         && !FORWARDED.iter().any(|name| head.headers.contains_key(*name))
 }
 
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn only_the_machine_itself_is_local() {
         let from = |address: &str, header: Option<&str>| {
-            let peer = Peer(address.parse::<IpAddr>().expect("an address"));
+            let peer = Peer::plain(address.parse::<IpAddr>().expect("an address"));
             let request = Request::builder().uri(PATH).extension(peer);
             let request = header
                 .map(|name| (name, "1.2.3.4"))

@@ -7,8 +7,9 @@ use super::Admitted;
 use super::action::{self, Need};
 use crate::access::{Findings, Requester};
 use crate::audit::Decided;
-use crate::guard::{Peer, query_value};
+use crate::guard::query_value;
 use crate::lenient::Verified;
+use crate::peer::Peer;
 use crate::s3::{dates, tags};
 use authn::identity::{Kind, Session, SessionOf};
 use authn::policy::Context;
@@ -84,6 +85,7 @@ pub struct Scene<'r> {
     /// Where it is not to be read in the headers and the query.
     pub proof: Option<Proof>,
     pub peer: Option<IpAddr>,
+    pub is_secure: bool,
     /// Keys that the request's document speaks of, with their values.
     pub document: Vec<(String, Vec<String>)>,
     /// Where the decision is told.
@@ -135,6 +137,7 @@ impl<'r> Scene<'r> {
         extensions: &Extensions,
         identity: &'r Identity,
     ) -> Self {
+        let peer = extensions.get::<Peer>();
         Self {
             operation,
             bucket,
@@ -143,7 +146,8 @@ impl<'r> Scene<'r> {
             query: uri.query().unwrap_or(""),
             identity,
             proof: extensions.get::<Verified>().map(|verified| verified.1),
-            peer: extensions.get::<Peer>().map(|peer| peer.0),
+            peer: peer.map(|peer| peer.address),
+            is_secure: peer.is_some_and(|peer| peer.is_secure),
             document: Vec::new(),
             findings: extensions.get::<Requester>().map(|requester| requester.0.clone()),
         }
@@ -205,8 +209,7 @@ impl<'r> Scene<'r> {
         let value = match key {
             "aws:currenttime" => dates::iso_date(&dates::timestamp(stored.now_ms)),
             "aws:epochtime" => (stored.now_ms / 1000).to_string(),
-            // There is no TLS yet.
-            "aws:securetransport" => "false".to_owned(),
+            "aws:securetransport" => self.is_secure.to_string(),
             "aws:sourceip" => self.peer?.to_canonical().to_string(),
             "s3:resourceaccount" => stored.account?.to_owned(),
             "s3:authtype" => self.proof().shape()?.0.to_owned(),
@@ -363,7 +366,7 @@ mod tests {
         let headers: HeaderMap = pairs.iter().map(pair).collect();
         let uri: Uri = uri.parse().expect("a URI");
         let mut extensions = Extensions::new();
-        extensions.insert(Peer("::ffff:10.1.2.3".parse().expect("an address")));
+        extensions.insert(Peer::plain("::ffff:10.1.2.3".parse().expect("an address")));
         let scene = Scene::new("CopyObject", (Some("b"), key), &headers, &uri, &extensions, identity);
         let version = scene.version();
         let need = Need { action: "s3:PutObject", bucket: "b", key, version: version.as_deref(), place: Place::Target };

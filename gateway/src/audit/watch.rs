@@ -6,8 +6,9 @@ use super::{Audit, Reads};
 use crate::admission::action;
 use crate::admission::explanation;
 use crate::error::Error;
-use crate::guard::{ErrorCode, Peer, query_pairs};
+use crate::guard::{ErrorCode, query_pairs};
 use crate::listener::Handler;
+use crate::peer::Peer;
 use authn::Identity;
 use authn::audit::{Decision, Outcome, time};
 use bytes::Bytes;
@@ -115,7 +116,7 @@ impl Watch {
             begun_us: audit.clock.now_us(),
             method: request.method().clone(),
             uri: request.uri().clone(),
-            peer: request.extensions().get::<Peer>().map(|peer| peer.0),
+            peer: request.extensions().get::<Peer>().map(|peer| peer.address),
             user_agent: header(header::USER_AGENT),
             authorization: header(header::AUTHORIZATION),
             source: header(HeaderName::from_static("x-amz-copy-source"))

@@ -2,9 +2,10 @@
 //! asked of s3s as an anonymous GetObject, so that the one decision about access is made for it too, and a page is 403 as long
 //! as nothing makes its object public. Redirects need nothing to be read.
 
-use super::{Peer, escape};
+use super::escape;
 use crate::access::Requester;
 use crate::documents;
+use crate::peer::Peer;
 use crate::s3::document;
 use crate::s3::website::{self, Asked, Read, Step, What};
 use cluster::Bucket;
@@ -123,7 +124,7 @@ async fn read(s3: &S3Service, head: &Head, bucket: &Bucket, key: &str, what: Wha
     // Each read is a decision of its own, about a reader at the same place.
     request = request.extension(Requester::default());
     if let Some(peer) = head.extensions.get::<Peer>() {
-        request = request.extension(*peer);
+        request = request.extension(peer.clone());
     }
     let request = request.body(Body::empty()).map_err(|_| NO_KEY)?;
     s3.call(request).await.map_err(|_| FAULT)

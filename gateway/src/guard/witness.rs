@@ -4,6 +4,7 @@ use super::query;
 use crate::access::Requester;
 use crate::access_log::{AccessLog, Deleted, DeletedKeys, Entry, Signature, operation};
 use crate::documents;
+use crate::peer::Peer;
 use bytes::Bytes;
 use cluster::Bucket;
 use http::request::Parts as Head;
@@ -18,10 +19,6 @@ use std::task::{Context, Poll, ready};
 /// The code of the error that an answer says: in the answer's extensions.
 #[derive(Debug, Clone)]
 pub struct ErrorCode(pub String);
-
-/// Where a client is, as its connection says: in the request's extensions.
-#[derive(Debug, Clone, Copy)]
-pub struct Peer(pub std::net::IpAddr);
 
 pub struct Witness {
     log: Arc<AccessLog>,
@@ -65,7 +62,7 @@ impl Witness {
             owner: bucket.owner.0.clone(),
             bucket: bucket.name.as_str().to_owned(),
             time_ms: log.now_ms(),
-            remote: head.extensions.get::<Peer>().map(|peer| peer.0),
+            remote: head.extensions.get::<Peer>().map(|peer| peer.address),
             key: Some(key.to_owned()).filter(|key| !key.is_empty()),
             method: head.method.as_str().to_owned(),
             target: head.uri.path_and_query().map_or_else(String::new, |target| target.as_str().to_owned()),
