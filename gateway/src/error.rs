@@ -24,6 +24,8 @@ pub enum Error {
     AuthorizationMalformed(String),
     #[error("The audit log cannot take the record of this request. Please try again.")]
     NotAudited,
+    #[error("Please reduce your request rate.")]
+    TooManyStreams,
     /// A client that is told the right region signs again with it.
     #[error("The authorization header is malformed; the region '{given}' is wrong; expecting '{expected}'")]
     WrongRegion { given: String, expected: String },
@@ -213,6 +215,7 @@ impl Error {
                 ("AuthorizationHeaderMalformed", S::BAD_REQUEST)
             }
             Self::NotAudited => ("ServiceUnavailable", S::SERVICE_UNAVAILABLE),
+            Self::TooManyStreams => ("SlowDown", S::SERVICE_UNAVAILABLE),
             Self::InvalidAccessKeyId => ("InvalidAccessKeyId", S::FORBIDDEN),
             Self::InvalidToken => ("InvalidToken", S::BAD_REQUEST),
             Self::ExpiredToken => ("ExpiredToken", S::BAD_REQUEST),

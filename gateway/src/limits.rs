@@ -31,6 +31,32 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 pub const BODY_WINDOW: Duration = Duration::from_secs(30);
 pub const BODY_WINDOW_BYTES_MIN: u64 = 30 * 1024;
 
+/// HTTP/2: requests of one connection at once.
+pub const HTTP2_STREAMS_MAX: u32 = 128;
+
+/// As they are without compression, with 32 bytes for each, as RFC 9113 counts them.
+pub const HTTP2_HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
+
+/// What a client may send before somebody has read it, on one stream and on the whole connection. With what waits to be sent on
+/// each stream (this, and one read of at most 256 KiB of an object that is not at its end) a connection takes 41 MiB at most,
+/// while its client does what it can, and some 40 KiB when it is idle.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 512 * 1024;
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+pub const HTTP2_SEND_BYTES_MAX: usize = 64 * 1024;
+
+/// Streams that are cancelled in the same breath that begins them ("rapid reset", CVE-2023-44487), streams that are ended for an
+/// error of the client ("MadeYouReset", CVE-2025-8671), and how many more requests a connection cancels than it lets be answered.
+pub const HTTP2_UNSEEN_RESETS_MAX: usize = 20;
+pub const HTTP2_ERROR_RESETS_MAX: usize = 64;
+pub const HTTP2_CANCELLED_MAX: u32 = 256;
+
+/// Pings, settings, priorities and the like in 30 seconds.
+pub const HTTP2_IDLE_FRAMES_MAX: u32 = 1000;
+
+/// How often a client is asked whether it is still there, and how long it has for the answer.
+pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
+pub const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Request line and headers. 2 KiB of user metadata and the longest presigned URLs stay far below.
 pub const HEADER_BLOCK_BYTES_MAX: usize = 32 * 1024;
 pub const HEADERS_MAX: usize = 100;

@@ -5,12 +5,11 @@ use super::framing::Framing;
 use super::xml::{self, Bounds};
 use crate::error::Error;
 use crate::limits;
-use crate::listener;
+use crate::listener::{self, Incoming};
 use bytes::Bytes;
 use common::{Algorithm, Digester, Digests};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use s3s::{Body, StdError};
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -156,9 +155,9 @@ impl http_body::Body for GuardedBody {
                     }
                 }
                 Some(Err(error)) => {
-                    return Poll::Ready(Some(Err(match listener::body_fault(&error) {
+                    return Poll::Ready(Some(Err(match listener::body_fault(&*error) {
                         Some(fault) => this.refuse(fault),
-                        None => error.into(),
+                        None => error,
                     })));
                 }
                 Some(Ok(frame)) => {

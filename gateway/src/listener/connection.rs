@@ -114,8 +114,8 @@ impl Drop for Answer {
 }
 
 /// Why a body ended that hyper reports as broken, if this connection broke it.
-pub fn body_fault(error: &hyper::Error) -> Option<Error> {
-    let mut source = std::error::Error::source(error);
+pub fn body_fault(error: &(dyn std::error::Error + 'static)) -> Option<Error> {
+    let mut source = Some(error);
     while let Some(error) = source {
         if let Some(fault) = error.downcast_ref::<io::Error>() {
             return match fault.kind() {
@@ -396,7 +396,7 @@ impl Farewell {
 }
 
 /// Whether a body comes fast enough. Only time in which its reader waits for the client counts.
-struct Progress {
+pub struct Progress {
     length: Duration,
     bytes_min: u64,
     /// The end of this window, and what came in it.
@@ -409,11 +409,11 @@ impl Progress {
         Self { length, bytes_min, window: None, waited: false }
     }
 
-    fn of_bodies() -> Self {
+    pub fn of_bodies() -> Self {
         Self::new(limits::BODY_WINDOW, limits::BODY_WINDOW_BYTES_MIN)
     }
 
-    fn came(&mut self, bytes: usize) {
+    pub fn came(&mut self, bytes: usize) {
         match &mut self.window {
             Some((_, sum)) if self.waited => *sum += bytes as u64,
             // It was there before it was asked for: the client is not the slower one.
@@ -423,7 +423,7 @@ impl Progress {
     }
 
     /// Pending, or an error when a window has ended with too little in it.
-    fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.waited = true;
         loop {
             let begin = || (Box::pin(tokio::time::sleep(self.length)), 0);
