@@ -1,0 +1,636 @@
+//! The certificates of all listeners, and what each listener speaks. Loading, renewing and switching each begin here, one after
+//! the other; a handshake never waits for them.
+
+use crate::authority::{self, Authority, Issued, Purpose};
+use crate::check::{self, Facts};
+use crate::error::{Error, Fault, Result};
+use crate::load::{self, CLIENT_CA, CLIENT_CRL, Found, Hash};
+use crate::mutual::{self, Level, Trust};
+use crate::names;
+use crate::store::{Entry, Loaded, Resolver, Store, merge};
+use crate::watch::{Grace, Reason};
+use common::{Clock, Random};
+use rustls::ServerConfig;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tokio::sync::watch;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scheme {
+    #[default]
+    Http,
+    Https,
+}
+
+impl Scheme {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+/// What a listener speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Mode {
+    pub scheme: Scheme,
+    pub client_auth: Level,
+}
+
+/// A listener as it is started.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    pub name: &'static str,
+    /// What the flags say. A switch at run time outlives a restart, and goes before it.
+    pub mode: Mode,
+    /// Others can reach it: plain HTTP has to be allowed.
+    pub is_open: bool,
+}
+
+pub struct Config {
+    /// Pairs NAME.crt and NAME.key.
+    pub dir: Option<PathBuf>,
+    /// Where the own authority and its leaf are.
+    pub own_dir: PathBuf,
+    /// Where switches at run time are kept.
+    pub modes_file: PathBuf,
+    /// Names for the own leaf, besides the machine's.
+    pub names: Vec<String>,
+    /// Plain HTTP is allowed where others can reach it.
+    pub plain_http: bool,
+    /// What is offered by ALPN, the best first.
+    pub protocols: Vec<Vec<u8>>,
+    pub listeners: Vec<Listener>,
+}
+
+/// How a listener serves a connection that comes now.
+#[derive(Clone)]
+pub enum Serving {
+    Plain,
+    Tls(Arc<ServerConfig>),
+}
+
+/// What came of a load.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    pub reason: Reason,
+    /// `changed`, `unchanged`, or `failed` where something was wrong: the rest is served nevertheless.
+    pub result: &'static str,
+    pub faults: Vec<String>,
+    pub certificates: Vec<Served>,
+    /// What is wrong is not reported yet.
+    #[serde(skip)]
+    pub is_held: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Served {
+    pub name: String,
+    /// Whoever asks for no name, or for an unknown one, gets this.
+    pub is_default: bool,
+    /// Of the own authority.
+    pub is_own: bool,
+    /// `ok`, `expiring` or `expired`.
+    pub state: &'static str,
+    #[serde(flatten)]
+    pub facts: Facts,
+    /// Configured names that it does not cover are no fault: another certificate may.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// Everything that `weir tls show` tells.
+#[derive(Debug, Clone, Serialize)]
+pub struct State {
+    pub dir: Option<String>,
+    pub authority: Option<Facts>,
+    pub certificates: Vec<Served>,
+    pub faults: Vec<String>,
+    /// Subjects of the authorities whose clients are known.
+    pub client_authorities: Vec<String>,
+    pub revocation_lists: usize,
+    pub listeners: Vec<ListenerState>,
+    pub reloads: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+pub struct ListenerState {
+    pub listener: &'static str,
+    pub scheme: Scheme,
+    pub client_auth: Level,
+    /// AIStore's number of it.
+    pub client_auth_number: u8,
+    /// Its flags say something else, and a switch goes before them.
+    pub is_switched: bool,
+}
+
+struct Own {
+    authority: Authority,
+    leaf: Arc<Entry>,
+}
+
+struct Slot {
+    listener: Listener,
+    mode: Mode,
+    /// The trust that its configuration was made with.
+    trust: Option<Hash>,
+    serving: watch::Sender<Serving>,
+}
+
+#[derive(Default)]
+struct Inner {
+    own: Option<Own>,
+    trust: Option<Trust>,
+    /// The trust is the bundle of the directory, and not the own authority.
+    has_bundle: bool,
+    has_lists: bool,
+    slots: Vec<Slot>,
+    grace: Grace,
+    faults: Vec<Fault>,
+    reloads: BTreeMap<&'static str, u64>,
+    /// The last warning of each certificate.
+    warned: BTreeMap<String, i64>,
+}
+
+pub struct Edge {
+    config: Config,
+    names: Vec<String>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    resolver: Arc<Resolver>,
+    first_look: Hash,
+    /// The own authority's certificate, for who must not wait for a load.
+    published: RwLock<Option<Arc<str>>>,
+    inner: Mutex<Inner>,
+}
+
+impl Edge {
+    /// Loads what there is, and makes an authority where TLS is asked for and there is no certificate.
+    pub fn open(config: Config, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Result<Self> {
+        let names = names::wanted(&config.names)?;
+        if let Some(dir) = &config.dir {
+            // Where it cannot be made there may be one later.
+            let _ = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        }
+        let switched = read_modes(&config.modes_file)?;
+        let first_look = config.dir.as_deref().map_or([0; 32], load::look);
+        let (resolver, published, inner) = Default::default();
+        let edge = Self { config, names, clock, random, resolver, first_look, published, inner };
+        {
+            let mut inner = edge.lock();
+            for listener in edge.config.listeners.clone() {
+                let mode = switched.get(listener.name).copied().unwrap_or(listener.mode);
+                edge.check_mode(&listener, mode)?;
+                if mode != listener.mode {
+                    tracing::warn!(
+                        listener = listener.name,
+                        scheme = mode.scheme.name(),
+                        client_auth = mode.client_auth.name(),
+                        "a switch at run time goes before the flags: weir tls switch changes it"
+                    );
+                }
+                let (serving, _) = watch::channel(Serving::Plain);
+                inner.slots.push(Slot { listener, mode, trust: None, serving });
+            }
+            if edge.is_wanted(&inner) || load::read_own(&edge.config.own_dir.join(CA_CERTIFICATE))?.is_some() {
+                edge.load(&mut inner, Reason::Start)?;
+                edge.configure(&mut inner)?;
+            }
+        }
+        Ok(edge)
+    }
+
+    /// Whatever a listener serves, from now on.
+    pub fn serving(&self, listener: &str) -> Option<watch::Receiver<Serving>> {
+        self.lock().slots.iter().find(|slot| slot.listener.name == listener).map(|slot| slot.serving.subscribe())
+    }
+
+    pub fn mode(&self, listener: &str) -> Option<Mode> {
+        self.lock().slots.iter().find(|slot| slot.listener.name == listener).map(|slot| slot.mode)
+    }
+
+    /// The certificate of the own authority, if there is one.
+    pub fn authority_pem(&self) -> Option<Arc<str>> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn authority_facts(&self) -> Option<Facts> {
+        self.lock().own.as_ref().map(|own| own.authority.facts().clone())
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.clock.now_ms()
+    }
+
+    fn now_s(&self) -> i64 {
+        i64::try_from(self.clock.now_ms() / 1000).unwrap_or(i64::MAX)
+    }
+
+    pub(crate) fn first_look(&self) -> Hash {
+        self.first_look
+    }
+
+    pub(crate) fn look(&self) -> Hash {
+        self.config.dir.as_deref().map_or([0; 32], load::look)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a listener speaks TLS.
+    fn is_wanted(&self, inner: &Inner) -> bool {
+        inner.slots.iter().any(|slot| slot.mode.scheme == Scheme::Https)
+    }
+
+    /// Reads the directory and serves what is good in it. Waits for the disk.
+    pub fn reload(&self, reason: Reason) -> Report {
+        let mut inner = self.lock();
+        if !self.is_wanted(&inner) && matches!(reason, Reason::Watch | Reason::Poll) {
+            return Report {
+                reason,
+                result: "unchanged",
+                faults: Vec::new(),
+                certificates: Vec::new(),
+                is_held: false,
+            };
+        }
+        let loaded = self.load(&mut inner, reason).and_then(|report| self.configure(&mut inner).map(|()| report));
+        let report = loaded.unwrap_or_else(|error| {
+            tracing::error!(%error, ?reason, "the certificates could not be loaded: those before are served");
+            let certificates = self.served();
+            Report { reason, result: "failed", faults: vec![error.to_string()], certificates, is_held: false }
+        });
+        *inner.reloads.entry(report.result).or_default() += 1;
+        report
+    }
+
+    fn load(&self, inner: &mut Inner, reason: Reason) -> Result<Report> {
+        let now_s = self.now_s();
+        let old = self.resolver.store();
+        let found = self.config.dir.as_deref().map(load::read);
+        let (mut entries, mut faults) = match &found {
+            Some(found) => merge(&old, judge(found, &old, now_s), now_s),
+            None => (Vec::new(), Vec::new()),
+        };
+        if let Some(found) = &found {
+            let place = || self.config.dir.as_ref().map_or_else(String::new, |dir| dir.display().to_string());
+            let had_pairs = old.entries().iter().any(|entry| !entry.is_own);
+            faults.extend(found.fault.clone());
+            if found.pairs.is_empty() && found.fault.is_none() && had_pairs {
+                faults.push(Fault::NoPairs(place()));
+            }
+        }
+        if entries.is_empty() {
+            entries.push(self.own(inner)?.leaf.clone());
+        } else if inner.own.is_none() && load::read_own(&self.config.own_dir.join(CA_CERTIFICATE))?.is_some() {
+            // For whoever trusts it: clients, and those who look for it at /-/ca.pem.
+            self.own(inner)?;
+        }
+        if let Some(found) = &found {
+            self.load_trust(inner, found, &mut faults);
+        }
+
+        let changed = ids(old.entries()) != ids(&entries);
+        for entry in entries.iter().filter(|_| changed) {
+            let is_new = !old.entries().iter().any(|before| Arc::ptr_eq(before, entry));
+            if is_new {
+                tracing::info!(name = entry.name, serial = entry.facts.serial, ?reason, "a certificate is served");
+            }
+        }
+        self.resolver.swap(Store::of(entries));
+        self.warn(inner, now_s);
+
+        faults.sort();
+        let texts: Vec<String> = faults.iter().map(Fault::to_string).collect();
+        let is_held = !inner.grace.reports(!faults.is_empty(), reason, self.now_ms());
+        if !is_held && inner.faults != faults {
+            if texts.is_empty() {
+                tracing::info!("all certificates are good again");
+            } else {
+                tracing::error!(
+                    faults = texts.join("; "),
+                    ?reason,
+                    "certificates are not taken: those before are served"
+                );
+            }
+            inner.faults = faults;
+        }
+        let result = match (texts.is_empty(), changed) {
+            (false, _) => "failed",
+            (true, true) => "changed",
+            (true, false) => "unchanged",
+        };
+        Ok(Report { reason, result, faults: texts, certificates: self.served(), is_held })
+    }
+
+    /// Whose clients are known. What is wrong, or gone, leaves what was there before.
+    fn load_trust(&self, inner: &mut Inner, found: &Found, faults: &mut Vec<Fault>) {
+        let lists = match &found.client_crl {
+            Some(Ok(lists)) => Some(lists.as_slice()),
+            Some(Err(fault)) => return faults.push(fault.clone()),
+            None if inner.has_lists => return faults.push(Fault::Missing(CLIENT_CRL.to_owned())),
+            None => None,
+        };
+        let own = inner.own.as_ref().map(|own| own.authority.certificate_pem().as_bytes());
+        let bundle = match (&found.client_ca, own) {
+            (Some(Ok(bundle)), _) => bundle.as_slice(),
+            (Some(Err(fault)), _) => return faults.push(fault.clone()),
+            (None, _) if inner.has_bundle => return faults.push(Fault::Missing(CLIENT_CA.to_owned())),
+            (None, Some(own)) => own,
+            (None, None) => return,
+        };
+        match Trust::parse(bundle, lists) {
+            Ok(trust) => {
+                inner.has_bundle = found.client_ca.is_some();
+                inner.has_lists = lists.is_some();
+                inner.trust = Some(trust);
+            }
+            Err(fault) => faults.push(fault),
+        }
+    }
+
+    /// The own authority with its leaf, made where they are not there and renewed where it is time.
+    fn own<'i>(&self, inner: &'i mut Inner) -> Result<&'i Own> {
+        let now_ms = self.clock.now_ms();
+        let place = self.config.own_dir.display().to_string();
+        let path = |file: &str| self.config.own_dir.join(file);
+        if inner.own.is_none() {
+            let files = (load::read_own(&path(CA_CERTIFICATE))?, load::read_own(&path(CA_KEY))?);
+            let authority = match files {
+                (Some(certificate), Some(key)) => Authority::open(&certificate, &key, &place)?,
+                // The key is written first: one without a certificate is of a start that broke off.
+                (None, _) => {
+                    let made = Authority::make(now_ms, &*self.random)?;
+                    load::write_private(&path(CA_KEY), made.key_pem.as_bytes())?;
+                    load::write_private(&path(CA_CERTIFICATE), made.certificate_pem.as_bytes())?;
+                    let authority = Authority::open(&made.certificate_pem, &made.key_pem, &place)?;
+                    tracing::info!(fingerprint = authority.facts().fingerprint, "a certificate authority was made");
+                    authority
+                }
+                (Some(_), None) => return Err(Error::Authority(place)),
+            };
+            let kept = (load::read_own(&path(OWN_CERTIFICATE))?, load::read_own(&path(OWN_KEY))?);
+            let kept = match kept {
+                (Some(certificate), Some(key)) => own_entry(&certificate, &key).ok(),
+                _ => None,
+            };
+            let leaf = match kept {
+                Some(leaf) => leaf,
+                None => self.issue_own(&authority)?,
+            };
+            let published = Some(Arc::from(authority.certificate_pem()));
+            *self.published.write().unwrap_or_else(PoisonError::into_inner) = published;
+            inner.own = Some(Own { authority, leaf });
+        }
+        let own = inner.own.as_mut().expect("it was made above");
+        if let Some(why) = authority::renewal(&own.leaf.facts, own.authority.facts(), &self.names, self.now_s()) {
+            tracing::info!(why, "the own certificate is issued anew");
+            own.leaf = self.issue_own(&own.authority)?;
+        }
+        Ok(own)
+    }
+
+    fn issue_own(&self, authority: &Authority) -> Result<Arc<Entry>> {
+        let issued = authority.issue(&self.names, Purpose::Server, self.clock.now_ms(), &*self.random)?;
+        load::write_private(&self.config.own_dir.join(OWN_KEY), issued.key_pem.as_bytes())?;
+        load::write_private(&self.config.own_dir.join(OWN_CERTIFICATE), issued.certificate_pem.as_bytes())?;
+        own_entry(&issued.certificate_pem, &issued.key_pem).map_err(|fault| Error::Issue(fault.to_string()))
+    }
+
+    /// A certificate of the own authority for somebody else; the authority is made where there is none.
+    pub fn issue(&self, names: &[String], purpose: Purpose) -> Result<Issued> {
+        let mut inner = self.lock();
+        let own = self.own(&mut inner)?;
+        own.authority.issue(names, purpose, self.clock.now_ms(), &*self.random)
+    }
+
+    /// The own leaf, anew.
+    pub fn renew(&self) -> Result<Report> {
+        let mut inner = self.lock();
+        self.own(&mut inner)?;
+        let own = inner.own.as_mut().expect("it was made above");
+        own.leaf = self.issue_own(&own.authority)?;
+        let report = self.load(&mut inner, Reason::Api)?;
+        self.configure(&mut inner)?;
+        Ok(report)
+    }
+
+    /// Gives listeners a configuration whose mode or whose trust is another than before. A new certificate of the server makes no
+    /// new configuration: sessions stay.
+    fn configure(&self, inner: &mut Inner) -> Result<()> {
+        if inner.trust.is_none() && inner.slots.iter().any(|slot| slot.mode.client_auth.verifies()) {
+            let pem = self.own(inner)?.authority.certificate_pem().to_owned();
+            let trust =
+                Trust::parse(pem.as_bytes(), None).map_err(|fault| Error::ClientAuthority(fault.to_string()))?;
+            inner.trust = Some(trust);
+        }
+        let Inner { slots, trust, .. } = inner;
+        for slot in slots {
+            let wanted = trust.as_ref().filter(|_| slot.mode.client_auth.verifies()).map(|trust| trust.id);
+            let is_right = match &*slot.serving.borrow() {
+                Serving::Plain => slot.mode.scheme == Scheme::Http,
+                Serving::Tls(_) => slot.mode.scheme == Scheme::Https && slot.trust == wanted,
+            };
+            if !is_right {
+                let serving = self.serving_of(slot.mode, trust.as_ref())?;
+                slot.trust = wanted;
+                slot.serving.send_replace(serving);
+            }
+        }
+        Ok(())
+    }
+
+    fn serving_of(&self, mode: Mode, trust: Option<&Trust>) -> Result<Serving> {
+        match mode.scheme {
+            Scheme::Http => Ok(Serving::Plain),
+            Scheme::Https => {
+                let resolver = self.resolver.clone();
+                mutual::server_config(resolver, mode.client_auth, trust, &self.config.protocols).map(Serving::Tls)
+            }
+        }
+    }
+
+    fn check_mode(&self, listener: &Listener, mode: Mode) -> Result<()> {
+        if mode.scheme == Scheme::Http && listener.is_open && !self.config.plain_http {
+            return Err(Error::PlainHttp(listener.name));
+        }
+        if mode.scheme == Scheme::Http && mode.client_auth != Level::None {
+            return Err(Error::ClientAuthority("there are none without TLS".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Lets a listener speak something else from now on, and after a restart. Connections that it has end after their request.
+    pub fn switch(&self, name: &str, mode: Mode) -> Result<()> {
+        let mut inner = self.lock();
+        let known = || inner.slots.iter().map(|slot| slot.listener.name).collect::<Vec<_>>().join(", ");
+        let at = inner.slots.iter().position(|slot| slot.listener.name == name);
+        let at = at.ok_or_else(|| Error::NoListener(name.to_owned(), known()))?;
+        self.check_mode(&inner.slots[at].listener, mode)?;
+        let before = inner.slots[at].mode;
+        if before == mode {
+            return Ok(());
+        }
+        inner.slots[at].mode = mode;
+        let switched = self.load(&mut inner, Reason::Api).and_then(|_| {
+            if inner.trust.is_none() && mode.client_auth.verifies() {
+                self.own(&mut inner)?;
+            }
+            let trust = match (&inner.trust, &inner.own) {
+                (None, Some(own)) if mode.client_auth.verifies() => {
+                    Trust::parse(own.authority.certificate_pem().as_bytes(), None).ok()
+                }
+                (trust, _) => trust.clone(),
+            };
+            let serving = self.serving_of(mode, trust.as_ref())?;
+            write_modes(&self.config.modes_file, &inner.slots)?;
+            inner.trust = trust;
+            Ok(serving)
+        });
+        match switched {
+            Ok(serving) => {
+                let wanted = inner.trust.as_ref().filter(|_| mode.client_auth.verifies()).map(|trust| trust.id);
+                let slot = &mut inner.slots[at];
+                slot.trust = wanted;
+                slot.serving.send_replace(serving);
+                tracing::info!(
+                    listener = name,
+                    scheme = mode.scheme.name(),
+                    client_auth = mode.client_auth.name(),
+                    "switched"
+                );
+                Ok(())
+            }
+            Err(error) => {
+                inner.slots[at].mode = before;
+                Err(error)
+            }
+        }
+    }
+
+    fn served(&self) -> Vec<Served> {
+        let (store, now_s) = (self.resolver.store(), self.now_s());
+        let of = |entry: &Arc<Entry>| Served {
+            name: entry.name.clone(),
+            is_default: store.fallback().is_some_and(|default| Arc::ptr_eq(default, entry)),
+            is_own: entry.is_own,
+            state: match check::warning_step(entry.facts.not_after_s, now_s) {
+                None => "ok",
+                Some(0) => "expired",
+                Some(_) => "expiring",
+            },
+            facts: entry.facts.clone(),
+            warnings: Vec::new(),
+        };
+        let mut served: Vec<Served> = store.entries().iter().map(of).collect();
+        let all: Vec<String> = served.iter().flat_map(|served| served.facts.names.clone()).collect();
+        if let Some(default) = served.iter_mut().find(|served| served.is_default && !served.is_own) {
+            let missing = self.config.names.iter().filter_map(|name| names::parse(name).ok());
+            let missing = missing.filter(|name| !check::covers(&all, name));
+            default.warnings = missing.map(|name| format!("no certificate has the name {name}")).collect();
+        }
+        served
+    }
+
+    /// Logs what ends soon, once for each step.
+    fn warn(&self, inner: &mut Inner, now_s: i64) {
+        let store = self.resolver.store();
+        inner.warned.retain(|serial, _| store.entries().iter().any(|entry| entry.facts.serial == *serial));
+        for entry in store.entries() {
+            let Some(step) = check::warning_step(entry.facts.not_after_s, now_s) else { continue };
+            let last = inner.warned.insert(entry.facts.serial.clone(), step);
+            if last != Some(step) {
+                let days_left = (entry.facts.not_after_s - now_s) / (24 * 3600);
+                tracing::warn!(name = entry.name, serial = entry.facts.serial, days_left, "a certificate ends soon");
+            }
+        }
+    }
+
+    pub fn state(&self) -> State {
+        let inner = self.lock();
+        let trust = inner.trust.as_ref();
+        let subject = |root| check::facts_of_der(root).map(|facts| facts.subject).unwrap_or_default();
+        State {
+            dir: self.config.dir.as_ref().map(|dir| dir.display().to_string()),
+            authority: inner.own.as_ref().map(|own| own.authority.facts().clone()),
+            certificates: self.served(),
+            faults: inner.faults.iter().map(Fault::to_string).collect(),
+            client_authorities: trust.map_or_else(Vec::new, |trust| trust.roots.iter().map(subject).collect()),
+            revocation_lists: trust.map_or(0, |trust| trust.revoked.len()),
+            listeners: inner.slots.iter().map(Slot::state).collect(),
+            reloads: inner.reloads.clone(),
+        }
+    }
+}
+
+impl Slot {
+    fn state(&self) -> ListenerState {
+        ListenerState {
+            listener: self.listener.name,
+            scheme: self.mode.scheme,
+            client_auth: self.mode.client_auth,
+            client_auth_number: self.mode.client_auth.number(),
+            is_switched: self.mode != self.listener.mode,
+        }
+    }
+}
+
+const CA_CERTIFICATE: &str = "ca.pem";
+const CA_KEY: &str = "ca-key.pem";
+const OWN_CERTIFICATE: &str = "weir.crt";
+const OWN_KEY: &str = "weir.key";
+
+fn own_entry(certificate: &str, key: &str) -> Result<Arc<Entry>, Fault> {
+    let key = check::key_of_pair("weir", certificate.as_bytes(), key.as_bytes())?;
+    let facts = check::facts("weir.crt", certificate.as_bytes())?;
+    Ok(Arc::new(Entry { name: "weir".to_owned(), facts, key, hash: [0; 32], is_own: true }))
+}
+
+/// What each pair is. One that has not changed is not parsed again.
+fn judge(found: &Found, old: &Store, now_s: i64) -> Loaded {
+    let mut loaded = Loaded::new();
+    for (name, pair) in &found.pairs {
+        let known = old.entries().iter().find(|entry| entry.name == *name && !entry.is_own && entry.hash == pair.hash);
+        let judged = match (known, &pair.certificate, &pair.key) {
+            (_, Err(fault), _) | (_, _, Err(fault)) => Err(fault.clone()),
+            (Some(entry), ..) => Ok((entry.clone(), check::untimely(name, &entry.facts, now_s))),
+            (None, Ok(certificate), Ok(key)) => check::check(name, certificate, key, now_s).map(|checked| {
+                let (facts, key, hash) = (checked.facts, checked.key, pair.hash);
+                (Arc::new(Entry { name: name.clone(), facts, key, hash, is_own: false }), checked.untimely)
+            }),
+        };
+        loaded.insert(name.clone(), judged);
+    }
+    loaded
+}
+
+fn ids(entries: &[Arc<Entry>]) -> Vec<(&str, &str)> {
+    let mut ids: Vec<_> = entries.iter().map(|entry| (entry.name.as_str(), entry.facts.fingerprint.as_str())).collect();
+    ids.sort_unstable();
+    ids
+}
+
+fn read_modes(path: &std::path::Path) -> Result<BTreeMap<String, Mode>> {
+    let Some(text) = load::read_own(path)? else { return Ok(BTreeMap::new()) };
+    serde_json::from_str(&text).map_err(|error| Error::Modes(path.display().to_string(), error.to_string()))
+}
+
+fn write_modes(path: &std::path::Path, slots: &[Slot]) -> Result<()> {
+    let modes: BTreeMap<&str, Mode> = slots
+        .iter()
+        .filter(|slot| slot.mode != slot.listener.mode)
+        .map(|slot| (slot.listener.name, slot.mode))
+        .collect();
+    let text = serde_json::to_string_pretty(&modes).expect("names and words are JSON");
+    load::write_private(path, text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

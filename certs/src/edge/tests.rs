@@ -1,0 +1,237 @@
+#![expect(clippy::disallowed_methods, reason = "tests lay files out by hand")]
+
+use super::*;
+use common::doors::{SeededRandom, SimulatedClock};
+use std::fs;
+use std::path::Path;
+
+const NOW_MS: u64 = 1_790_000_000_000;
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+struct Scene {
+    home: tempfile::TempDir,
+    clock: Arc<SimulatedClock>,
+    random: Arc<SeededRandom>,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        Self { home, clock: SimulatedClock::starting_at(NOW_MS), random: SeededRandom::new(3) }
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.home.path().join("tls")
+    }
+
+    fn open(&self, mode: Mode, is_open: bool) -> Result<Edge> {
+        let path = |name: &str| self.home.path().join(name);
+        let config = Config {
+            dir: Some(self.dir()),
+            own_dir: path("authority"),
+            modes_file: path("listeners.json"),
+            names: vec!["s3.example.com".to_owned()],
+            plain_http: false,
+            protocols: vec![b"http/1.1".to_vec()],
+            listeners: vec![
+                Listener { name: "data", mode, is_open },
+                Listener { name: "admin", mode: HTTPS, is_open: false },
+            ],
+        };
+        Edge::open(config, self.clock.clone(), self.random.clone())
+    }
+
+    fn put(&self, name: &str, names: &[&str]) {
+        let made = Authority::make(NOW_MS, &*self.random).unwrap();
+        let authority = Authority::open(&made.certificate_pem, &made.key_pem, "x").unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let pair = authority.issue(&names, Purpose::Server, self.clock.now_ms(), &*self.random).unwrap();
+        self.write(&format!("{name}.crt"), pair.certificate_pem.as_bytes());
+        self.write(&format!("{name}.key"), pair.key_pem.as_bytes());
+    }
+
+    fn write(&self, file: &str, content: &[u8]) {
+        fs::write(self.dir().join(file), content).unwrap();
+    }
+}
+
+const HTTPS: Mode = Mode { scheme: Scheme::Https, client_auth: Level::None };
+const HTTP: Mode = Mode { scheme: Scheme::Http, client_auth: Level::None };
+const MUTUAL: Mode = Mode { scheme: Scheme::Https, client_auth: Level::RequireAndVerify };
+
+fn served(edge: &Edge) -> Vec<(String, String)> {
+    edge.served().into_iter().map(|served| (served.name, served.facts.serial)).collect()
+}
+
+fn config_of(edge: &Edge, listener: &str) -> Option<Arc<ServerConfig>> {
+    match &*edge.serving(listener).unwrap().borrow() {
+        Serving::Plain => None,
+        Serving::Tls(config) => Some(config.clone()),
+    }
+}
+
+#[test]
+fn an_empty_directory_gets_an_authority_that_stays() {
+    let scene = Scene::new();
+    let edge = scene.open(HTTPS, true).unwrap();
+    let first = edge.served();
+    assert!(first.len() == 1 && first[0].is_own && first[0].is_default);
+    assert!(
+        check::covers(&first[0].facts.names, "s3.example.com") && check::covers(&first[0].facts.names, "127.0.0.1")
+    );
+    let authority = edge.authority_facts().unwrap();
+    drop(edge);
+    let edge = scene.open(HTTPS, true).unwrap();
+    assert_eq!((edge.served(), edge.authority_facts().unwrap()), (first.clone(), authority.clone()));
+    // After sixty days the leaf is another one, of the same authority.
+    scene.clock.advance_ms(61 * DAY_MS);
+    assert_eq!(edge.reload(Reason::Poll).result, "changed");
+    let renewed = edge.served();
+    assert_ne!(renewed[0].facts.serial, first[0].facts.serial);
+    assert_eq!(renewed[0].facts.issuer, authority.subject);
+    assert_eq!(edge.reload(Reason::Poll).result, "unchanged");
+    // The user's own take its place.
+    scene.put("tls", &["s3.example.com"]);
+    assert_eq!(edge.reload(Reason::Watch).result, "changed");
+    assert_eq!(served(&edge).iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["tls"]);
+}
+
+#[test]
+fn nothing_wrong_replaces_what_is_served() {
+    let scene = Scene::new();
+    fs::create_dir(scene.dir()).unwrap();
+    scene.put("tls", &["s3.example.com"]);
+    let edge = scene.open(HTTPS, true).unwrap();
+    let (good, config) = (served(&edge), config_of(&edge, "data").unwrap());
+    let (crt, key) = (scene.dir().join("tls.crt"), scene.dir().join("tls.key"));
+    let (certificate, secret) = (fs::read(&crt).unwrap(), fs::read(&key).unwrap());
+    for (file, content) in [
+        ("tls.crt", &b""[..]),
+        ("tls.crt", &certificate[..certificate.len() / 3]),
+        ("tls.crt", b"nonsense"),
+        ("tls.crt", &vec![b'x'; 10_000_000]),
+        ("tls.key", b""),
+        ("tls.key", &secret[..secret.len() / 2]),
+    ] {
+        scene.write(file, content);
+        let report = edge.reload(Reason::Watch);
+        assert!(report.is_held && report.result == "failed" && report.faults[0].starts_with(file), "{report:?}");
+        assert!(edge.state().faults.is_empty(), "not yet");
+        assert!(!edge.reload(Reason::Api).is_held);
+        assert_eq!(edge.state().faults, report.faults);
+        scene.write("tls.crt", &certificate);
+        scene.write("tls.key", &secret);
+        assert_eq!(edge.reload(Reason::Watch).result, "unchanged");
+        assert!(edge.state().faults.is_empty());
+        assert_eq!(served(&edge), good);
+    }
+    fs::remove_file(&crt).unwrap();
+    assert_eq!(edge.reload(Reason::Api).faults, ["tls.crt is missing"]);
+    fs::remove_dir_all(scene.dir()).unwrap();
+    assert_eq!(edge.reload(Reason::Api).result, "failed");
+    assert_eq!(served(&edge), good);
+    fs::create_dir(scene.dir()).unwrap();
+    assert!(edge.reload(Reason::Api).faults[0].ends_with("holds no pair NAME.crt and NAME.key"));
+    scene.put("tls", &["s3.example.com"]);
+    assert_eq!(edge.reload(Reason::Api).result, "changed");
+    assert!(
+        Arc::ptr_eq(&config, &config_of(&edge, "data").unwrap()),
+        "sessions stay when only the certificate changes"
+    );
+    // Ninety days later the last one is still served, and said to be too old.
+    scene.clock.advance_ms(100 * DAY_MS);
+    let report = edge.reload(Reason::Poll);
+    assert_eq!(
+        (report.faults.as_slice(), report.certificates[0].state),
+        (&["tls.crt expired".to_owned()][..], "expired")
+    );
+}
+
+#[test]
+fn a_start_without_a_good_pair_serves_the_own_leaf() {
+    let scene = Scene::new();
+    fs::create_dir(scene.dir()).unwrap();
+    scene.write("tls.crt", b"half of");
+    let edge = scene.open(HTTPS, true).unwrap();
+    assert!(edge.served()[0].is_own);
+    assert_eq!(edge.state().faults, ["tls.key is missing"]);
+}
+
+#[test]
+fn listeners_are_switched_and_stay_so() {
+    let scene = Scene::new();
+    let edge = scene.open(HTTP, false).unwrap();
+    assert!(config_of(&edge, "data").is_none());
+    let mut changes = edge.serving("data").unwrap();
+    edge.switch("data", HTTPS).unwrap();
+    assert!(changes.has_changed().unwrap());
+    let first = config_of(&edge, "data").unwrap();
+    edge.switch("data", MUTUAL).unwrap();
+    let second = config_of(&edge, "data").unwrap();
+    assert!(!Arc::ptr_eq(&first, &second), "sessions of another policy are not resumed");
+    assert_eq!(edge.state().client_authorities, [edge.authority_facts().unwrap().subject]);
+    changes.mark_unchanged();
+    edge.switch("data", MUTUAL).unwrap();
+    edge.reload(Reason::Api);
+    assert!(!changes.has_changed().unwrap());
+    assert!(matches!(edge.switch("other", HTTPS), Err(Error::NoListener(..))));
+    assert!(edge.switch("data", Mode { scheme: Scheme::Http, client_auth: Level::Request }).is_err());
+    drop(edge);
+    let edge = scene.open(HTTP, false).unwrap();
+    assert_eq!(edge.mode("data"), Some(MUTUAL));
+    edge.switch("data", HTTP).unwrap();
+    assert_eq!(fs::read_to_string(scene.home.path().join("listeners.json")).unwrap(), "{}");
+    scene.write("../listeners.json", b"[");
+    assert!(matches!(scene.open(HTTP, false), Err(Error::Modes(..))));
+}
+
+#[test]
+fn plain_http_is_not_for_open_listeners() {
+    let scene = Scene::new();
+    assert!(matches!(scene.open(HTTP, true), Err(Error::PlainHttp("data"))));
+    let edge = scene.open(HTTPS, true).unwrap();
+    assert!(matches!(edge.switch("data", HTTP), Err(Error::PlainHttp("data"))));
+    assert_eq!(edge.mode("data"), Some(HTTPS));
+}
+
+#[test]
+fn another_client_authority_is_another_configuration() {
+    let scene = Scene::new();
+    fs::create_dir(scene.dir()).unwrap();
+    let bundle = |scene: &Scene| Authority::make(NOW_MS, &*scene.random).unwrap().certificate_pem;
+    scene.write(CLIENT_CA, bundle(&scene).as_bytes());
+    let edge = scene.open(MUTUAL, true).unwrap();
+    let (first, admin) = (config_of(&edge, "data").unwrap(), config_of(&edge, "admin").unwrap());
+    scene.write(CLIENT_CA, b"nonsense");
+    assert_eq!(edge.reload(Reason::Api).result, "failed");
+    fs::remove_file(scene.dir().join(CLIENT_CA)).unwrap();
+    assert_eq!(edge.reload(Reason::Api).faults, ["client-ca.pem is missing"]);
+    assert!(Arc::ptr_eq(&first, &config_of(&edge, "data").unwrap()), "the old one stays in force");
+    scene.write(CLIENT_CA, bundle(&scene).as_bytes());
+    assert_eq!(edge.reload(Reason::Api).result, "unchanged");
+    assert!(!Arc::ptr_eq(&first, &config_of(&edge, "data").unwrap()));
+    assert!(Arc::ptr_eq(&admin, &config_of(&edge, "admin").unwrap()), "it asks for none");
+    scene.write(CLIENT_CRL, b"nonsense");
+    assert_eq!(edge.reload(Reason::Api).faults, ["client-crl.pem is no PEM file with a revocation list"]);
+}
+
+#[test]
+fn an_authority_without_its_key_is_refused() {
+    let scene = Scene::new();
+    drop(scene.open(HTTPS, true).unwrap());
+    let key: &Path = &scene.home.path().join("authority/ca-key.pem");
+    fs::remove_file(key).unwrap();
+    assert!(matches!(scene.open(HTTPS, true), Err(Error::Authority(_))));
+}
+
+#[test]
+fn others_get_certificates_too() {
+    let scene = Scene::new();
+    let edge = scene.open(HTTP, false).unwrap();
+    let issued = edge.issue(&["client-7".to_owned()], Purpose::Client).unwrap();
+    let facts = check::facts("x", issued.certificate_pem.as_bytes()).unwrap();
+    assert_eq!((facts.names, facts.issuer), (vec!["client-7".to_owned()], edge.authority_facts().unwrap().subject));
+    let before = served(&edge);
+    assert_eq!(edge.renew().unwrap().result, "changed");
+    assert_ne!(served(&edge), before);
+}
