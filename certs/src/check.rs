@@ -151,6 +151,11 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// SHA-256 of the first certificate of a PEM file.
+pub fn fingerprint_of_pem(bytes: &[u8]) -> Option<String> {
+    facts("", bytes).ok().map(|facts| facts.fingerprint)
+}
+
 /// Whether a certificate's names stand for this one: itself, or a wildcard for its first label.
 pub fn covers(names: &[String], wanted: &str) -> bool {
     names.iter().any(|name| {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tokio::sync::watch;
 
@@ -70,10 +70,10 @@ pub struct Config {
 }
 
 /// How a listener serves a connection that comes now.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub enum Serving {
     Plain,
-    Tls(Arc<ServerConfig>),
+    Tls { config: Arc<ServerConfig>, level: Level },
 }
 
 /// What came of a load.
@@ -106,7 +106,7 @@ pub struct Served {
 }
 
 /// Everything that `weir tls show` tells.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct State {
     pub dir: Option<String>,
     pub authority: Option<Facts>,
@@ -128,6 +128,71 @@ pub struct ListenerState {
     pub client_auth_number: u8,
     /// Its flags say something else, and a switch goes before them.
     pub is_switched: bool,
+}
+
+/// What would come of a load of a directory: of each pair, and of the bundle for clients.
+#[derive(Debug, Clone, Serialize)]
+pub struct Judged {
+    pub name: String,
+    /// It would not be taken, or only where there is nothing better.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Facts>,
+}
+
+/// Judges a directory, and changes nothing.
+pub fn validate(dir: &Path, configured: &[String], now_ms: u64) -> Vec<Judged> {
+    let now_s = i64::try_from(now_ms / 1000).unwrap_or(i64::MAX);
+    let found = load::read(dir);
+    let place = dir.display().to_string();
+    let fault_of = |fault: &Fault| Judged {
+        name: place.clone(),
+        fault: Some(fault.to_string()),
+        warnings: Vec::new(),
+        facts: None,
+    };
+    let mut judged: Vec<Judged> = found.fault.iter().map(fault_of).collect();
+    if found.pairs.is_empty() && found.fault.is_none() {
+        judged.push(fault_of(&Fault::NoPairs(place.clone())));
+    }
+    for (name, result) in judge(&found, &Store::default(), now_s) {
+        judged.push(match result {
+            Err(fault) => Judged { name, fault: Some(fault.to_string()), warnings: Vec::new(), facts: None },
+            Ok((entry, untimely)) => {
+                let facts = entry.facts.clone();
+                let mut warnings = Vec::new();
+                if let (None, Some(step)) = (&untimely, check::warning_step(facts.not_after_s, now_s)) {
+                    warnings.push(format!("{name}.crt ends within {step} days"));
+                }
+                if facts.names.is_empty() {
+                    warnings.push(format!(
+                        "{name}.crt has no name: it serves only as the default, and most clients refuse it"
+                    ));
+                }
+                Judged { name, fault: untimely.map(|fault| fault.to_string()), warnings, facts: Some(facts) }
+            }
+        });
+    }
+    let all: Vec<String> =
+        judged.iter().flat_map(|judged| &judged.facts).flat_map(|facts| facts.names.clone()).collect();
+    if let Some(first) = judged.first_mut().filter(|_| !all.is_empty()) {
+        let wanted = configured.iter().filter_map(|name| names::parse(name).ok());
+        let missing = wanted.filter(|name| !check::covers(&all, name));
+        first.warnings.extend(missing.map(|name| format!("no certificate has the name {name}")));
+    }
+    if let Some(bundle) = &found.client_ca {
+        let lists = found.client_crl.as_ref().map(|lists| lists.as_ref().map_err(Fault::clone)).transpose();
+        let trust = bundle.as_ref().map_err(Fault::clone).and_then(|bundle| {
+            let lists = lists?;
+            Trust::parse(bundle, lists.map(|lists| lists.as_slice()))
+        });
+        let fault = trust.err().map(|fault| fault.to_string());
+        judged.push(Judged { name: CLIENT_CA.to_owned(), fault, warnings: Vec::new(), facts: None });
+    }
+    judged
 }
 
 struct Own {
@@ -165,8 +230,9 @@ pub struct Edge {
     random: Arc<dyn Random>,
     resolver: Arc<Resolver>,
     first_look: Hash,
-    /// The own authority's certificate, for who must not wait for a load.
-    published: RwLock<Option<Arc<str>>>,
+    /// For who must not wait for a load: what there is, and the own authority's certificate.
+    published: RwLock<Arc<State>>,
+    authority_pem: RwLock<Option<Arc<str>>>,
     inner: Mutex<Inner>,
 }
 
@@ -180,8 +246,8 @@ impl Edge {
         }
         let switched = read_modes(&config.modes_file)?;
         let first_look = config.dir.as_deref().map_or([0; 32], load::look);
-        let (resolver, published, inner) = Default::default();
-        let edge = Self { config, names, clock, random, resolver, first_look, published, inner };
+        let (resolver, published, authority_pem, inner) = Default::default();
+        let edge = Self { config, names, clock, random, resolver, first_look, published, authority_pem, inner };
         {
             let mut inner = edge.lock();
             for listener in edge.config.listeners.clone() {
@@ -202,6 +268,7 @@ impl Edge {
                 edge.load(&mut inner, Reason::Start)?;
                 edge.configure(&mut inner)?;
             }
+            edge.publish(&inner);
         }
         Ok(edge)
     }
@@ -217,7 +284,7 @@ impl Edge {
 
     /// The certificate of the own authority, if there is one.
     pub fn authority_pem(&self) -> Option<Arc<str>> {
-        self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.authority_pem.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn authority_facts(&self) -> Option<Facts> {
@@ -252,7 +319,7 @@ impl Edge {
     /// Reads the directory and serves what is good in it. Waits for the disk.
     pub fn reload(&self, reason: Reason) -> Report {
         let mut inner = self.lock();
-        if !self.is_wanted(&inner) && matches!(reason, Reason::Watch | Reason::Poll) {
+        if !self.is_wanted(&inner) {
             return Report {
                 reason,
                 result: "unchanged",
@@ -268,6 +335,7 @@ impl Edge {
             Report { reason, result: "failed", faults: vec![error.to_string()], certificates, is_held: false }
         });
         *inner.reloads.entry(report.result).or_default() += 1;
+        self.publish(&inner);
         report
     }
 
@@ -304,7 +372,7 @@ impl Edge {
                 tracing::info!(name = entry.name, serial = entry.facts.serial, ?reason, "a certificate is served");
             }
         }
-        self.resolver.swap(Store::of(entries));
+        self.resolver.swap(Store::of(entries, now_s));
         self.warn(inner, now_s);
 
         faults.sort();
@@ -386,7 +454,7 @@ impl Edge {
                 None => self.issue_own(&authority)?,
             };
             let published = Some(Arc::from(authority.certificate_pem()));
-            *self.published.write().unwrap_or_else(PoisonError::into_inner) = published;
+            *self.authority_pem.write().unwrap_or_else(PoisonError::into_inner) = published;
             inner.own = Some(Own { authority, leaf });
         }
         let own = inner.own.as_mut().expect("it was made above");
@@ -407,8 +475,14 @@ impl Edge {
     /// A certificate of the own authority for somebody else; the authority is made where there is none.
     pub fn issue(&self, names: &[String], purpose: Purpose) -> Result<Issued> {
         let mut inner = self.lock();
-        let own = self.own(&mut inner)?;
-        own.authority.issue(names, purpose, self.clock.now_ms(), &*self.random)
+        let issued = self.own(&mut inner)?.authority.issue(names, purpose, self.clock.now_ms(), &*self.random);
+        self.publish(&inner);
+        issued
+    }
+
+    /// Judges the directory, and changes nothing. Waits for the disk.
+    pub fn validate(&self) -> Vec<Judged> {
+        self.config.dir.as_deref().map_or_else(Vec::new, |dir| validate(dir, &self.config.names, self.now_ms()))
     }
 
     /// The own leaf, anew.
@@ -419,6 +493,7 @@ impl Edge {
         own.leaf = self.issue_own(&own.authority)?;
         let report = self.load(&mut inner, Reason::Api)?;
         self.configure(&mut inner)?;
+        self.publish(&inner);
         Ok(report)
     }
 
@@ -436,7 +511,7 @@ impl Edge {
             let wanted = trust.as_ref().filter(|_| slot.mode.client_auth.verifies()).map(|trust| trust.id);
             let is_right = match &*slot.serving.borrow() {
                 Serving::Plain => slot.mode.scheme == Scheme::Http,
-                Serving::Tls(_) => slot.mode.scheme == Scheme::Https && slot.trust == wanted,
+                Serving::Tls { .. } => slot.mode.scheme == Scheme::Https && slot.trust == wanted,
             };
             if !is_right {
                 let serving = self.serving_of(slot.mode, trust.as_ref())?;
@@ -452,7 +527,9 @@ impl Edge {
             Scheme::Http => Ok(Serving::Plain),
             Scheme::Https => {
                 let resolver = self.resolver.clone();
-                mutual::server_config(resolver, mode.client_auth, trust, &self.config.protocols).map(Serving::Tls)
+                let level = mode.client_auth;
+                let config = mutual::server_config(resolver, level, trust, &self.config.protocols)?;
+                Ok(Serving::Tls { config, level })
             }
         }
     }
@@ -506,6 +583,7 @@ impl Edge {
                     client_auth = mode.client_auth.name(),
                     "switched"
                 );
+                self.publish(&inner);
                 Ok(())
             }
             Err(error) => {
@@ -553,11 +631,15 @@ impl Edge {
         }
     }
 
-    pub fn state(&self) -> State {
-        let inner = self.lock();
+    /// What there is, as of the last load or switch.
+    pub fn state(&self) -> Arc<State> {
+        self.published.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn publish(&self, inner: &Inner) {
         let trust = inner.trust.as_ref();
         let subject = |root| check::facts_of_der(root).map(|facts| facts.subject).unwrap_or_default();
-        State {
+        let state = State {
             dir: self.config.dir.as_ref().map(|dir| dir.display().to_string()),
             authority: inner.own.as_ref().map(|own| own.authority.facts().clone()),
             certificates: self.served(),
@@ -566,7 +648,8 @@ impl Edge {
             revocation_lists: trust.map_or(0, |trust| trust.revoked.len()),
             listeners: inner.slots.iter().map(Slot::state).collect(),
             reloads: inner.reloads.clone(),
-        }
+        };
+        *self.published.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
     }
 }
 
@@ -617,12 +700,12 @@ fn ids(entries: &[Arc<Entry>]) -> Vec<(&str, &str)> {
     ids
 }
 
-fn read_modes(path: &std::path::Path) -> Result<BTreeMap<String, Mode>> {
+fn read_modes(path: &Path) -> Result<BTreeMap<String, Mode>> {
     let Some(text) = load::read_own(path)? else { return Ok(BTreeMap::new()) };
     serde_json::from_str(&text).map_err(|error| Error::Modes(path.display().to_string(), error.to_string()))
 }
 
-fn write_modes(path: &std::path::Path, slots: &[Slot]) -> Result<()> {
+fn write_modes(path: &Path, slots: &[Slot]) -> Result<()> {
     let modes: BTreeMap<&str, Mode> = slots
         .iter()
         .filter(|slot| slot.mode != slot.listener.mode)

@@ -16,8 +16,8 @@ mod store;
 mod watch;
 
 pub use authority::{Authority, Issued, Purpose};
-pub use check::{Facts, facts_of_der};
-pub use edge::{Config, Edge, Listener, Mode, Report, Scheme, Serving, State};
+pub use check::{Facts, facts_of_der, fingerprint_of_pem};
+pub use edge::{Config, Edge, Judged, Listener, Mode, Report, Scheme, Serving, State, validate};
 pub use error::{Error, Fault, Result};
 pub use load::write_private;
 pub use mutual::Level;

@@ -58,7 +58,8 @@ pub fn of_machine() -> Vec<String> {
     names
 }
 
-/// The local addresses in `/proc/net/fib_trie`: an address' line stands before the one that says what it is.
+/// The local addresses in `/proc/net/fib_trie`: an address' line stands before the one that says what it is. Networks that are
+/// local as a whole are no address.
 fn four(table: &str) -> BTreeSet<Ipv4Addr> {
     let mut found = BTreeSet::new();
     let mut last: Option<Ipv4Addr> = None;
@@ -66,7 +67,7 @@ fn four(table: &str) -> BTreeSet<Ipv4Addr> {
         let line = line.trim();
         if let Some(address) = line.strip_prefix("|-- ") {
             last = address.parse().ok();
-        } else if line.contains("host LOCAL") {
+        } else if line.starts_with("/32 host LOCAL") {
             found.extend(last);
         }
     }
@@ -104,7 +105,7 @@ mod tests {
     fn the_kernels_tables_name_addresses() {
         let table = "Main:\n  +-- 10.0.0.0/24 2 0 2\n     |-- 10.0.0.0\n        /24 link UNICAST\n     |-- 10.0.0.7\n        \
                      /32 host LOCAL\n     |-- 10.0.0.255\n        /32 link BROADCAST\nLocal:\n     |-- 10.0.0.7\n        \
-                     /32 host LOCAL\n     |-- nonsense\n        /32 host LOCAL\n";
+                     /32 host LOCAL\n     |-- 127.0.0.0\n        /8 host LOCAL\n     |-- nonsense\n        /32 host LOCAL\n";
         assert_eq!(four(table), [Ipv4Addr::new(10, 0, 0, 7)].into());
         let table =
             "fd000000000000000000000000000001 02 40 00 80 eth0\nfe80000000000000000000000000000f 02 40 20 80 eth0\nx\n";

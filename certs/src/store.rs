@@ -27,20 +27,24 @@ pub struct Store {
 }
 
 impl Store {
-    /// Of several certificates with a name the one that ends last is taken.
-    pub fn of(mut entries: Vec<Arc<Entry>>) -> Self {
+    /// Of several certificates with a name the one that ends last is taken. One whose time is over, or has not come, is neither
+    /// taken for a name nor the default where there is another.
+    pub fn of(mut entries: Vec<Arc<Entry>>, now_s: i64) -> Self {
+        let is_timely = |entry: &Entry| check::untimely(&entry.name, &entry.facts, now_s).is_none();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         let mut by_name: HashMap<String, Arc<Entry>> = HashMap::new();
         for entry in &entries {
             for name in &entry.facts.names {
                 let kept = by_name.entry(name.clone()).or_insert_with(|| entry.clone());
-                if kept.facts.not_after_s < entry.facts.not_after_s {
+                let worth = |entry: &Entry| (is_timely(entry), entry.facts.not_after_s);
+                if worth(kept) < worth(entry) {
                     *kept = entry.clone();
                 }
             }
         }
-        let named = entries.iter().find(|entry| entry.name == "default");
-        let fallback = named.or(entries.first()).cloned();
+        let of_default = entries.iter().find(|entry| entry.name == "default" && is_timely(entry));
+        let timely = || entries.iter().find(|entry| is_timely(entry));
+        let fallback = of_default.or_else(timely).or(entries.first()).cloned();
         Self { entries, by_name, fallback }
     }
 
@@ -134,7 +138,7 @@ mod tests {
             entry("exact", &["x.b.example"], NOW_S),
             entry("a", &["a.example"], NOW_S),
         ];
-        let store = Store::of(entries.into());
+        let store = Store::of(entries.into(), NOW_S);
         let picked = |name: Option<&str>| store.pick(name).unwrap().name.clone();
         for (asked, name) in [
             (Some("B.Example."), "b"),
@@ -147,21 +151,26 @@ mod tests {
         ] {
             assert_eq!(picked(asked), name, "{asked:?}");
         }
-        let store = Store::of(vec![entry("a", &["a.example"], NOW_S), entry("default", &["d.example"], NOW_S)]);
+        let store = Store::of(vec![entry("a", &["a.example"], NOW_S), entry("default", &["d.example"], NOW_S)], NOW_S);
         assert_eq!(store.pick(None).unwrap().name, "default");
         assert!(Store::default().pick(None).is_none());
     }
 
     #[test]
     fn the_one_that_ends_last_has_the_name() {
-        let store = Store::of(vec![entry("a", &["n.example"], NOW_S), entry("b", &["n.example"], NOW_S + 100)]);
+        let store = Store::of(vec![entry("a", &["n.example"], NOW_S), entry("b", &["n.example"], NOW_S + 100)], NOW_S);
         assert_eq!(store.pick(Some("n.example")).unwrap().name, "b");
+        let expired = entry("a", &["old.example"], NOW_S - 100 * 24 * 3600);
+        let store = Store::of(vec![expired.clone(), entry("b", &["n.example"], NOW_S)], NOW_S);
+        assert_eq!(store.pick(None).unwrap().name, "b", "what has ended is no default");
+        assert_eq!(store.pick(Some("old.example")).unwrap().name, "a");
+        assert_eq!(Store::of(vec![expired], NOW_S).pick(None).unwrap().name, "a", "but where there is nothing else");
     }
 
     #[test]
     fn what_is_wrong_leaves_the_old_one() {
         let (one, two) = (entry("one", &["one.example"], NOW_S), entry("two", &["two.example"], NOW_S));
-        let old = Store::of(vec![one.clone(), two.clone()]);
+        let old = Store::of(vec![one.clone(), two.clone()], NOW_S);
         let fault = || Fault::KeyMismatch("one.key".into());
         let names = |(entries, faults): (Vec<Arc<Entry>>, Vec<Fault>)| {
             let names: Vec<_> = entries.iter().map(|entry| (entry.name.clone(), entry.facts.serial.clone())).collect();

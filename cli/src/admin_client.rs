@@ -40,6 +40,11 @@ impl AdminClient {
         if status.is_success() { Ok(answer) } else { Err(from_problem(status, &answer)) }
     }
 
+    /// The same of a path that is made for it.
+    pub async fn ask_owned(&self, method: Method, path: String, body: Value) -> Result<Value> {
+        self.ask(method, &path, &body).await
+    }
+
     async fn ask_in(&self, region: &str, method: &Method, path: &str, body: Bytes) -> Result<(StatusCode, Value)> {
         Ok(parsed(signed::ask(&self.endpoint, &self.credentials, region, method, path, body).await?))
     }
@@ -89,7 +94,8 @@ fn reachable(data: &str, announced: &str) -> Result<String> {
     let (Some(here), Ok(admin)) = (host_of(data), announced.parse::<Uri>()) else { return Ok(announced.to_owned()) };
     let ip = admin.host().and_then(ip_of);
     if ip.is_some_and(|ip| ip.is_unspecified()) {
-        return Ok(format!("http://{here}:{}", admin.port_u16().unwrap_or(80)));
+        let scheme = admin.scheme_str().unwrap_or("http");
+        return Ok(format!("{scheme}://{here}:{}", admin.port_u16().unwrap_or(80)));
     }
     let is_local = here == "localhost" || ip_of(&here).is_some_and(|ip| ip.is_loopback() || ip.is_unspecified());
     if ip.is_some_and(|ip| ip.is_loopback()) && !is_local {
@@ -128,6 +134,7 @@ mod tests {
         assert_eq!(found("http://127.0.0.1:9000", "http://127.0.0.1:9001"), "http://127.0.0.1:9001");
         assert_eq!(found("http://localhost:9000", "http://[::1]:9001"), "http://[::1]:9001");
         assert_eq!(found("http://store:9000", "http://0.0.0.0:9001"), "http://store:9001");
+        assert_eq!(found("https://store:9000", "https://0.0.0.0:9001"), "https://store:9001");
         assert_eq!(found("http://[fd00::1]:9000/", "http://[::]:9001"), "http://[fd00::1]:9001");
         assert_eq!(found("http://store:9000", "http://192.0.2.1:9001"), "http://192.0.2.1:9001");
         assert!(matches!(reachable("http://store:9000", "http://127.0.0.1:9001"), Err(Error::Refused(_))));

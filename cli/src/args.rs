@@ -38,6 +38,8 @@ pub enum Command {
     Disk(DiskArgs),
     /// Verify an audit log
     Audit(AuditArgs),
+    /// Certificates of a running appliance, and what its ports speak
+    Tls(TlsArgs),
     /// Tell which policy allows or denies something, and nothing is done
     Why(WhyArgs),
     /// Find out about credentials
@@ -69,6 +71,71 @@ pub enum AuthVerb {
     },
 }
 
+#[derive(Debug, ClapArgs)]
+pub struct TlsArgs {
+    #[command(subcommand)]
+    pub verb: TlsVerb,
+    /// Data directory where the admin's credentials are looked for last
+    #[arg(long, value_name = "DIR", default_value = "./weir-data", global = true)]
+    pub data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TlsVerb {
+    /// Show the certificates, what is wrong with others, and what each port speaks
+    Show {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Load the certificates now. Exit status 1 if something is wrong with them
+    Reload {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell what a load would say, of the appliance's directory or of another one. Exit status 1 if something is wrong
+    Validate {
+        /// Judge this directory, without a server
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// A name that a certificate must have (repeatable, with --dir)
+        #[arg(long, value_name = "NAME", requires = "dir")]
+        name: Vec<String>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Issue a certificate by the appliance's own authority, into NAME.crt and NAME.key; without NAME the appliance's own one anew
+    Issue {
+        /// Its first name: a host name, *.NAME or an IP address; of a client any word
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        /// One more name (repeatable)
+        #[arg(long = "name", value_name = "NAME", requires = "name")]
+        names: Vec<String>,
+        /// For a client, and not for a server
+        #[arg(long, requires = "name")]
+        client: bool,
+        /// Where the files go
+        #[arg(long, value_name = "DIR", default_value = ".")]
+        output: PathBuf,
+    },
+    /// Trust the appliance's own authority from now on, if its fingerprint is this one, as the start and weir tls show print it
+    Trust {
+        /// SHA-256 of the authority's certificate, in hexadecimal digits
+        #[arg(long, value_name = "DIGITS")]
+        fingerprint: Option<String>,
+    },
+    /// Let a port speak http or https from now on, and after a restart: data, https or admin
+    Switch {
+        #[arg(value_name = "LISTENER")]
+        listener: String,
+        #[arg(long, value_name = "SCHEME", required_unless_present = "client_auth")]
+        scheme: Option<String>,
+        /// none, request, require-any, verify-if-given, require-and-verify, or its number 0 to 4
+        #[arg(long, value_name = "LEVEL")]
+        client_auth: Option<String>,
+    },
+}
+
 #[derive(Debug, Default, ClapArgs)]
 pub struct ServeArgs {
     /// Directory for the data, one per disk [default: ./weir-data]
@@ -92,6 +159,23 @@ pub struct ServeArgs {
     /// Allow HTTP without TLS on addresses that others can reach
     #[arg(long)]
     pub plain_http: bool,
+    /// Directory with certificates, pairs NAME.crt and NAME.key: the ports speak HTTPS. Without a pair in it the appliance makes an
+    /// authority of its own
+    #[arg(long, value_name = "DIR")]
+    pub tls_dir: Option<PathBuf>,
+    /// Address of one more S3 port, which speaks HTTPS, and --listen goes on speaking HTTP
+    #[arg(long, value_name = "HOST:PORT")]
+    pub https_listen: Option<String>,
+    /// A name for the certificate of the appliance's own authority, besides the machine's names and the domains (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub tls_name: Vec<String>,
+    /// What S3 ports with TLS ask of clients: none, request, require-any, verify-if-given, require-and-verify, or its number 0 to 4
+    /// [default: none]
+    #[arg(long, value_name = "LEVEL")]
+    pub tls_client_auth: Option<String>,
+    /// The same of the admin port [default: none]
+    #[arg(long, value_name = "LEVEL")]
+    pub tls_admin_client_auth: Option<String>,
     /// Where to take Signature Version 2: off, forms (policies of form uploads), urls (presigned URLs), or all (those and
     /// headers). It is older than what AWS allows for new buckets [default: off]
     #[arg(long, value_name = "WHERE")]

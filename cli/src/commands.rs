@@ -13,5 +13,6 @@ pub mod role;
 pub mod serve;
 pub mod session;
 pub mod simulate;
+pub mod tls;
 pub mod user;
 pub mod why;

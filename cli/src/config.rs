@@ -17,6 +17,13 @@
 //! block_public_access = true
 //! object_ownership = "BucketOwnerEnforced"
 //!
+//! [tls]
+//! # dir = "./tls"                       # pairs NAME.crt and NAME.key
+//! # https_listen = "127.0.0.1:9443"
+//! name = []
+//! client_auth = "none"                  # or "request", "require-any", "verify-if-given", "require-and-verify"
+//! admin_client_auth = "none"
+//!
 //! [audit]
 //! log = []                              # a file, "-" for standard output, or both
 //! reads = "off"                         # "all", or "N" for one of N
@@ -47,6 +54,7 @@
 use crate::args::ServeArgs;
 use crate::error::{Error, Result};
 use authn::acl::Ownership;
+use certs::Level;
 use gateway::{Reads, SignatureV2};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -58,6 +66,7 @@ use toml::{Table, Value};
 pub struct Settings {
     pub server: Server,
     pub s3: S3,
+    pub tls: Tls,
     pub audit: Audit,
     pub storage: Storage,
     pub test: Test,
@@ -94,6 +103,42 @@ pub struct S3 {
     pub block_public_access: bool,
     /// Of new buckets that do not say: `BucketOwnerEnforced`, `BucketOwnerPreferred` or `ObjectWriter`.
     pub object_ownership: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Tls {
+    /// Pairs NAME.crt and NAME.key.
+    pub dir: Option<PathBuf>,
+    /// HOST:PORT of one more S3 port, which speaks HTTPS.
+    pub https_listen: Option<String>,
+    /// Names for the certificate of the own authority, besides the machine's and the domains.
+    pub name: Vec<String>,
+    /// What S3 ports and the admin port ask of clients: a level's name or its number.
+    pub client_auth: String,
+    pub admin_client_auth: String,
+}
+
+impl Tls {
+    pub fn level(flag: &str, word: &str) -> Result<Level> {
+        let names = Level::ALL.map(Level::name).join(", ");
+        match word {
+            "" => Ok(Level::None),
+            word => Level::parse(word)
+                .ok_or_else(|| Error::Usage(format!("{flag} is one of {names} or its number, and not {word}"))),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let levels = [
+            Self::level("--tls-client-auth", &self.client_auth)?,
+            Self::level("--tls-admin-client-auth", &self.admin_client_auth)?,
+        ];
+        if levels.iter().any(|level| *level != Level::None) && self.dir.is_none() && self.https_listen.is_none() {
+            return Err(Error::Usage("client certificates come with TLS: add --tls-dir DIR".into()));
+        }
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -294,7 +339,7 @@ enum Kind {
 }
 
 /// Every name there is; the types above give the same ones their meaning.
-const NAMES: [(&str, &str, Kind); 25] = [
+const NAMES: [(&str, &str, Kind); 30] = [
     ("server", "data", Kind::List),
     ("server", "listen", Kind::Text),
     ("server", "admin_listen", Kind::Text),
@@ -307,6 +352,11 @@ const NAMES: [(&str, &str, Kind); 25] = [
     ("server", "drain_seconds", Kind::Number),
     ("s3", "block_public_access", Kind::Switch),
     ("s3", "object_ownership", Kind::Text),
+    ("tls", "dir", Kind::Text),
+    ("tls", "https_listen", Kind::Text),
+    ("tls", "name", Kind::List),
+    ("tls", "client_auth", Kind::Text),
+    ("tls", "admin_client_auth", Kind::Text),
     ("audit", "log", Kind::List),
     ("audit", "reads", Kind::Text),
     ("audit", "strict", Kind::Switch),
@@ -355,7 +405,7 @@ pub fn resolve(
 }
 
 fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
-    let Settings { server, s3, audit, storage, test, notifications: _ } = &mut settings;
+    let Settings { server, s3, tls, audit, storage, test, notifications: _ } = &mut settings;
     fn set<T: Clone>(setting: &mut T, flag: Option<&T>) {
         if let Some(flag) = flag {
             *setting = flag.clone();
@@ -374,6 +424,11 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
     set(&mut server.drain_seconds, flags.drain_seconds.as_ref());
     set(&mut s3.block_public_access, Some(&false).filter(|_| flags.allow_public_access));
     set(&mut s3.object_ownership, flags.object_ownership.as_ref());
+    set(&mut tls.dir, Some(&flags.tls_dir).filter(|dir| dir.is_some()));
+    set(&mut tls.https_listen, Some(&flags.https_listen).filter(|listen| listen.is_some()));
+    set(&mut tls.name, Some(&flags.tls_name).filter(|names| !names.is_empty()));
+    set(&mut tls.client_auth, flags.tls_client_auth.as_ref());
+    set(&mut tls.admin_client_auth, flags.tls_admin_client_auth.as_ref());
     set(&mut audit.log, Some(&flags.audit_log).filter(|log| !log.is_empty()));
     set(&mut audit.reads, flags.audit_reads.as_ref());
     set(&mut audit.strict, Some(&true).filter(|_| flags.audit_strict));
@@ -395,6 +450,7 @@ fn check_settings(settings: Settings) -> Result<Settings> {
     settings.s3.ownership()?;
     settings.server.signature_v2()?;
     settings.audit.check()?;
+    settings.tls.check()?;
     if settings.server.data.len() != 1 {
         let count = settings.server.data.len();
         return Err(Error::Usage(format!("one --data directory is possible for now, and {count} were given")));

@@ -30,6 +30,7 @@ pub fn path(data: &Path) -> PathBuf {
 
 /// The key that signs admin requests: from `WEIR_ADMIN_*`, then `AWS_*`, then the file in `data`.
 pub fn find(data: &Path, environment: impl Fn(&str) -> Option<String>) -> Result<Credentials> {
+    crate::trust::look_in(data);
     if let Some(credentials) = preset(&environment)? {
         return Ok(credentials);
     }

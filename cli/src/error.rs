@@ -33,15 +33,22 @@ pub enum Error {
     Storage(#[from] storage::Error),
     #[error(transparent)]
     Gateway(#[from] gateway::Error),
+    #[error(transparent)]
+    Certs(#[from] certs::Error),
 }
 
 impl Error {
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::Certs(certs::Error::PlainHttp(_) | certs::Error::Name(_)) => 2,
             Self::NotFound(_) => 3,
             Self::Refused(_) | Self::Storage(storage::Error::Refused(_)) => 4,
-            Self::Failed(_) | Self::Io { .. } | Self::Control(_) | Self::Storage(_) | Self::Gateway(_) => 1,
+            Self::Failed(_)
+            | Self::Io { .. }
+            | Self::Control(_)
+            | Self::Storage(_)
+            | Self::Gateway(_)
+            | Self::Certs(_) => 1,
             Self::Unreachable { .. } => 5,
         }
     }

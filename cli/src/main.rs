@@ -14,6 +14,7 @@ mod root_key;
 mod s3_client;
 mod signed;
 mod terms;
+mod trust;
 
 use args::{Args, Command};
 use clap::Parser;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
             Command::Bucket(args) => commands::bucket::run(args).await,
             Command::Disk(args) => commands::disk::run(args),
             Command::Audit(args) => commands::audit::run(args),
+            Command::Tls(args) => commands::tls::run(args).await,
             Command::Why(args) => commands::why::run(args).await,
             Command::Auth(args) => commands::auth::run(args).await,
         }

@@ -34,6 +34,7 @@ async fn admin_port(control: EmbeddedControlPlane) -> SocketAddr {
         admission: None,
         issuers: None,
         region: "eu-north-7".into(),
+        edge: None,
     });
     #[expect(clippy::disallowed_methods, reason = "the test stands in for the gateway's listener")]
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

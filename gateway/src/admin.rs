@@ -13,6 +13,7 @@ mod named_keys;
 mod problem;
 mod routes;
 mod simulate;
+mod tls;
 mod verify;
 
 use crate::admin::problem::Problem;
@@ -46,6 +47,8 @@ pub struct AdminParts {
     pub issuers: Option<Issuers>,
     /// The region that requests must be signed for.
     pub region: String,
+    /// Certificates, and what listeners speak; none likewise.
+    pub edge: Option<Arc<certs::Edge>>,
 }
 
 impl AdminParts {
@@ -149,6 +152,15 @@ where
         Route::SimulateIdentity => simulate::of_identity(&state, name, &body),
         Route::ExplainToken => explain_token::answer(parts, &state, &body).await,
         Route::ListAccounts => Ok(accounts::list(&state)),
+        Route::ShowTls
+        | Route::ReloadTls
+        | Route::ValidateTls
+        | Route::IssueCertificate
+        | Route::RenewCertificate
+        | Route::SwitchListener => {
+            let edge = parts.edge.as_ref().ok_or_else(|| Problem::no_such_path(path))?;
+            tls::answer(edge, route, name, &body).await
+        }
         _ => accounts::answer(parts, &state, route, &names, &body).await,
     }
 }

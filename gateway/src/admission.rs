@@ -171,6 +171,7 @@ impl Admission {
             proof: Some(if identity.is_anonymous() { Proof::NONE } else { signed }),
             peer: None,
             is_secure: false,
+            tls_version: None,
             document: context,
             findings: None,
         };

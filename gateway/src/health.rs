@@ -1,21 +1,34 @@
-//! Health and discovery, before any credentials: `/-/live`, `/-/ready`, `/-/info`. No bucket name can begin with a hyphen.
+//! Health and discovery, before any credentials: `/-/live`, `/-/ready`, `/-/info`, `/-/ca.pem`. No bucket name can begin with a hyphen.
 
+use certs::{Edge, Serving};
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use s3s::Body;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::watch;
 
 #[derive(Clone)]
 pub struct Health {
     draining: Arc<AtomicBool>,
-    info: Arc<str>,
+    admin: SocketAddr,
+    /// What the admin port speaks.
+    serving: watch::Receiver<Serving>,
+    edge: Arc<Edge>,
 }
 
 impl Health {
-    pub fn new(admin: SocketAddr) -> Self {
-        let info = serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "admin": format!("http://{admin}") });
-        Self { draining: Arc::new(AtomicBool::new(false)), info: info.to_string().into() }
+    pub fn new(admin: SocketAddr, serving: watch::Receiver<Serving>, edge: Arc<Edge>) -> Self {
+        Self { draining: Arc::new(AtomicBool::new(false)), admin, serving, edge }
+    }
+
+    fn info(&self) -> String {
+        let scheme = match *self.serving.borrow() {
+            Serving::Plain => "http",
+            Serving::Tls { .. } => "https",
+        };
+        let admin = format!("{scheme}://{}", self.admin);
+        format!("{}\n", serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "admin": admin }))
     }
 
     /// From now on the readiness probe fails, so that load balancers look elsewhere.
@@ -31,7 +44,11 @@ impl Health {
                 (StatusCode::SERVICE_UNAVAILABLE, "text/plain", "draining\n".to_owned())
             }
             "/-/ready" => (StatusCode::OK, "text/plain", "ready\n".to_owned()),
-            "/-/info" => (StatusCode::OK, "application/json", format!("{}\n", self.info)),
+            "/-/info" => (StatusCode::OK, "application/json", self.info()),
+            "/-/ca.pem" => match self.edge.authority_pem() {
+                Some(pem) => (StatusCode::OK, "application/x-pem-file", pem.to_string()),
+                None => (StatusCode::NOT_FOUND, "text/plain", "there is no authority of our own\n".to_owned()),
+            },
             path if path.starts_with("/-/") => (StatusCode::NOT_FOUND, "text/plain", "not found\n".to_owned()),
             _ => return None,
         };
@@ -54,13 +71,17 @@ mod tests {
 
     #[test]
     fn readiness_ends_when_draining() {
-        let health = Health::new(SocketAddr::from(([127, 0, 0, 1], 9001)));
+        let edge = Arc::new(crate::tls::tests::edge_without_tls());
+        let serving = edge.serving(crate::tls::ADMIN).expect("a listener");
+        let health = Health::new(SocketAddr::from(([127, 0, 0, 1], 9001)), serving, edge);
         let status = |method, path| health.answer(&method, path).map(|answer| answer.status().as_u16());
         assert_eq!(status(Method::GET, "/-/live"), Some(200));
         assert_eq!(status(Method::GET, "/-/ready"), Some(200));
         assert_eq!(status(Method::HEAD, "/-/ready"), Some(200));
         assert_eq!(status(Method::PUT, "/-/ready"), Some(405));
         assert_eq!(status(Method::GET, "/-/other"), Some(404));
+        assert_eq!(status(Method::GET, "/-/ca.pem"), Some(404));
+        assert!(health.info().contains("\"http://127.0.0.1:9001\""));
         assert_eq!(status(Method::GET, "/bucket"), None);
         health.drain();
         assert_eq!(status(Method::GET, "/-/ready"), Some(503));

@@ -36,6 +36,7 @@ mod server;
 mod sessions;
 pub mod simulation;
 mod sts;
+pub mod tls;
 mod tree;
 
 pub use audit::{AuditConfig, Batch, Queue, Reads};
@@ -44,4 +45,4 @@ pub use events::webhook::Webhook;
 pub use guard::SignatureV2;
 pub use s3::create_bucket::view as bucket_view;
 pub use s3::delete_bucket::resume_bucket_deletions;
-pub use server::{Config, Parts, serve};
+pub use server::{Addresses, Config, Parts, serve};

@@ -24,6 +24,11 @@ pub fn connections_max(files_max: u64) -> u32 {
 /// From the first byte of a request to the end of its header block.
 pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A handshake of TLS, with the wait for a place. How many go on at once on a listener, each with some 30 KiB; half of the
+/// connections at most, and of one address half of that.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+pub const HANDSHAKES_MAX: u32 = 2048;
+
 /// Between two requests of a connection. JVM pools reuse connections that are a minute old.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 

@@ -1,27 +1,29 @@
-//! Accepts connections and serves HTTP/1.1 on them. What of its framing is accepted decides `listener/wire.rs`, and
+//! Accepts connections, in the clear or by TLS, and serves HTTP on them. What of its framing is accepted decides `listener/wire.rs`, and
 //! `listener/connection.rs` keeps a connection to it and to its times; hyper reads only what both have passed.
 
 mod connection;
 mod frames;
-#[allow(dead_code, reason = "until TLS agrees on it")]
 mod http2;
 mod incoming;
+mod socket;
 pub(crate) mod wire;
 
 pub use connection::body_fault;
-#[allow(unused_imports, reason = "until TLS agrees on it")]
-pub use http2::Http2;
 pub use incoming::Incoming;
 
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::peer::Peer;
+use crate::tls::Handshakes;
+use certs::Serving;
 use connection::{Answer, Connection, Phase};
 use http::request::Parts as Head;
 use http::{HeaderValue, Request, Response, header};
+use http2::Http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::Body;
+use socket::Socket;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,9 +70,16 @@ impl Listener {
     }
 
     /// Serves until the last connection is gone after `stage` left `Serving`.
-    pub async fn serve(self, handler: Arc<dyn Handler>, connections_max: u32, mut stage: watch::Receiver<Stage>) {
+    pub async fn serve(
+        self,
+        handler: Arc<dyn Handler>,
+        connections_max: u32,
+        mut stage: watch::Receiver<Stage>,
+        secured: Secured,
+    ) {
         let permits = Arc::new(Semaphore::new(connections_max as usize));
         let addresses = Addresses::new((connections_max / 2).max(1));
+        let (shaking, http2) = (Shaking::new(connections_max), Http2::new(connections_max));
         loop {
             let accepted = async {
                 let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -86,9 +95,25 @@ impl Listener {
                         tracing::debug!(address = %peer.ip(), "an address has too many connections: this one is closed");
                         continue;
                     };
-                    let (handler, stage) = (handler.clone(), stage.clone());
+                    let (handler, stage, shaking, http2) =
+                        (handler.clone(), stage.clone(), shaking.clone(), http2.clone());
+                    let mut secured = secured.clone();
+                    let serving = secured.serving.borrow_and_update().clone();
                     tokio::spawn(async move {
-                        serve_connection(stream, peer.ip(), handler, stage).await;
+                        // Answers are written whole; waiting for more to send only delays them.
+                        let _ = stream.set_nodelay(true);
+                        let mut ending = Ending { stage, changes: secured.serving };
+                        let opened = tokio::select! {
+                            opened = open(stream, peer.ip(), serving, &shaking, &secured.handshakes) => opened,
+                            () = ending.begins() => None,
+                        };
+                        match opened {
+                            Some((socket, peer)) if peer.speaks_http2() => {
+                                serve_http2(socket, peer, handler, http2, ending).await;
+                            }
+                            Some((socket, peer)) => serve_connection(socket, peer, handler, ending).await,
+                            None => {}
+                        }
                         drop((permit, place));
                     });
                 }
@@ -153,19 +178,91 @@ impl Drop for Place {
     }
 }
 
-async fn serve_connection(
+/// What a listener speaks, which changes at run time, and what is counted of its handshakes.
+#[derive(Clone)]
+pub struct Secured {
+    pub serving: watch::Receiver<Serving>,
+    pub handshakes: Handshakes,
+}
+
+/// Bounds of handshakes that go on at once: who only begins them keeps nobody out for long.
+#[derive(Clone)]
+struct Shaking {
+    places: Arc<Semaphore>,
+    addresses: Addresses,
+}
+
+impl Shaking {
+    fn new(connections_max: u32) -> Self {
+        let most = (connections_max / 2).clamp(1, limits::HANDSHAKES_MAX);
+        Self { places: Arc::new(Semaphore::new(most as usize)), addresses: Addresses::new((most / 2).max(1)) }
+    }
+}
+
+/// What ends a connection after its request: the end of the process, or that the listener speaks something else from now on.
+struct Ending {
+    stage: watch::Receiver<Stage>,
+    changes: watch::Receiver<Serving>,
+}
+
+impl Ending {
+    async fn begins(&mut self) {
+        tokio::select! {
+            () = leaves(&mut self.stage, Stage::Serving) => {}
+            changed = self.changes.changed() => {
+                if changed.is_err() {
+                    leaves(&mut self.stage, Stage::Serving).await;
+                }
+            }
+        }
+    }
+
+    /// Whatever is left is cut.
+    async fn is_over(&mut self) {
+        let _ = self.stage.wait_for(|stage| *stage == Stage::Closing).await;
+    }
+}
+
+/// The bytes of a client, once it is clear what they are.
+async fn open(
     stream: TcpStream,
-    peer: IpAddr,
-    handler: Arc<dyn Handler>,
-    mut stage: watch::Receiver<Stage>,
-) {
-    // Answers are written whole; waiting for more to send only delays them.
-    let _ = stream.set_nodelay(true);
+    address: IpAddr,
+    serving: Serving,
+    shaking: &Shaking,
+    handshakes: &Handshakes,
+) -> Option<(Socket, Peer)> {
+    let Serving::Tls { config, level } = serving else { return Some((Socket::Plain(stream), Peer::plain(address))) };
+    let place = shaking.addresses.enter(address);
+    let permit = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, shaking.places.acquire()).await;
+    let (Some(_place), Ok(Ok(_permit))) = (place, permit) else {
+        handshakes.refused();
+        return None;
+    };
+    let (stream, secure) = handshakes.shake(stream, config, level).await?;
+    Some((Socket::Tls(Box::new(stream)), Peer::secure(address, secure)))
+}
+
+async fn serve_http2(socket: Socket, peer: Peer, handler: Arc<dyn Handler>, http2: Http2, mut ending: Ending) {
+    let (stage, staged) = watch::channel(Stage::Serving);
+    let stages = async {
+        ending.begins().await;
+        stage.send_replace(Stage::Draining);
+        ending.is_over().await;
+        stage.send_replace(Stage::Closing);
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = http2.serve(socket, peer, handler, staged) => {}
+        () = stages => {}
+    }
+}
+
+async fn serve_connection(socket: Socket, peer: Peer, handler: Arc<dyn Handler>, mut ending: Ending) {
     let phase = Phase::default();
     let leaving = phase.clone();
     let service = service_fn(|request: Request<hyper::body::Incoming>| {
         let mut request = request.map(Incoming::of_connection);
-        request.extensions_mut().insert(Peer::plain(peer));
+        request.extensions_mut().insert(peer.clone());
         let (handler, phase) = (handler.clone(), phase.clone());
         async move {
             let answer = match phase.refusal() {
@@ -186,16 +283,16 @@ async fn serve_connection(
         .max_headers(limits::HEADERS_MAX)
         .max_header_size(limits::HEADER_BLOCK_BYTES_MAX)
         .writev(true)
-        .serve_connection(TokioIo::new(Connection::new(stream, phase.clone())), service);
+        .serve_connection(TokioIo::new(Connection::new(socket, phase.clone())), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = leaves(&mut stage, Stage::Serving) => {
+        () = ending.begins() => {
             leaving.leave();
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = &mut connection => ended,
-                () = leaves(&mut stage, Stage::Draining) => return,
+                () = ending.is_over() => return,
             }
         }
     };

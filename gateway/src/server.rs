@@ -15,9 +15,10 @@ use crate::kms::NamedKeys;
 use crate::lenient::Lenient;
 use crate::lifecycle::scan;
 use crate::limits;
-use crate::listener::{Handler, Incoming, Listener, Stage};
+use crate::listener::{Handler, Incoming, Listener, Secured, Stage, leaves};
 use crate::metrics::{self, Metrics};
 use crate::outbound::Fetcher;
+use crate::peer::Peer;
 use crate::query_api::{QueryApi, QueryService};
 use crate::route::Router;
 use crate::s3::Service;
@@ -25,6 +26,8 @@ use crate::s3::listen_events::{EventStreams, Routes};
 use crate::s3::post_object::Forms;
 use crate::sessions::Sessions;
 use crate::sts::{Issuers, Sts};
+use crate::tls::{self, Certificates, Handshakes};
+use certs::Edge;
 use http::request::Parts as Head;
 use http::{Method, Request, Response};
 use s3s::Body;
@@ -40,6 +43,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The admin port: `/api/v1`.
     pub admin_listen: SocketAddr,
+    /// One more data port, for HTTPS beside HTTP.
+    pub https_listen: Option<SocketAddr>,
+    /// Certificates, and what each listener speaks.
+    pub edge: Arc<Edge>,
     pub region: String,
     /// Base names of virtual-hosted buckets.
     pub domains: Vec<String>,
@@ -65,8 +72,16 @@ pub struct Config {
     pub audit: Option<AuditConfig>,
     /// How long open requests may take after the shutdown began.
     pub drain: Duration,
-    /// Told the two addresses once both ports accept.
-    pub ready: Option<oneshot::Sender<(SocketAddr, SocketAddr)>>,
+    /// Told the addresses once all ports accept.
+    pub ready: Option<oneshot::Sender<Addresses>>,
+}
+
+/// Where the gateway listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    pub data: SocketAddr,
+    pub https: Option<SocketAddr>,
+    pub admin: SocketAddr,
 }
 
 /// What the gateway works with. It owns none of it.
@@ -83,10 +98,22 @@ pub struct Parts {
 pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
     let data_listener = Listener::bind(config.listen).await?;
     let admin_listener = Listener::bind(config.admin_listen).await?;
+    let https_listener = match config.https_listen {
+        Some(address) => Some(Listener::bind(address).await?),
+        None => None,
+    };
     let (data_address, admin_address) = (data_listener.address(), admin_listener.address());
+    let https_address = https_listener.as_ref().map(Listener::address);
 
-    let health = Health::new(admin_address);
     let metrics = Metrics::default();
+    let edge = config.edge.clone();
+    Certificates::register(&metrics, &edge);
+    let handshakes = Handshakes::new(&metrics, parts.clock.clone());
+    let secured = |name| Secured {
+        serving: edge.serving(name).expect("the listener is one of those that were configured"),
+        handshakes: handshakes.of(name),
+    };
+    let health = Health::new(admin_address, secured(tls::ADMIN).serving, edge.clone());
     let domains = Domains::new(&config.domains);
     let Parts { control, clock, random, named_keys, .. } = parts.clone();
     let sessions = Sessions::new(control, named_keys, clock, random);
@@ -131,26 +158,42 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
         admission: Some(admission.clone()),
         issuers: Some(issuers),
         region: config.region,
+        edge: Some(edge.clone()),
     };
-    let connections_max = limits::connections_max(config.files_max);
+    // Two data ports share what one has.
+    let data_ports = if config.https_listen.is_some() { 2 } else { 1 };
+    let connections_max = (limits::connections_max(config.files_max) / data_ports).max(1);
     let mut data: Arc<dyn Handler> = Arc::new(Data(guard));
     let mut admin: Arc<dyn Handler> = Arc::new(Admin { api, health: health.clone(), metrics });
     if let Some(audit) = audit {
         data = Watched::data(data, audit.clone());
         admin = Watched::admin(admin, audit);
     }
-    let data = tokio::spawn(data_listener.serve(data, connections_max, watched.clone()));
-    let admin = tokio::spawn(admin_listener.serve(admin, limits::ADMIN_CONNECTIONS_MAX, watched));
+    let watching = {
+        let mut stage = watched.clone();
+        tokio::spawn(certs::run(edge.clone(), async move { leaves(&mut stage, Stage::Serving).await }))
+    };
+    let second = https_listener.map(|listener| {
+        tokio::spawn(listener.serve(data.clone(), connections_max, watched.clone(), secured(tls::HTTPS)))
+    });
+    let data = tokio::spawn(data_listener.serve(data, connections_max, watched.clone(), secured(tls::DATA)));
+    let admin_secured = secured(tls::ADMIN);
+    let admin = tokio::spawn(admin_listener.serve(admin, limits::ADMIN_CONNECTIONS_MAX, watched, admin_secured));
     if let Some(ready) = config.ready {
         // Nobody may be waiting any more.
-        let _ = ready.send((data_address, admin_address));
+        let _ = ready.send(Addresses { data: data_address, https: https_address, admin: admin_address });
     }
-    tracing::info!(%data_address, %admin_address, connections_max, "the gateway is ready");
+    tracing::info!(%data_address, ?https_address, %admin_address, connections_max, "the gateway is ready");
 
     shutdown.await;
     health.drain();
     stage.send_replace(Stage::Draining);
-    let listeners = async { tokio::join!(data, admin) };
+    let second = async {
+        if let Some(second) = second {
+            let _ = second.await;
+        }
+    };
+    let listeners = async { tokio::join!(data, second, admin) };
     tokio::pin!(listeners);
     if tokio::time::timeout(config.drain, &mut listeners).await.is_err() {
         tracing::warn!(seconds = config.drain.as_secs(), "requests are still open after the drain time and are cut");
@@ -159,7 +202,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     }
     let _ = stop_log.send(());
     let _ = delivery.await;
-    for task in webhooks.into_iter().chain([scanner]) {
+    for task in webhooks.into_iter().chain([scanner, watching]) {
         let _ = task.await;
     }
     Ok(())
@@ -224,7 +267,8 @@ struct Data(Guard);
 #[async_trait::async_trait]
 impl Handler for Data {
     async fn handle(&self, request: Request<Incoming>) -> Response<Body> {
-        self.0.call(request).await
+        let is_secure = request.extensions().get::<Peer>().is_some_and(|peer| peer.is_secure);
+        tls::within(is_secure, self.0.call(request)).await
     }
 
     async fn refuse(&self, head: &Head, error: Error) -> Response<Body> {

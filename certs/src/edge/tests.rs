@@ -3,7 +3,6 @@
 use super::*;
 use common::doors::{SeededRandom, SimulatedClock};
 use std::fs;
-use std::path::Path;
 
 const NOW_MS: u64 = 1_790_000_000_000;
 const DAY_MS: u64 = 24 * 3600 * 1000;
@@ -66,7 +65,7 @@ fn served(edge: &Edge) -> Vec<(String, String)> {
 fn config_of(edge: &Edge, listener: &str) -> Option<Arc<ServerConfig>> {
     match &*edge.serving(listener).unwrap().borrow() {
         Serving::Plain => None,
-        Serving::Tls(config) => Some(config.clone()),
+        Serving::Tls { config, .. } => Some(config.clone()),
     }
 }
 
@@ -234,4 +233,21 @@ fn others_get_certificates_too() {
     let before = served(&edge);
     assert_eq!(edge.renew().unwrap().result, "changed");
     assert_ne!(served(&edge), before);
+}
+
+#[test]
+fn a_directory_is_judged_and_nothing_changes() {
+    let scene = Scene::new();
+    fs::create_dir(scene.dir()).unwrap();
+    scene.put("good", &["a.example"]);
+    scene.write("half.crt", b"x");
+    scene.write(CLIENT_CA, b"x");
+    let edge = scene.open(HTTPS, true).unwrap();
+    let before = served(&edge);
+    let judged = edge.validate();
+    let faults: Vec<_> = judged.iter().map(|judged| (judged.name.as_str(), judged.fault.is_some())).collect();
+    assert_eq!(faults, [("good", false), ("half", true), ("client-ca.pem", true)]);
+    assert_eq!(judged[0].warnings, ["no certificate has the name s3.example.com"]);
+    assert_eq!(served(&edge), before);
+    assert!(validate(&scene.home.path().join("gone"), &[], NOW_MS)[0].fault.is_some());
 }

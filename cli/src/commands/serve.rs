@@ -1,7 +1,9 @@
 //! `weir serve`: the wiring of the appliance, in the order of its start.
 
+mod ports;
 mod second_copy;
 
+use self::ports::{open_edge, ports, reload_on_hang_up};
 use self::second_copy::SecondCopy;
 use crate::args::ServeArgs;
 use crate::audit;
@@ -11,14 +13,16 @@ use crate::error::{Error, Result};
 use crate::output;
 use crate::root_key;
 use crate::terms::Terms;
+use crate::trust;
+use certs::{Edge, Scheme};
 use cluster::{AccessKey, Command, ControlPlane, EmbeddedControlPlane, IamChange, Owner, RowSeal};
 use common::doors::{SystemClock, SystemRandom};
 use common::{Clock, OwnerId, Random};
-use gateway::SignatureV2;
 use gateway::kms::NamedKeys;
+use gateway::{SignatureV2, tls};
 use rustix::fs::Mode;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit, umask};
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,11 +36,11 @@ const ADMIN: &str = "admin";
 
 pub async fn run(args: ServeArgs) -> Result<()> {
     let settings = settings(&args)?;
-    let listen = address("--listen", &settings.server.listen, settings.server.plain_http)?;
-    let admin_listen = address("--admin-listen", &settings.server.admin_listen, settings.server.plain_http)?;
+    let ports = ports(&settings)?;
+    let (listen, admin_listen) = (ports.listen, ports.admin_listen);
     let preset = credentials::preset(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))?;
     let preset_pair = preset.as_ref().map(|key| (key.access_key.0.as_str(), key.secret.expose()));
-    refuse_known_keys(&[listen, admin_listen], preset_pair.as_slice())?;
+    refuse_known_keys(&ports.all(), preset_pair.as_slice())?;
     let webhooks = webhooks(&settings.notifications)?;
     let shutdown = on_signal()?;
     if settings.test.mode {
@@ -55,7 +59,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     control.seal(RowSeal::new(&root, Arc::clone(&random)))?;
     let state = control.current();
     let kept: Vec<_> = state.keys.values().map(|key| (key.id.0.as_str(), key.secret.as_str())).collect();
-    refuse_known_keys(&[listen, admin_listen], &kept)?;
+    refuse_known_keys(&ports.all(), &kept)?;
     let key = ensure_admin(&control, &data, preset, &*clock, &*random)?;
     match &settings.test.account_without_number {
         Some(owner) => drop_number(&control, OwnerId(owner.clone()))?,
@@ -80,19 +84,32 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         copied: Default::default(),
     });
     let copying = tokio::spawn(Arc::clone(&second_copy).keep());
+    let edge = Arc::new(open_edge(&settings, &ports, &data, &clock, &random).await?);
+    let hang_up = tokio::spawn(reload_on_hang_up(Arc::clone(&edge))?);
     let named_keys = NamedKeys::new(Arc::clone(&control), root, Arc::clone(&clock), Arc::clone(&random));
     let audit = audit::start(&settings.audit, &data, &named_keys, &clock).await?;
     let parts = gateway::Parts { control, target: Arc::clone(&target), clock, random, named_keys };
     gateway::resume_bucket_deletions(&parts).await?;
 
-    let (ready, bound) = oneshot::channel();
+    let (ready, bound) = oneshot::channel::<gateway::Addresses>();
     let region = settings.server.region.clone();
     // Whoever reads the audit log there reads nothing else.
     let say = if settings.audit.has_stdout() { output::error_line } else { output::line_of };
+    let announced = Arc::clone(&edge);
     let announcement = tokio::spawn(async move {
         // No address means that the gateway failed, and says why itself.
-        if let Ok((s3, _admin)) = bound.await {
-            announce(s3, &region, &key, &credentials::path(&data), say);
+        if let Ok(addresses) = bound.await {
+            let endpoint = Endpoint::of(&announced, addresses.data, &data);
+            announce(&endpoint, &region, &key, &credentials::path(&data), say);
+            if let Some(https) = addresses.https {
+                say(&format_args!(
+                    "S3 is at {} too",
+                    Endpoint { is_tls: true, host: reachable(https), ..endpoint }.url()
+                ));
+            }
+            if let Some(authority) = announced.authority_facts() {
+                say(&format_args!("The appliance's own authority has the fingerprint {}", authority.fingerprint));
+            }
         }
     });
     let signature_v2 = settings.server.signature_v2()?;
@@ -105,6 +122,8 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let config = gateway::Config {
         listen,
         admin_listen,
+        https_listen: ports.https_listen,
+        edge,
         region: settings.server.region,
         domains: settings.server.domain,
         signature_v2,
@@ -122,6 +141,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     };
     let served = gateway::serve(config, parts, shutdown).await;
     let _ = announcement.await;
+    hang_up.abort();
     if let Some(audit) = audit {
         audit.end().await;
     }
@@ -203,20 +223,6 @@ fn webhooks(notifications: &Notifications) -> Result<Vec<gateway::Webhook>> {
         Ok(gateway::Webhook { name, endpoint, auth_token, queue_bytes_max: webhook.queue_bytes_max })
     };
     notifications.webhook.iter().map(webhook).collect()
-}
-
-/// The address to listen at; refused where others could read what is sent.
-fn address(flag: &str, text: &str, plain_http: bool) -> Result<SocketAddr> {
-    let resolved = text.to_socket_addrs().map_err(|error| Error::Usage(format!("{flag} {text}: {error}")))?;
-    let addresses: Vec<_> = resolved.collect();
-    let address = *addresses.first().ok_or_else(|| Error::Usage(format!("{flag} {text} is no address")))?;
-    if !address.ip().is_loopback() && !plain_http {
-        return Err(Error::Usage(format!(
-            "{flag} {text} can be reached by others, and there is no TLS yet: keys and data would be open to every \
-             listener on the way. Add --plain-http to allow it, or listen on 127.0.0.1"
-        )));
-    }
-    Ok(address)
 }
 
 /// Raises the number of files that the process may have open as far as it may itself, and gives it. systemd and many shells
@@ -374,15 +380,40 @@ fn create_admin(control: &EmbeddedControlPlane, credentials: Credentials, clock:
     Ok(())
 }
 
-fn announce(s3: SocketAddr, region: &str, key: &AdminKey, file: &Path, say: fn(&dyn std::fmt::Display)) {
-    // A wildcard is no address to send to.
-    let host = match s3.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], s3.port())),
-        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], s3.port())),
-        _ => s3,
-    };
+/// Where clients find S3.
+#[derive(Clone)]
+struct Endpoint {
+    host: SocketAddr,
+    is_tls: bool,
+    /// The authority that clients do not know yet.
+    authority: Option<PathBuf>,
+}
+
+impl Endpoint {
+    fn of(edge: &Edge, address: SocketAddr, data: &Path) -> Self {
+        let is_tls = edge.mode(tls::DATA).is_some_and(|mode| mode.scheme == Scheme::Https);
+        let is_own = edge.state().certificates.iter().any(|served| served.is_default && served.is_own);
+        let authority = Some(trust::authority_of(data).join("ca.pem")).filter(|_| is_tls && is_own);
+        Self { host: reachable(address), is_tls, authority }
+    }
+
+    fn url(&self) -> String {
+        format!("{}://{}", if self.is_tls { "https" } else { "http" }, self.host)
+    }
+}
+
+/// A wildcard is no address to send to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], address.port())),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], address.port())),
+        _ => address,
+    }
+}
+
+fn announce(endpoint: &Endpoint, region: &str, key: &AdminKey, file: &Path, say: fn(&dyn std::fmt::Display)) {
     match key {
-        AdminKey::Made(key) => say(&first_lines(host, region, key, file)),
+        AdminKey::Made(key) => say(&first_lines(endpoint, region, key, file)),
         AdminKey::Preset => say(&"The administrator's key is the one of WEIR_ADMIN_ACCESS_KEY."),
         AdminKey::Kept if file.exists() => {
             say(&format_args!("The administrator's key is in {}.", file.display()));
@@ -390,12 +421,20 @@ fn announce(s3: SocketAddr, region: &str, key: &AdminKey, file: &Path, say: fn(&
         // Taken away by somebody who keeps it elsewhere.
         AdminKey::Kept => {}
     }
-    say(&format_args!("weir is ready: S3 at http://{host}"));
+    say(&format_args!("weir is ready: S3 at {}", endpoint.url()));
 }
 
-fn first_lines(host: SocketAddr, region: &str, key: &Credentials, file: &Path) -> String {
-    let (id, file) = (&key.access_key.0, file.display());
+fn first_lines(endpoint: &Endpoint, region: &str, key: &Credentials, file: &Path) -> String {
+    let (id, file, url, host) = (&key.access_key.0, file.display(), endpoint.url(), endpoint.host);
     let secret = quoted(key.secret.expose());
+    let authority = endpoint.authority.as_ref().map(|path| path.display().to_string());
+    let bundle = authority.as_ref().map_or_else(String::new, |path| format!(" AWS_CA_BUNDLE={}", quoted(path)));
+    let s3cmd = match &authority {
+        Some(path) => format!("--ca-certs={}", quoted(path)),
+        None if endpoint.is_tls => "--ssl".to_owned(),
+        None => "--no-ssl".to_owned(),
+    };
+    let verify = authority.map_or_else(String::new, |path| format!(", verify={}", serde_json::Value::String(path)));
     format!(
         r#"The first access key, an administrator's. The secret is shown this once and kept in {file}.
 
@@ -403,15 +442,15 @@ fn first_lines(host: SocketAddr, region: &str, key: &Credentials, file: &Path) -
   secret key  {plain}
 
 aws:
-  export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={region}
-  aws --endpoint-url http://{host} s3 mb s3://demo
+  export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret} AWS_DEFAULT_REGION={region}{bundle}
+  aws --endpoint-url {url} s3 mb s3://demo
 
 s3cmd:
-  s3cmd --access_key={id} --secret_key={secret} --host={host} --host-bucket={host} --region={region} --no-ssl ls
+  s3cmd --access_key={id} --secret_key={secret} --host={host} --host-bucket={host} --region={region} {s3cmd} ls
 
 boto3:
   import boto3, botocore.config
-  s3 = boto3.client("s3", endpoint_url="http://{host}", region_name="{region}", aws_access_key_id="{id}", aws_secret_access_key={python}, config=botocore.config.Config(signature_version="s3v4"))
+  s3 = boto3.client("s3", endpoint_url="{url}", region_name="{region}", aws_access_key_id="{id}", aws_secret_access_key={python}, config=botocore.config.Config(signature_version="s3v4"){verify})
 "#,
         plain = key.secret.expose(),
         python = serde_json::Value::String(key.secret.expose().to_owned()),

@@ -21,6 +21,12 @@ pub enum Route {
     SimulateIdentity,
     ExplainToken,
     ListAccounts,
+    ShowTls,
+    ReloadTls,
+    ValidateTls,
+    IssueCertificate,
+    RenewCertificate,
+    SwitchListener,
     ListUsers,
     CreateUser,
     DeleteUser,
@@ -148,6 +154,38 @@ pub const TABLE: &[Entry] = &[
         .takes(&[("token", "string!"), ("access_key", "string")])
     },
     entry(Route::ListAccounts, "GET", "/api/v1/accounts", "Accounts: owners with their numbers"),
+    entry(Route::ShowTls, "GET", "/api/v1/tls", "Certificates, what is wrong with others, and what listeners speak"),
+    Entry {
+        status: 200,
+        ..entry(Route::ReloadTls, "POST", "/api/v1/tls/reload", "Loads the certificates now").takes(&[])
+    },
+    Entry {
+        status: 200,
+        ..entry(Route::ValidateTls, "POST", "/api/v1/tls/validate", "What a load would say, and nothing changes")
+            .takes(&[])
+    },
+    entry(
+        Route::IssueCertificate,
+        "POST",
+        "/api/v1/tls/certificates",
+        "A certificate of the appliance's own authority, with its key, shown this once",
+    )
+    .takes(&[("names", "array!"), ("client", "boolean")]),
+    Entry {
+        status: 200,
+        ..entry(Route::RenewCertificate, "POST", "/api/v1/tls/renew", "Issues the appliance's own certificate anew")
+            .takes(&[])
+    },
+    Entry {
+        status: 200,
+        ..entry(
+            Route::SwitchListener,
+            "PUT",
+            "/api/v1/tls/listeners/{listener}",
+            "Lets a listener speak http or https, and ask its clients for certificates, from now on",
+        )
+        .takes(&[("scheme", "string"), ("client_auth", "string")])
+    },
     entry(Route::ListUsers, "GET", "/api/v1/accounts/{account}/users", "Users of an account"),
     entry(Route::CreateUser, "POST", "/api/v1/accounts/{account}/users", "Makes a user").takes(&[
         ("name", "string!"),

@@ -41,6 +41,7 @@ fn bench() -> Bench {
         admission: None,
         issuers: None,
         region: "us-east-1".into(),
+        edge: None,
     };
     Bench { parts, _directory: directory }
 }

@@ -11,6 +11,7 @@ use crate::guard::query_value;
 use crate::lenient::Verified;
 use crate::peer::Peer;
 use crate::s3::{dates, tags};
+use crate::tls::Secure;
 use authn::identity::{Kind, Session, SessionOf};
 use authn::policy::Context;
 use authn::{By, Identity};
@@ -86,6 +87,8 @@ pub struct Scene<'r> {
     pub proof: Option<Proof>,
     pub peer: Option<IpAddr>,
     pub is_secure: bool,
+    /// The version of TLS that it came by: `1.2` or `1.3`.
+    pub tls_version: Option<&'static str>,
     /// Keys that the request's document speaks of, with their values.
     pub document: Vec<(String, Vec<String>)>,
     /// Where the decision is told.
@@ -148,6 +151,7 @@ impl<'r> Scene<'r> {
             proof: extensions.get::<Verified>().map(|verified| verified.1),
             peer: peer.map(|peer| peer.address),
             is_secure: peer.is_some_and(|peer| peer.is_secure),
+            tls_version: peer.and_then(|peer| peer.tls.as_ref()).map(Secure::version),
             document: Vec::new(),
             findings: extensions.get::<Requester>().map(|requester| requester.0.clone()),
         }
@@ -210,6 +214,7 @@ impl<'r> Scene<'r> {
             "aws:currenttime" => dates::iso_date(&dates::timestamp(stored.now_ms)),
             "aws:epochtime" => (stored.now_ms / 1000).to_string(),
             "aws:securetransport" => self.is_secure.to_string(),
+            "s3:tlsversion" => self.tls_version?.to_owned(),
             "aws:sourceip" => self.peer?.to_canonical().to_string(),
             "s3:resourceaccount" => stored.account?.to_owned(),
             "s3:authtype" => self.proof().shape()?.0.to_owned(),

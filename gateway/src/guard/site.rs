@@ -8,6 +8,7 @@ use crate::documents;
 use crate::peer::Peer;
 use crate::s3::document;
 use crate::s3::website::{self, Asked, Read, Step, What};
+use crate::tls;
 use cluster::Bucket;
 use http::request::Parts as Head;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
@@ -58,7 +59,7 @@ const FAULT: Refusal =
 
 /// The answer to a request for a page of this bucket. `path` is decoded, `host` as the client named it.
 pub async fn answer(s3: &S3Service, head: &Head, path: &str, host: &str, bucket: Option<&Bucket>) -> Response<Body> {
-    let asked = Asked { host, path: path.strip_prefix('/').unwrap_or(path) };
+    let asked = Asked { scheme: tls::scheme(), host, path: path.strip_prefix('/').unwrap_or(path) };
     walk(s3, head, asked, bucket).await.unwrap_or_else(|refusal| refusal.page())
 }
 

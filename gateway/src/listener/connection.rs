@@ -4,6 +4,7 @@
 //!
 //! hyper has one timer, for the time between requests. Those of a header block and of a body's progress are here.
 
+use super::socket::Socket;
 use super::wire::{self, BodyFraming, Chunks};
 use crate::error::Error;
 use crate::limits;
@@ -18,7 +19,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 /// What hyper gets in place of bytes that are no request. The service knows, by the phase, and refuses it.
@@ -147,7 +147,7 @@ enum Reading {
 }
 
 pub struct Connection {
-    stream: TcpStream,
+    stream: Socket,
     phase: Phase,
     reading: Reading,
     /// Read from the socket, not yet given to hyper.
@@ -159,7 +159,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub fn new(stream: TcpStream, phase: Phase) -> Self {
+    pub fn new(stream: Socket, phase: Phase) -> Self {
         Self {
             stream,
             phase,

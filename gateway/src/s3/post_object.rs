@@ -16,6 +16,7 @@ use crate::limits;
 use crate::route::Target;
 use crate::s3::Service;
 use crate::s3::listing::Encoding;
+use crate::tls;
 use authn::Identity;
 use bytes::Bytes;
 use cluster::Bucket;
@@ -247,7 +248,8 @@ fn location(head: &Head, bucket: &Bucket, key: &ObjectKey) -> String {
     let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let key = Encoding::URL.name(key.as_str());
     let in_path = head.uri.path().trim_matches('/') == bucket.name.as_str();
-    if in_path { format!("http://{host}/{}/{key}", bucket.name) } else { format!("http://{host}/{key}") }
+    let scheme = tls::scheme();
+    if in_path { format!("{scheme}://{host}/{}/{key}", bucket.name) } else { format!("{scheme}://{host}/{key}") }
 }
 
 fn answer(fields: &Fields, bucket: &Bucket, key: &ObjectKey, outcome: &PutOutcome, location: &str) -> Response<Body> {

@@ -27,6 +27,8 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.'
 /// A request for a page.
 #[derive(Debug, Clone, Copy)]
 pub struct Asked<'a> {
+    /// `http` or `https`: where a redirect leads that names none.
+    pub scheme: &'static str,
     /// As the client named it, its port included.
     pub host: &'a str,
     /// The path without its first slash, decoded.
@@ -72,7 +74,7 @@ pub enum Read {
 
 pub fn begin(site: &WebsiteConfiguration, asked: Asked<'_>) -> Step {
     if let Some(RedirectAllRequestsTo { host_name, protocol }) = &site.redirect_all_requests_to {
-        let protocol = protocol.as_ref().map_or("http", |protocol| protocol.as_str());
+        let protocol = protocol.as_ref().map_or(asked.scheme, |protocol| protocol.as_str());
         let location = format!("{protocol}://{host_name}/{}", encode(asked.path));
         return Step::Redirect { status: 301, location };
     }
@@ -130,7 +132,7 @@ fn routed(site: &WebsiteConfiguration, asked: Asked<'_>, status: Option<u16>) ->
 }
 
 fn to(redirect: &Redirect, asked: Asked<'_>, prefix: &str) -> Step {
-    let protocol = redirect.protocol.as_ref().map_or("http", |protocol| protocol.as_str());
+    let protocol = redirect.protocol.as_ref().map_or(asked.scheme, |protocol| protocol.as_str());
     let host = redirect.host_name.as_deref().unwrap_or(asked.host);
     let key = match (&redirect.replace_key_with, &redirect.replace_key_prefix_with) {
         (Some(key), _) => key.clone(),
@@ -159,7 +161,7 @@ mod tests {
     const ERROR: &str = "<ErrorDocument><Key>error.html</Key></ErrorDocument>";
 
     fn asked(path: &str) -> Asked<'_> {
-        Asked { host: "b.s3-website.test:9000", path }
+        Asked { scheme: "http", host: "b.s3-website.test:9000", path }
     }
 
     /// The reads of a request and its end, for objects of these keys; `None` for all means that nobody may read.

@@ -1,5 +1,6 @@
 //! The start's decisions, without a target.
 
+use super::ports::address;
 use super::*;
 use common::doors::{SeededRandom, SimulatedClock};
 
@@ -70,20 +71,44 @@ fn presets_are_created_kept_or_refused() {
 #[test]
 fn plain_http_stays_on_loopback() {
     for text in ["127.0.0.1:9000", "[::1]:0", "127.9.9.9:1"] {
-        assert!(address("--listen", text, false).is_ok(), "{text}");
-    }
-    for text in ["0.0.0.0:9000", "[::]:9000", "192.0.2.1:9000"] {
-        assert!(matches!(address("--listen", text, false), Err(Error::Usage(_))), "{text}");
         assert!(address("--listen", text, true).is_ok(), "{text}");
     }
-    assert!(address("--listen", "9000", true).is_err());
+    for text in ["0.0.0.0:9000", "[::]:9000", "192.0.2.1:9000"] {
+        assert!(matches!(address("--listen", text, true), Err(Error::Usage(_))), "{text}");
+        assert!(address("--listen", text, false).is_ok(), "{text}");
+    }
+    assert!(address("--listen", "9000", false).is_err());
+}
+
+fn plain() -> Endpoint {
+    Endpoint { host: "127.0.0.1:9000".parse().unwrap(), is_tls: false, authority: None }
+}
+
+#[test]
+fn the_first_lines_name_the_authority() {
+    let key = Credentials {
+        access_key: authn::parse_access_key_id("WK").unwrap(),
+        secret: authn::Secret::parse("a-long-enough-secret").unwrap(),
+    };
+    let endpoint = Endpoint { is_tls: true, authority: Some("/d/ca.pem".into()), ..plain() };
+    let text = first_lines(&endpoint, "r", &key, Path::new("f"));
+    for part in [
+        "--endpoint-url https://127.0.0.1:9000",
+        "AWS_CA_BUNDLE='/d/ca.pem'",
+        "--ca-certs='/d/ca.pem'",
+        r#"verify="/d/ca.pem""#,
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let known = first_lines(&Endpoint { authority: None, ..endpoint }, "r", &key, Path::new("f"));
+    assert!(known.contains("--ssl ls") && !known.contains("ca.pem"));
 }
 
 #[test]
 fn the_first_lines_can_be_pasted() {
     let access_key = authn::parse_access_key_id("WKA").unwrap();
     let key = Credentials { access_key, secret: authn::Secret::parse("it's$8chars").unwrap() };
-    let text = first_lines("127.0.0.1:9000".parse().unwrap(), "us-east-1", &key, Path::new("./d/control/f"));
+    let text = first_lines(&plain(), "us-east-1", &key, Path::new("./d/control/f"));
     for line in [
         r"export AWS_ACCESS_KEY_ID=WKA AWS_SECRET_ACCESS_KEY='it'\''s$8chars' AWS_DEFAULT_REGION=us-east-1",
         "aws --endpoint-url http://127.0.0.1:9000 s3 mb s3://demo",
