@@ -15,7 +15,7 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the appliance
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Make, list and delete access keys of a running appliance
     Key(KeyArgs),
     /// Make, list and delete users of an account
@@ -153,6 +153,10 @@ pub struct ServeArgs {
     /// HOST:PORT of an issuer of web identities in the server's own network, by http:// only on this machine (repeatable)
     #[arg(long, value_name = "HOST:PORT")]
     pub local_issuer: Vec<String>,
+    /// Address or network (10.0.0.0/8) of a proxy in front whose X-Forwarded-For, X-Forwarded-Proto and Forwarded are believed
+    /// (repeatable)
+    #[arg(long, value_name = "CIDR")]
+    pub trusted_proxy: Vec<String>,
     /// Domain whose subdomains are buckets (repeatable)
     #[arg(long, value_name = "NAME")]
     pub domain: Vec<String>,

@@ -8,6 +8,7 @@
 //! region = "us-east-1"
 //! domain = []
 //! local_issuer = []
+//! trusted_proxy = []                    # addresses and networks, as 10.0.0.0/8
 //! plain_http = false
 //! signature_v2 = "off"                  # or "forms", "urls", "all"
 //! access_log_seconds = 60
@@ -55,7 +56,7 @@ use crate::args::ServeArgs;
 use crate::error::{Error, Result};
 use authn::acl::Ownership;
 use certs::Level;
-use gateway::{Reads, SignatureV2};
+use gateway::{Proxies, Reads, SignatureV2};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -87,6 +88,8 @@ pub struct Server {
     pub domain: Vec<String>,
     /// Issuers of web identities in the server's own network, as HOST:PORT. Others are at public addresses, by TLS.
     pub local_issuer: Vec<String>,
+    /// Addresses and networks of proxies in front, whose word about their clients is taken.
+    pub trusted_proxy: Vec<String>,
     /// Allows plain HTTP on addresses off loopback.
     pub plain_http: bool,
     /// Where Signature Version 2 is taken: `off`, `forms`, `urls` or `all`.
@@ -188,6 +191,7 @@ impl Default for Server {
             region: "us-east-1".into(),
             domain: Vec::new(),
             local_issuer: Vec::new(),
+            trusted_proxy: Vec::new(),
             plain_http: false,
             signature_v2: "off".into(),
             access_log_seconds: 60,
@@ -203,6 +207,10 @@ impl Default for S3 {
 }
 
 impl Server {
+    pub fn trusted_proxies(&self) -> Result<Proxies> {
+        Proxies::parse(&self.trusted_proxy).map_err(|why| Error::Usage(format!("--trusted-proxy: {why}")))
+    }
+
     pub fn signature_v2(&self) -> Result<SignatureV2> {
         let word = self.signature_v2.as_str();
         let names = SignatureV2::NAMES.join(", ");
@@ -339,13 +347,14 @@ enum Kind {
 }
 
 /// Every name there is; the types above give the same ones their meaning.
-const NAMES: [(&str, &str, Kind); 30] = [
+const NAMES: [(&str, &str, Kind); 31] = [
     ("server", "data", Kind::List),
     ("server", "listen", Kind::Text),
     ("server", "admin_listen", Kind::Text),
     ("server", "region", Kind::Text),
     ("server", "domain", Kind::List),
     ("server", "local_issuer", Kind::List),
+    ("server", "trusted_proxy", Kind::List),
     ("server", "plain_http", Kind::Switch),
     ("server", "signature_v2", Kind::Text),
     ("server", "access_log_seconds", Kind::Number),
@@ -418,6 +427,8 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
     set(&mut server.domain, Some(&flags.domain).filter(|domain| !domain.is_empty()));
     let issuers = &flags.local_issuer;
     set(&mut server.local_issuer, Some(issuers).filter(|issuers| !issuers.is_empty()));
+    let proxies = &flags.trusted_proxy;
+    set(&mut server.trusted_proxy, Some(proxies).filter(|proxies| !proxies.is_empty()));
     set(&mut server.plain_http, Some(&true).filter(|_| flags.plain_http));
     set(&mut server.signature_v2, flags.signature_v2.as_ref());
     set(&mut server.access_log_seconds, flags.access_log_seconds.as_ref());
@@ -449,6 +460,7 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
 fn check_settings(settings: Settings) -> Result<Settings> {
     settings.s3.ownership()?;
     settings.server.signature_v2()?;
+    settings.server.trusted_proxies()?;
     settings.audit.check()?;
     settings.tls.check()?;
     if settings.server.data.len() != 1 {
@@ -603,6 +615,17 @@ mod tests {
         assert_eq!(settings.server.domain, ["a.example", "b.example"]);
         assert!(settings.server.plain_http);
         assert_eq!(settings.storage.segment_bytes, 4096);
+    }
+
+    #[test]
+    fn trusted_proxies_are_networks() {
+        let environment = [("WEIR_SERVER__TRUSTED_PROXY", "10.0.0.0/8, ::1")];
+        let proxies = resolved("", &environment, &ServeArgs::default()).unwrap().server.trusted_proxies().unwrap();
+        assert!(proxies.trusts("10.1.1.1".parse().unwrap()) && !proxies.trusts("11.1.1.1".parse().unwrap()));
+        for wrong in ["0.0.0.0/0", "proxy", "10.0.0.0/40"] {
+            let flags = ServeArgs { trusted_proxy: vec![wrong.into()], ..ServeArgs::default() };
+            assert!(resolved("", &[], &flags).unwrap_err().contains("--trusted-proxy"), "{wrong}");
+        }
     }
 
     #[test]

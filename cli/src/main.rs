@@ -47,7 +47,7 @@ fn main() -> ExitCode {
     };
     let result = runtime.block_on(async {
         match args.command {
-            Command::Serve(args) => commands::serve::run(args).await,
+            Command::Serve(args) => commands::serve::run(*args).await,
             Command::Key(args) => commands::key::run(args).await,
             Command::User(args) => commands::user::run(args).await,
             Command::Group(args) => commands::group::run(args).await,

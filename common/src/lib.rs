@@ -7,6 +7,7 @@ pub mod doors;
 pub mod etag;
 pub mod md5;
 pub mod names;
+pub mod network;
 pub mod range;
 pub mod signing;
 pub mod sigv2;
@@ -20,5 +21,6 @@ pub use names::{
     AccessKeyId, BucketId, BucketName, Epoch, NameError, ObjectKey, OwnerId, PartNumber, Stamp, Term, UploadId,
     VersionId,
 };
+pub use network::Network;
 pub use range::{ByteRange, RangeError};
 pub use signing::{PublicKey, SigningKey};

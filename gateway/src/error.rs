@@ -26,6 +26,9 @@ pub enum Error {
     NotAudited,
     #[error("Please reduce your request rate.")]
     TooManyStreams,
+    /// A trusted proxy's word that cannot be understood.
+    #[error("The header {0} of the proxy in front does not say who the client is.")]
+    BadForwarded(&'static str),
     /// A client that is told the right region signs again with it.
     #[error("The authorization header is malformed; the region '{given}' is wrong; expecting '{expected}'")]
     WrongRegion { given: String, expected: String },
@@ -215,6 +218,7 @@ impl Error {
                 ("AuthorizationHeaderMalformed", S::BAD_REQUEST)
             }
             Self::NotAudited => ("ServiceUnavailable", S::SERVICE_UNAVAILABLE),
+            Self::BadForwarded(_) => ("InvalidRequest", S::BAD_REQUEST),
             Self::TooManyStreams => ("SlowDown", S::SERVICE_UNAVAILABLE),
             Self::InvalidAccessKeyId => ("InvalidAccessKeyId", S::FORBIDDEN),
             Self::InvalidToken => ("InvalidToken", S::BAD_REQUEST),

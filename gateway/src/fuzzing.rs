@@ -5,10 +5,12 @@ use crate::guard::{SignatureV2, credentials, form, framing::Framing, query, xml}
 use crate::lenient;
 use crate::limits;
 use crate::listener::wire::{self, Chunks};
+use crate::peer::Told;
 use bytes::Bytes;
 use common::{ByteRange, ObjectKey};
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 /// A document: it is bounded, and what s3s reads in it stands in it.
 pub fn xml(data: &[u8]) {
@@ -72,6 +74,25 @@ fn payload(mut framed: &[u8]) -> (Vec<u8>, &[u8]) {
     }
     assert!(framed.is_empty());
     (payload, framed)
+}
+
+/// What proxies say: lines of `X-Forwarded-For`, or behind a first byte of 1 of `Forwarded`. Whatever a client has written, a
+/// proxy that puts its client behind it as a line of its own is believed, or the request is refused.
+pub fn forwarded(data: &[u8]) {
+    let Some((&first, lines)) = data.split_first() else { return };
+    let name = if first & 1 == 1 { header::FORWARDED } else { HeaderName::from_static("x-forwarded-for") };
+    let mut headers = HeaderMap::new();
+    for line in lines.split(|byte| *byte == b'\n') {
+        let Ok(value) = HeaderValue::from_bytes(line) else { return };
+        headers.append(name.clone(), value);
+    }
+    let trusts = |address: IpAddr| matches!(address, IpAddr::V4(address) if address.octets()[0] == 10);
+    let _ = Told::of(&headers, trusts);
+    let client = if first & 1 == 1 { "for=1.1.1.1" } else { "1.1.1.1" };
+    headers.append(name, HeaderValue::from_static(client));
+    if let Ok(told) = Told::of(&headers, trusts) {
+        assert_eq!(told.map(|told| told.address), Some(IpAddr::from([1, 1, 1, 1])));
+    }
 }
 
 /// A form: pieces give the fields and the file that the whole gives.
@@ -251,6 +272,7 @@ mod tests {
         play("framing", super::framing);
         play("form", super::form);
         play("http", super::http);
+        play("forwarded", super::forwarded);
         play("credentials", super::credentials);
         play("query", super::query);
         play("range", super::range);

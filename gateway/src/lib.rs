@@ -43,6 +43,7 @@ pub use audit::{AuditConfig, Batch, Queue, Reads};
 pub use error::{Answer, Error, Fault};
 pub use events::webhook::Webhook;
 pub use guard::SignatureV2;
+pub use peer::Proxies;
 pub use s3::create_bucket::view as bucket_view;
 pub use s3::delete_bucket::resume_bucket_deletions;
 pub use server::{Addresses, Config, Parts, serve};

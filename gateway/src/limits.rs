@@ -62,6 +62,10 @@ pub const HTTP2_IDLE_FRAMES_MAX: u32 = 1000;
 pub const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
 pub const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long an answer waits for a client that takes nothing of it. The kernel holds some MiB and tells of room by the third of it,
+/// so a shorter time would cut those who read slowly and well.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// Request line and headers. 2 KiB of user metadata and the longest presigned URLs stay far below.
 pub const HEADER_BLOCK_BYTES_MAX: usize = 32 * 1024;
 pub const HEADERS_MAX: usize = 100;

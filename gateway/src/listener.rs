@@ -13,7 +13,7 @@ pub use incoming::Incoming;
 
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::peer::Peer;
+use crate::peer::{Peer, Proxies};
 use crate::tls::Handshakes;
 use certs::Serving;
 use connection::{Answer, Connection, Phase};
@@ -53,6 +53,7 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
+    proxies: Proxies,
 }
 
 impl Listener {
@@ -61,7 +62,13 @@ impl Listener {
         let failed = |source| Error::Listen { address, source };
         let socket = TcpListener::bind(address).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
-        Ok(Self { socket, address })
+        Ok(Self { socket, address, proxies: Proxies::default() })
+    }
+
+    /// Connections of these proxies are those of many clients, and are not counted as one address's.
+    pub fn behind(mut self, proxies: &Proxies) -> Self {
+        self.proxies = proxies.clone();
+        self
     }
 
     /// With the port that the kernel chose if none was asked for.
@@ -78,8 +85,9 @@ impl Listener {
         secured: Secured,
     ) {
         let permits = Arc::new(Semaphore::new(connections_max as usize));
-        let addresses = Addresses::new((connections_max / 2).max(1));
-        let (shaking, http2) = (Shaking::new(connections_max), Http2::new(connections_max));
+        let addresses = Addresses::new((connections_max / 2).max(1), self.proxies.clone());
+        let (shaking, http2) =
+            (Shaking::new(connections_max, &self.proxies), Http2::new(connections_max, self.proxies.clone()));
         loop {
             let accepted = async {
                 let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
@@ -141,6 +149,7 @@ pub async fn leaves(stage: &mut watch::Receiver<Stage>, from: Stage) {
 struct Addresses {
     counts: Arc<Mutex<HashMap<IpAddr, u32>>>,
     limit: u32,
+    proxies: Proxies,
 }
 
 /// One of an address's connections, until it is dropped.
@@ -150,14 +159,14 @@ struct Place {
 }
 
 impl Addresses {
-    fn new(limit: u32) -> Self {
-        Self { counts: Arc::default(), limit }
+    fn new(limit: u32, proxies: Proxies) -> Self {
+        Self { counts: Arc::default(), limit, proxies }
     }
 
     fn enter(&self, address: IpAddr) -> Option<Place> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_insert(0);
-        if *count >= self.limit {
+        if *count >= self.limit && !self.proxies.trusts(address) {
             return None;
         }
         *count += 1;
@@ -193,9 +202,10 @@ struct Shaking {
 }
 
 impl Shaking {
-    fn new(connections_max: u32) -> Self {
+    fn new(connections_max: u32, proxies: &Proxies) -> Self {
         let most = (connections_max / 2).clamp(1, limits::HANDSHAKES_MAX);
-        Self { places: Arc::new(Semaphore::new(most as usize)), addresses: Addresses::new((most / 2).max(1)) }
+        let addresses = Addresses::new((most / 2).max(1), proxies.clone());
+        Self { places: Arc::new(Semaphore::new(most as usize)), addresses }
     }
 }
 
@@ -307,7 +317,9 @@ mod tests {
 
     #[test]
     fn an_address_has_a_limit_of_its_own() {
-        let addresses = Addresses::new(2);
+        let addresses = Addresses::new(2, Proxies::parse(&["127.0.0.3".to_owned()]).expect("an address"));
+        let proxy = IpAddr::from([127, 0, 0, 3]);
+        let _many: Vec<_> = (0..5).map(|_| addresses.enter(proxy).expect("a proxy has no limit")).collect();
         let (one, other) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let first = addresses.enter(one).expect("the first");
         let _second = addresses.enter(one).expect("the second");
@@ -315,6 +327,6 @@ mod tests {
         let third = addresses.enter(other).expect("another address");
         drop((first, third));
         assert!(addresses.enter(one).is_some());
-        assert_eq!(addresses.counts.lock().expect("whole").len(), 1, "addresses that are gone are forgotten");
+        assert_eq!(addresses.counts.lock().expect("whole").len(), 2, "addresses that are gone are forgotten");
     }
 }

@@ -18,7 +18,7 @@ use crate::limits;
 use crate::listener::{Handler, Incoming, Listener, Secured, Stage, leaves};
 use crate::metrics::{self, Metrics};
 use crate::outbound::Fetcher;
-use crate::peer::Peer;
+use crate::peer::{Peer, Proxied, Proxies};
 use crate::query_api::{QueryApi, QueryService};
 use crate::route::Router;
 use crate::s3::Service;
@@ -47,6 +47,8 @@ pub struct Config {
     pub https_listen: Option<SocketAddr>,
     /// Certificates, and what each listener speaks.
     pub edge: Arc<Edge>,
+    /// Whose word about its clients is taken.
+    pub proxies: Proxies,
     pub region: String,
     /// Base names of virtual-hosted buckets.
     pub domains: Vec<String>,
@@ -96,10 +98,10 @@ pub struct Parts {
 
 /// Serves until `shutdown` is done and open requests have ended or run out of time.
 pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-    let data_listener = Listener::bind(config.listen).await?;
-    let admin_listener = Listener::bind(config.admin_listen).await?;
+    let data_listener = Listener::bind(config.listen).await?.behind(&config.proxies);
+    let admin_listener = Listener::bind(config.admin_listen).await?.behind(&config.proxies);
     let https_listener = match config.https_listen {
-        Some(address) => Some(Listener::bind(address).await?),
+        Some(address) => Some(Listener::bind(address).await?.behind(&config.proxies)),
         None => None,
     };
     let (data_address, admin_address) = (data_listener.address(), admin_listener.address());
@@ -169,6 +171,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
         data = Watched::data(data, audit.clone());
         admin = Watched::admin(admin, audit);
     }
+    let (data, admin) = (Proxied::around(data, config.proxies.clone()), Proxied::around(admin, config.proxies));
     let watching = {
         let mut stage = watched.clone();
         tokio::spawn(certs::run(edge.clone(), async move { leaves(&mut stage, Stage::Serving).await }))

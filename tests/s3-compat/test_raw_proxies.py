@@ -10,7 +10,10 @@ import pytest
 
 import raw
 import test_raw_http
+import weir
+from conftest import Scene
 from sigv4 import Signed
+from test_audit import eventually, lines
 
 NGINX = """
 daemon off; master_process off; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -45,6 +48,18 @@ frontend f
 backend b
   server weir 127.0.0.1:{server} maxconn 1
 """
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """With an audit log, which knows every request that was one."""
+    folder = tmp_path_factory.mktemp("scene")
+    flags = ["--audit-log", str(folder / "audit.log"), "--audit-reads", "all"]
+    running = weir.Server(folder / "data", flags=flags).start()
+    made = Scene(running)
+    made.audit_log = folder / "audit.log"
+    yield made
+    assert running.stop() == 0
 
 
 def free_port():
@@ -110,13 +125,15 @@ def test_what_is_smuggled_is_not_served(behind, case):
         data = body_of(behind, test_raw_http.HTTP_CHUNKS[case.removeprefix("chunk ")])
     else:
         data = test_raw_http.HEADS[case][0](behind)
-    statuses = []
+    statuses, ids = [], set()
+    known = len(lines(scene.audit_log))
     with raw.Connection(behind.server.port, timeout=1) as connection:
         connection.send(data)
         try:
             # The probe's answer is the last one, if the proxy takes the probe for a request.
             while (answer := connection.answer()) is not None and not is_of_probe(answer):
                 statuses.append(answer.status)
+                ids.add(answer.headers.get("x-amz-request-id"))
                 connection.send(raw.PROBE if len(statuses) == 1 else b"")
         except TimeoutError:
             pass  # a proxy that waits for the rest of a body
@@ -130,5 +147,11 @@ def test_what_is_smuggled_is_not_served(behind, case):
     for key, expected in (("secret", b"do not copy"), ("missing", b"NoSuchKey"), ("secret", b"do not copy")):
         got = raw.ask(behind.server, Signed(behind.server, "GET", f"/{scene.bucket}/{key}").bytes())
         assert expected in got.body, (case, statuses, got)
+        ids.add(got.headers["x-amz-request-id"])
+    # Nothing was served that this client has no answer to. Straight, nothing of the table is served.
+    eventually(scene.audit_log, request_id=got.headers["x-amz-request-id"])
+    other = [line for line in lines(scene.audit_log)[known:] if line["kind"] == "decision" and "boto" not in (line.get("user_agent") or "").lower()]
+    # A request that a proxy cuts off in its body has no status, or that of a refusal which the proxy has answered by its own.
+    assert {line["request_id"] for line in other if line.get("status", 400) < 300} <= ids, (case, statuses, other)
     scene.s3.delete_object(Bucket=scene.bucket, Key="k")
     assert raw.settled_staging(scene.server) == []

@@ -8,8 +8,8 @@ use super::json::Json;
 use super::keys;
 use super::variables::{Filled, Syntax};
 use super::wildcard::{ArnPattern, Pattern};
+use common::Network;
 use std::cmp::Ordering;
-use std::net::IpAddr;
 use time::format_description::well_known::Iso8601;
 use time::{Date, OffsetDateTime};
 
@@ -137,7 +137,7 @@ impl Condition {
         match &self.values {
             Values::Networks(networks) => {
                 key == "aws:sourceip"
-                    && networks.iter().all(|network| network.bits >= network.widest_that_is_not_public())
+                    && networks.iter().all(|network| network.bits() >= widest_that_is_not_public(network))
             }
             Values::Texts { texts, .. } => {
                 let fixed = |text: &Filled<Pattern>| match text {
@@ -377,46 +377,9 @@ pub(super) fn time_ms(text: &str) -> Option<i128> {
     Some(time.unix_timestamp_nanos() / 1_000_000)
 }
 
-/// An address, or all that begin with the same bits.
-#[derive(Debug, PartialEq)]
-struct Network {
-    address: IpAddr,
-    bits: u32,
-}
-
-impl Network {
-    fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.parse().ok()?;
-        let all = if address.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
-            None => all,
-            Some(bits) if bits.len() <= 3 && bits.bytes().all(|byte| byte.is_ascii_digit()) => bits.parse().ok()?,
-            Some(_) => return None,
-        };
-        match address.to_canonical() {
-            _ if bits > all => None,
-            v4 if v4 != address && bits >= 96 => Some(Self { address: v4, bits: bits - 96 }),
-            _ => Some(Self { address, bits }),
-        }
-    }
-
-    /// Of an address in its canonical form.
-    fn has(&self, address: IpAddr) -> bool {
-        match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                (own.to_bits() ^ other.to_bits()).checked_shr(32 - self.bits).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                (own.to_bits() ^ other.to_bits()).checked_shr(128 - self.bits).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
-    }
-
-    fn widest_that_is_not_public(&self) -> u32 {
-        if self.address.is_ipv4() { 8 } else { 32 }
-    }
+/// Wider ones hold addresses of everybody.
+fn widest_that_is_not_public(network: &Network) -> u32 {
+    if network.is_ipv4() { 8 } else { 32 }
 }
 
 #[cfg(test)]

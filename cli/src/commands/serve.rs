@@ -124,6 +124,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         admin_listen,
         https_listen: ports.https_listen,
         edge,
+        proxies: settings.server.trusted_proxies()?,
         region: settings.server.region,
         domains: settings.server.domain,
         signature_v2,

@@ -154,6 +154,8 @@ pub struct Connection {
     held: BytesMut,
     head_deadline: Option<Pin<Box<Sleep>>>,
     progress: Progress,
+    /// Whether the client takes its answer.
+    taking: Progress,
     refused: bool,
     farewell: Option<Farewell>,
 }
@@ -167,6 +169,7 @@ impl Connection {
             held: BytesMut::new(),
             head_deadline: None,
             progress: Progress::of_bodies(),
+            taking: Progress::new(limits::ANSWER_TIMEOUT, 1),
             refused: false,
             farewell: None,
         }
@@ -335,7 +338,8 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.taking.of_write(context, written)
     }
 
     fn poll_write_vectored(
@@ -343,7 +347,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.taking.of_write(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -422,6 +427,15 @@ impl Progress {
         self.waited = false;
     }
 
+    /// What came of a write, or an error when its reader is too slow.
+    fn of_write(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Pending => return self.poll_wait(context).map(|slow| slow.map(|()| 0)),
+            Poll::Ready(written) => self.came(*written.as_ref().unwrap_or(&0)),
+        }
+        written
+    }
+
     /// Pending, or an error when a window has ended with too little in it.
     pub fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.waited = true;
@@ -461,6 +475,20 @@ mod tests {
         assert!(fast.is_ok());
         assert_eq!(slow.expect_err("too slow").kind(), io::ErrorKind::TimedOut);
         assert!(small.is_ok(), "a small body has the time of one window");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_of_an_answer_is_cut() {
+        let mut taking = Progress::new(limits::ANSWER_TIMEOUT, 1);
+        let mut write = async |written: Poll<io::Result<usize>>| {
+            let mut written = Some(written);
+            let once = |context: &mut Context<'_>| taking.of_write(context, written.take().unwrap_or(Poll::Pending));
+            std::future::poll_fn(once).await
+        };
+        assert_eq!(write(Poll::Ready(Ok(5))).await.expect("taken"), 5);
+        let began = tokio::time::Instant::now();
+        assert_eq!(write(Poll::Pending).await.expect_err("too slow").kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed().as_secs(), limits::ANSWER_TIMEOUT.as_secs());
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use super::incoming::Incoming;
 use super::{Addresses, Handler, Place, Stage, leaves};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::peer::Peer;
+use crate::peer::{Peer, Proxies};
 use bytes::Bytes;
 use http::request::Parts as Head;
 use http::uri::PathAndQuery;
@@ -39,9 +39,9 @@ pub struct Http2 {
 
 impl Http2 {
     /// So many requests at once as HTTP/1.1 could have on that many connections, and half of them of one address.
-    pub fn new(connections_max: u32) -> Self {
+    pub fn new(connections_max: u32, proxies: Proxies) -> Self {
         let streams = Arc::new(Semaphore::new(connections_max as usize));
-        Self { streams, of_address: Addresses::new((connections_max / 2).max(1)) }
+        Self { streams, of_address: Addresses::new((connections_max / 2).max(1), proxies) }
     }
 
     fn enter(&self, peer: &Peer) -> Option<Room> {
@@ -259,11 +259,11 @@ impl Pace {
         self.0.store((turn | 1) + 1, Ordering::Relaxed);
     }
 
-    /// Until a piece has waited for the client for `BODY_WINDOW`, and up to twice that.
+    /// Until a piece has waited for the client for `ANSWER_TIMEOUT`, and up to twice that.
     async fn stalls(&self) {
         loop {
             let before = self.0.load(Ordering::Relaxed);
-            tokio::time::sleep(limits::BODY_WINDOW).await;
+            tokio::time::sleep(limits::ANSWER_TIMEOUT).await;
             if before % 2 == 1 && before == self.0.load(Ordering::Relaxed) {
                 return;
             }
@@ -271,9 +271,8 @@ impl Pace {
     }
 }
 
-/// A piece that has to be taken in `BODY_WINDOW`, so that this is the least pace.
-#[expect(clippy::cast_possible_truncation, reason = "30 KiB")]
-const PIECE_BYTES_MAX: usize = limits::BODY_WINDOW_BYTES_MIN as usize;
+/// A piece is asked for when the one before it is on its way, so this is what a client has to take in `ANSWER_TIMEOUT`.
+const PIECE_BYTES_MAX: usize = 32 * 1024;
 
 /// An answer's body in pieces.
 struct Answer {
