@@ -72,7 +72,7 @@ impl AccountClient {
 }
 
 /// A name as one segment of a path. What is no name must not become another path.
-fn segment_of(name: &str) -> Result<String> {
+pub fn segment_of(name: &str) -> Result<String> {
     if name.is_empty() || name == "." || name == ".." {
         return Err(Error::Usage(format!("{name:?} is no name")));
     }

@@ -34,6 +34,8 @@ pub enum Command {
     Kms(KmsArgs),
     /// Make, list and delete buckets of a running appliance
     Bucket(BucketArgs),
+    /// Show, set and explain limits of rates and bandwidths
+    Limits(LimitsArgs),
     /// Look after the disk of a stopped appliance
     Disk(DiskArgs),
     /// Verify an audit log
@@ -194,6 +196,9 @@ pub struct ServeArgs {
     /// Seconds that lines of access logs wait before they are an object [default: 60]
     #[arg(long, value_name = "SECONDS")]
     pub access_log_seconds: Option<u64>,
+    /// How many authentications of one address may fail in a second before it has to wait; 0 for no limit [default: 100]
+    #[arg(long, value_name = "N")]
+    pub failed_auth_rate: Option<u32>,
     /// Seconds that running requests are given at the end [default: 30]
     #[arg(long, value_name = "SECONDS")]
     pub drain_seconds: Option<u64>,
@@ -714,6 +719,102 @@ pub enum BucketVerb {
         #[arg(value_name = "NAME")]
         name: String,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct LimitsArgs {
+    #[command(subcommand)]
+    pub verb: LimitsVerb,
+    /// Data directory where the admin's credentials are looked for last
+    #[arg(long, value_name = "DIR", default_value = "./weir-data", global = true)]
+    pub data: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LimitsVerb {
+    /// Show all limits, or one
+    Show {
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set a limit, which is in force at once
+    Set(Box<SetLimitArgs>),
+    /// Take a limit away
+    Remove {
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Tell what the limits would say to a request, and nothing is counted. Exit status 0 if it would pass, 1 if not
+    Explain {
+        /// The access key of who would ask; without it, somebody without a credential
+        #[arg(long = "as", value_name = "KEY")]
+        access_key: Option<String>,
+        /// list, get, head, put, delete, multipart-control, admin or auth
+        #[arg(long, value_name = "VERB", default_value = "get")]
+        verb: String,
+        #[arg(long, value_name = "NAME")]
+        bucket: Option<String>,
+        /// The address that it would come from
+        #[arg(long, value_name = "IP")]
+        from: Option<String>,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct SetLimitArgs {
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// What is counted together: key, principal, bucket, tenant, address or node
+    #[arg(long, value_name = "WHAT", required_unless_present = "file")]
+    pub per: Option<String>,
+    /// Requests a second
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
+    /// Requests at once [default: those of one second]
+    #[arg(long, value_name = "N")]
+    pub burst: Option<u64>,
+    /// Bytes a second of what comes: 10MB, 8MiB or a number
+    #[arg(long, value_name = "BYTES")]
+    pub bandwidth_in: Option<String>,
+    /// Bytes a second of what goes
+    #[arg(long, value_name = "BYTES")]
+    pub bandwidth_out: Option<String>,
+    /// About these tenants only (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub tenant: Vec<String>,
+    /// About callers with these ARNs only, with stars (repeatable)
+    #[arg(long, value_name = "ARN")]
+    pub principal: Vec<String>,
+    /// About these access keys only (repeatable)
+    #[arg(long, value_name = "KEY")]
+    pub access_key: Vec<String>,
+    /// About these buckets only, with stars (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub bucket: Vec<String>,
+    /// About these only: list, get, head, put, delete, multipart-control, admin, auth (repeatable)
+    #[arg(long, value_name = "VERB")]
+    pub verb: Vec<String>,
+    /// About these networks only (repeatable)
+    #[arg(long, value_name = "NETWORK")]
+    pub cidr: Vec<String>,
+    /// Count what would be refused, and refuse nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The JSON of the limit, in place of all of these
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "per", "rate", "burst", "bandwidth_in", "bandwidth_out", "tenant", "principal", "access_key", "bucket", "verb",
+        "cidr", "dry_run",
+    ])]
+    pub file: Option<PathBuf>,
+    /// Only if it has this version; 0 for a new one
+    #[arg(long, value_name = "N")]
+    pub if_version: Option<u64>,
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, ClapArgs)]

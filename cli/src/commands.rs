@@ -8,6 +8,7 @@ pub mod disk;
 pub mod group;
 pub mod key;
 pub mod kms;
+pub mod limits;
 pub mod policy;
 pub mod role;
 pub mod serve;

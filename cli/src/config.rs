@@ -12,6 +12,7 @@
 //! plain_http = false
 //! signature_v2 = "off"                  # or "forms", "urls", "all"
 //! access_log_seconds = 60
+//! failed_auth_rate = 100                # of one address, in a second; 0 for no limit
 //! drain_seconds = 30
 //!
 //! [s3]
@@ -96,6 +97,8 @@ pub struct Server {
     pub signature_v2: String,
     /// Seconds that lines of access logs wait before they are an object.
     pub access_log_seconds: u64,
+    /// How many authentications of one address may fail in a second; 0 for no limit.
+    pub failed_auth_rate: u32,
     pub drain_seconds: u64,
 }
 
@@ -195,6 +198,7 @@ impl Default for Server {
             plain_http: false,
             signature_v2: "off".into(),
             access_log_seconds: 60,
+            failed_auth_rate: 100,
             drain_seconds: 30,
         }
     }
@@ -432,6 +436,7 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
     set(&mut server.plain_http, Some(&true).filter(|_| flags.plain_http));
     set(&mut server.signature_v2, flags.signature_v2.as_ref());
     set(&mut server.access_log_seconds, flags.access_log_seconds.as_ref());
+    set(&mut server.failed_auth_rate, flags.failed_auth_rate.as_ref());
     set(&mut server.drain_seconds, flags.drain_seconds.as_ref());
     set(&mut s3.block_public_access, Some(&false).filter(|_| flags.allow_public_access));
     set(&mut s3.object_ownership, flags.object_ownership.as_ref());

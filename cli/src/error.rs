@@ -58,6 +58,7 @@ impl Error {
         match status {
             StatusCode::NOT_FOUND => Self::NotFound(detail),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::CONFLICT => Self::Refused(detail),
+            StatusCode::PRECONDITION_FAILED => Self::Refused(detail),
             StatusCode::BAD_REQUEST => Self::Usage(detail),
             _ => Self::Failed(detail),
         }

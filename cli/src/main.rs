@@ -57,6 +57,7 @@ fn main() -> ExitCode {
             Command::Backup(args) => commands::backup::run(args).await,
             Command::Kms(args) => commands::kms::run(args).await,
             Command::Bucket(args) => commands::bucket::run(args).await,
+            Command::Limits(args) => commands::limits::run(args).await,
             Command::Disk(args) => commands::disk::run(args),
             Command::Audit(args) => commands::audit::run(args),
             Command::Tls(args) => commands::tls::run(args).await,

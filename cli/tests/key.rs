@@ -33,6 +33,7 @@ async fn admin_port(control: EmbeddedControlPlane) -> SocketAddr {
         named_keys,
         admission: None,
         issuers: None,
+        rates: None,
         region: "eu-north-7".into(),
         edge: None,
     });

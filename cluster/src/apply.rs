@@ -21,7 +21,7 @@ pub(crate) use keys::accounts_of_owners;
 use crate::command::{Applied, Command};
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::state::{Bucket, BucketState, KmsKey, State};
+use crate::state::{Bucket, BucketState, KmsKey, Limit, State};
 use common::{BucketId, BucketName, OwnerId, Term};
 use keys::{create_key, delete_key, put_owner, set_key_active};
 use std::collections::BTreeMap;
@@ -52,6 +52,7 @@ pub fn apply(state: &State, command: &Command) -> Result<(State, Applied)> {
         Command::All(commands) => all(state, commands),
         Command::CreateKmsKey { name, created_ms, sealed } => create_kms_key(state, name, *created_ms, sealed),
         Command::RotateKmsKey { name, version, sealed } => rotate_kms_key(state, name, *version, sealed),
+        Command::SetLimit { name, document, expected } => set_limit(state, name, document.as_deref(), *expected),
         Command::NextTerm { above } => next_term(state, *above),
     }
 }
@@ -221,6 +222,34 @@ fn with_kms_key(state: &State, key: KmsKey) -> State {
     next
 }
 
+fn set_limit(state: &State, name: &str, document: Option<&str>, expected: Option<u64>) -> Result<(State, Applied)> {
+    text_must_fit("a limit's name", name)?;
+    let known = state.limits.get(name);
+    let version = known.map_or(0, |limit| limit.version);
+    if expected.is_some_and(|expected| expected != version) {
+        return Err(Error::LimitChanged { name: name.to_owned(), version });
+    }
+    let mut next = following(state);
+    let limits = Arc::make_mut(&mut next.limits);
+    let Some(document) = document else {
+        limits.remove(name).ok_or_else(|| Error::NoSuchLimit(name.to_owned()))?;
+        return Ok((next, Applied::Nothing));
+    };
+    let most = limits::RATE_LIMIT_BYTES_MAX;
+    if document.len() > most {
+        return Err(Error::Invalid(format!("a limit has at most {most} bytes, and this has {}", document.len())));
+    }
+    if let Some(known) = known.filter(|known| known.document == document) {
+        return Ok((state.clone(), Applied::Limit(Arc::clone(known))));
+    }
+    if known.is_none() && limits.len() >= limits::RATE_LIMITS_MAX {
+        return Err(Error::Invalid(format!("there are {} limits, and more are not allowed", limits::RATE_LIMITS_MAX)));
+    }
+    let limit = Arc::new(Limit { name: name.to_owned(), version: next.version, document: document.to_owned() });
+    limits.insert(name.to_owned(), Arc::clone(&limit));
+    Ok((next, Applied::Limit(limit)))
+}
+
 fn next_term(state: &State, above: Term) -> Result<(State, Applied)> {
     let term = Term(above.max(state.last_term).0.checked_add(1).ok_or(Error::TermsExhausted)?);
     let mut next = following(state);
@@ -316,6 +345,36 @@ mod tests {
 
     fn rotate(name: &str, version: u32) -> Command {
         Command::RotateKmsKey { name: name.into(), version, sealed: vec![2] }
+    }
+
+    #[test]
+    fn limits_have_versions() {
+        let set = |document: Option<&str>, expected| Command::SetLimit {
+            name: "slow".into(),
+            document: document.map(str::to_owned),
+            expected,
+        };
+        let refused = |state: &State, command| apply(state, &command).unwrap_err();
+        assert_eq!(refused(&State::default(), set(None, None)), Error::NoSuchLimit("slow".into()));
+        let changed = |version| Error::LimitChanged { name: "slow".into(), version };
+        assert_eq!(refused(&State::default(), set(Some("{}"), Some(7))), changed(0));
+        let state = after(&[set(Some("{}"), Some(0))]);
+        let limit = &state.limits["slow"];
+        assert_eq!((limit.version, limit.document.as_str()), (state.version, "{}"));
+        assert_eq!(refused(&state, set(Some("{1}"), Some(0))), changed(state.version));
+        let (same, applied) = apply(&state, &set(Some("{}"), None)).unwrap();
+        assert_eq!((same.version, applied), (state.version, Applied::Limit(limit.clone())));
+        let (gone, _) = apply(&state, &set(None, Some(limit.version))).unwrap();
+        assert!(gone.limits.is_empty());
+        let long = "x".repeat(limits::RATE_LIMIT_BYTES_MAX + 1);
+        assert!(matches!(refused(&state, set(Some(&long), None)), Error::Invalid(_)));
+        let many = (0..limits::RATE_LIMITS_MAX).map(|number| Command::SetLimit {
+            name: format!("limit-{number}"),
+            document: Some("{}".into()),
+            expected: None,
+        });
+        let full = after(&many.collect::<Vec<_>>());
+        assert!(matches!(refused(&full, set(Some("{}"), None)), Error::Invalid(_)));
     }
 
     fn term(above: u32) -> Command {

@@ -1,7 +1,7 @@
 //! The commands that change the state, and what they give back.
 
 use crate::iam::{Group, ManagedPolicy, OidcProvider, Role, User};
-use crate::state::{AccessKey, Bucket, Owner};
+use crate::state::{AccessKey, Bucket, Limit, Owner};
 use common::{AccessKeyId, BucketId, BucketName, OwnerId, Term};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +76,13 @@ pub enum Command {
         name: String,
         version: u32,
         sealed: Vec<u8>,
+    },
+    /// Sets the document of a limit, or with `None` takes the limit away. `expected` is the version that is to be there, 0 that there
+    /// is to be none: `LimitChanged` where it is another by now. Applied answer of a limit that is set: `Limit`.
+    SetLimit {
+        name: String,
+        document: Option<String>,
+        expected: Option<u64>,
     },
     /// Applied answer: `Term`, greater than `above` and than every one given before.
     NextTerm {
@@ -212,5 +219,6 @@ pub enum Applied {
     Nothing,
     PolicyVersion(u32),
     Bucket(Arc<Bucket>),
+    Limit(Arc<Limit>),
     Term(Term),
 }

@@ -14,6 +14,7 @@
 //! | `buckets` | the bucket's name  | `Bucket` as in `row.rs`                                              |
 //! | `owners`  | the owner's id     | `Owner` as in `row.rs`                                               |
 //! | `kms`     | a named key's name | `KmsKey` as in `row.rs`, sealed                                      |
+//! | `limits`  | a limit's name     | `Limit` as in `row.rs`                                               |
 //! | `keys`    | the access key's id | `AccessKey` as in `row.rs`, secret included, sealed as in `seal.rs`   |
 //! | `accounts` | the owner's id    | `Account`: owners of a store that has none get theirs when it is opened |
 //! | `users`, `groups`, `policies`, `roles`, `providers` | the account's owner id, a newline, the name | what `iam.rs` calls so |
@@ -29,7 +30,7 @@ use crate::iam::{Account, Group, Iam, ManagedPolicy, Named, OidcProvider, Role, 
 use crate::row::{self, Record};
 use crate::seal::RowSeal;
 use crate::snapshot::Snapshot;
-use crate::state::{AccessKey, Bucket, KmsKey, Owner, State};
+use crate::state::{AccessKey, Bucket, KmsKey, Limit, Owner, State};
 use common::{AccessKeyId, BucketId, Epoch, OwnerId, Term};
 use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError};
@@ -49,6 +50,7 @@ const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 const BUCKETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("buckets");
 const OWNERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("owners");
 const KMS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("kms");
+const LIMITS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("limits");
 const KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("keys");
 const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("accounts");
 const USERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("users");
@@ -237,6 +239,7 @@ fn write(database: &Database, seal: Option<&RowSeal>, before: &State, next: &Sta
     put_changes(&transaction, BUCKETS, (&before.buckets, &next.buckets), |name| name.as_str().to_owned())?;
     put_changes(&transaction, OWNERS, (&before.owners, &next.owners), |id| id.0.clone())?;
     put_changes(&transaction, KMS, (&before.kms, &next.kms), String::clone)?;
+    put_changes(&transaction, LIMITS, (&before.limits, &next.limits), String::clone)?;
     for (id, key) in changes(&before.keys, &next.keys) {
         put_key(&transaction, seal, id, key)?;
     }
@@ -350,6 +353,7 @@ fn load(database: &Database, seal: Option<&RowSeal>) -> Result<Option<State>> {
         owners: Arc::new(load_rows(&transaction, OWNERS, |owner: &Owner| (owner.id.clone(), owner.id.0.clone()))?),
         iam: load_iam(&transaction)?,
         kms: Arc::new(load_rows(&transaction, KMS, |key: &KmsKey| (key.name.clone(), key.name.clone()))?),
+        limits: Arc::new(load_rows(&transaction, LIMITS, |limit: &Limit| (limit.name.clone(), limit.name.clone()))?),
         keys: Arc::new(load_opened(
             &transaction,
             KEYS,

@@ -27,6 +27,10 @@ pub enum Error {
     KmsKeyExists(String),
     #[error("the key {0} does not exist")]
     NoSuchKmsKey(String),
+    #[error("the limit {0} does not exist")]
+    NoSuchLimit(String),
+    #[error("the limit {name} was changed meanwhile: it has version {version} now")]
+    LimitChanged { name: String, version: u64 },
     // Of users, groups, roles, policies and providers, in the words of IAM.
     #[error("{0}")]
     NoSuchEntity(String),

@@ -19,7 +19,7 @@ pub use command::{Applied, Command, Holder, IamChange, Tagged};
 pub use embedded::EmbeddedControlPlane;
 pub use error::{Error, Result};
 pub use seal::RowSeal;
-pub use state::{AccessKey, Bucket, BucketState, KmsKey, Owner, State};
+pub use state::{AccessKey, Bucket, BucketState, KmsKey, Limit, Owner, State};
 
 use std::sync::Arc;
 

@@ -20,6 +20,10 @@ pub const KMS_KEYS_MAX: usize = 1000;
 pub const KMS_KEY_VERSIONS_MAX: usize = 1000;
 pub const KMS_SEALED_BYTES_MAX: usize = 256;
 
+/// Limits of rates and bandwidths. Each request looks at all of them.
+pub const RATE_LIMITS_MAX: usize = 256;
+pub const RATE_LIMIT_BYTES_MAX: usize = 8 * 1024;
+
 /// Commands that are decided together.
 pub const COMMANDS_TOGETHER_MAX: usize = 64;
 

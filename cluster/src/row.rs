@@ -3,14 +3,14 @@
 //! | offset | length | content                                                        |
 //! |--------|--------|----------------------------------------------------------------|
 //! | 0      | 1      | version of the row's layout: 1, and 3 for an `AccessKey`       |
-//! | 1      | rest   | postcard of `Bucket`, `Owner`, `AccessKey`, or of what is in `iam.rs` |
+//! | 1      | rest   | postcard of `Bucket`, `Owner`, `AccessKey`, `Limit`, or of what is in `iam.rs` |
 //!
 //! Postcard names no fields: a change of one of these types is a new version here, with the old type kept to read it. No row has
 //! version 2: that is the byte of a sealed one (`seal.rs`).
 
 use crate::error::{Error, Result};
 use crate::iam::{Account, Group, ManagedPolicy, OidcProvider, Role, User};
-use crate::state::{AccessKey, Bucket, KmsKey, Owner};
+use crate::state::{AccessKey, Bucket, KmsKey, Limit, Owner};
 use common::{AccessKeyId, OwnerId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,7 @@ pub(crate) trait Record: Serialize + DeserializeOwned {
 impl Record for Bucket {}
 impl Record for Owner {}
 impl Record for KmsKey {}
+impl Record for Limit {}
 impl Record for Account {}
 impl Record for User {}
 impl Record for Group {}

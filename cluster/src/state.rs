@@ -20,6 +20,8 @@ pub struct State {
     pub keys: Arc<BTreeMap<AccessKeyId, Arc<AccessKey>>>,
     /// Named keys that wrap data keys, by name.
     pub kms: Arc<BTreeMap<String, Arc<KmsKey>>>,
+    /// Limits of rates and bandwidths, by name.
+    pub limits: Arc<BTreeMap<String, Arc<Limit>>>,
     /// Accounts, users, groups, roles and policies.
     pub iam: Iam,
 }
@@ -36,6 +38,7 @@ impl Default for State {
             owners: Arc::default(),
             keys: Arc::default(),
             kms: Arc::default(),
+            limits: Arc::default(),
             iam: Iam::default(),
         }
     }
@@ -76,6 +79,15 @@ pub struct KmsKey {
     pub created_ms: u64,
     /// From the first, which is number 1, to the newest. None is ever taken away: it may have wrapped what is still there.
     pub versions: Vec<Vec<u8>>,
+}
+
+/// A limit. What its document means knows the gateway, which has checked it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    pub name: String,
+    /// The state's version at which it last changed.
+    pub version: u64,
+    pub document: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

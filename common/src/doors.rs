@@ -16,6 +16,12 @@ pub trait Clock: Send + Sync {
     }
 }
 
+/// How long something has been, and when something is due: no hand sets this clock.
+pub trait Monotonic: Send + Sync {
+    /// Nanoseconds since some moment before.
+    fn elapsed_ns(&self) -> u64;
+}
+
 /// Unpredictable bits.
 pub trait Random: Send + Sync {
     fn fill(&self, bytes: &mut [u8]);
@@ -40,6 +46,34 @@ impl Clock for SystemClock {
     fn now_us(&self) -> u64 {
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         since_epoch.map_or(0, |duration| duration.as_micros() as u64)
+    }
+}
+
+/// Since the first time that somebody asked.
+pub struct SystemMonotonic;
+
+impl Monotonic for SystemMonotonic {
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    fn elapsed_ns(&self) -> u64 {
+        static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        let elapsed = START.get_or_init(std::time::Instant::now).elapsed();
+        u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Stands still until it is moved.
+#[derive(Default)]
+pub struct SimulatedMonotonic(AtomicU64);
+
+impl SimulatedMonotonic {
+    pub fn advance_ns(&self, by_ns: u64) {
+        self.0.fetch_add(by_ns, Ordering::Relaxed);
+    }
+}
+
+impl Monotonic for SimulatedMonotonic {
+    fn elapsed_ns(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
     }
 }
 

@@ -15,7 +15,7 @@ pub mod sigv4;
 
 pub use checksum::{Algorithm, Checksum, Digester, Digests};
 pub use cipher::SecretKey;
-pub use doors::{Clock, Random};
+pub use doors::{Clock, Monotonic, Random};
 pub use etag::ETag;
 pub use names::{
     AccessKeyId, BucketId, BucketName, Epoch, NameError, ObjectKey, OwnerId, PartNumber, Stamp, Term, UploadId,

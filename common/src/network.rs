@@ -9,6 +9,12 @@ pub struct Network {
     bits: u32,
 }
 
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.bits)
+    }
+}
+
 impl Network {
     /// `ADDRESS` or `ADDRESS/BITS`. An IPv4 network that is written as one of IPv6 is the former.
     pub fn parse(text: &str) -> Option<Self> {

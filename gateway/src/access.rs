@@ -7,13 +7,15 @@ use crate::audit::Trail;
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::lenient::Verified;
+use crate::peer::Peer;
+use crate::rates::{self, Asker, Rates, Shape, Verb};
 use crate::s3::{dates, rename_object};
 use crate::sessions::{self, Sessions};
 use authn::policy::Context;
 use authn::{Identity, Question, Verdict, authorize};
 use cluster::{Bucket, ControlPlane};
 use common::{BucketName, OwnerId, Random, Stamp};
-use http::{Extensions, HeaderValue};
+use http::{Extensions, HeaderMap, HeaderValue};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3Request, S3Result, dto};
@@ -46,6 +48,8 @@ pub struct Findings {
     /// The owner id of the key that signed.
     pub owner: OnceLock<String>,
     pub admitted: OnceLock<Admitted>,
+    /// How fast its bodies pass, where a rule says so.
+    pub shape: OnceLock<Shape>,
     /// The record of the object whose access control list was asked.
     pub seen: OnceLock<Stamp>,
     /// For the audit log.
@@ -73,6 +77,7 @@ pub struct Access {
     control: Arc<dyn ControlPlane>,
     sessions: Sessions,
     admission: Arc<Admission>,
+    rates: Arc<Rates>,
     region: HeaderValue,
     /// What signatures of unknown keys are compared with: nobody has it.
     no_ones_secret: SecretKey,
@@ -83,6 +88,7 @@ impl Access {
         control: Arc<dyn ControlPlane>,
         sessions: Sessions,
         admission: Arc<Admission>,
+        rates: Arc<Rates>,
         random: &dyn Random,
         region: &str,
     ) -> Result<Self> {
@@ -90,7 +96,7 @@ impl Access {
         let region = region.map_err(|_| Error::InvalidArgument("the region is not a header's value".to_owned()))?;
         let mut secret = [0; 32];
         random.fill(&mut secret);
-        Ok(Self { control, sessions, admission, region, no_ones_secret: SecretKey::from(hex::encode(secret)) })
+        Ok(Self { control, sessions, admission, rates, region, no_ones_secret: SecretKey::from(hex::encode(secret)) })
     }
 
     /// What signatures with this key are made with. A key that nobody has is not refused here: that would be quicker than a
@@ -117,6 +123,33 @@ impl Access {
         find(&*self.control, name).ok()
     }
 
+    /// Whether the rules of rates let a request of somebody who is known through. What shapes its bodies is told to its findings.
+    pub fn admit_rate(
+        &self,
+        (verb, cost): (Verb, u32),
+        bucket: Option<&str>,
+        identity: &Identity,
+        (headers, extensions): (&HeaderMap, &Extensions),
+    ) -> Result<()> {
+        if !self.rates.asks_by_identity() {
+            return Ok(());
+        }
+        let address = extensions.get::<Peer>().map(|peer| peer.address);
+        let asker = Asker { identity, address, bucket, verb, is_repetition: rates::is_repetition(headers) };
+        match self.rates.admits(&asker, cost) {
+            Ok(shape) => {
+                if let (Some(shape), Some(requester)) = (shape, extensions.get::<Requester>()) {
+                    let _ = requester.0.shape.set(shape);
+                }
+                Ok(())
+            }
+            Err(throttle) => {
+                audit::reason(extensions, throttle.reason());
+                Err(Error::Throttled(throttle))
+            }
+        }
+    }
+
     /// Who sent it, before anything is decided.
     fn identify(&self, context: &mut S3AccessContext<'_>) -> Result<Identity> {
         let key = match context.credentials() {
@@ -140,7 +173,11 @@ impl Access {
             let path = context.s3_path();
             let place = (path.get_bucket_name(), path.get_object_key());
             let scene = Scene::new(operation, place, context.headers(), context.uri(), &extensions, &identity);
-            match waits_for(operation).map_or(Ok(false), |keys| self.admission.depends_on(&scene, keys)) {
+            let price = (Verb::of(operation), rates::cost(operation));
+            let limited = self.admit_rate(price, place.0, &identity, (context.headers(), &extensions));
+            match limited
+                .and_then(|()| waits_for(operation).map_or(Ok(false), |keys| self.admission.depends_on(&scene, keys)))
+            {
                 Ok(true) => Ok(()),
                 Ok(false) => self.admission.admit(&scene).await,
                 Err(error) => Err(error),
@@ -223,6 +260,14 @@ impl S3Access for Access {
             }
             answer
         })
+    }
+
+    /// How many keys it names is known when its document is read.
+    async fn delete_objects(&self, request: &mut S3Request<dto::DeleteObjectsInput>) -> S3Result<()> {
+        let more = rates::cost_of_more_keys(request.input.delete.objects.len());
+        let identity = request.extensions.get::<Identity>().ok_or(Error::AccessDenied)?;
+        let asked = (&request.headers, &request.extensions);
+        Ok(self.admit_rate((Verb::Delete, more), Some(&request.input.bucket), identity, asked)?)
     }
 
     async fn put_object_tagging(&self, request: &mut S3Request<dto::PutObjectTaggingInput>) -> S3Result<()> {

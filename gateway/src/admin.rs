@@ -9,6 +9,7 @@ mod accounts;
 mod backup;
 mod explain_token;
 mod keys;
+mod limits;
 mod named_keys;
 mod problem;
 mod routes;
@@ -22,13 +23,16 @@ use crate::admission::Admission;
 use crate::audit::{self, Asked};
 use crate::guard::ErrorCode;
 use crate::kms::NamedKeys;
+use crate::peer::Peer;
+use crate::rates::{Asker, COST, Rates, Throttle, Verb, is_repetition};
 use crate::sessions::Sessions;
 use crate::sts::Issuers;
+use authn::Identity;
 use bytes::Bytes;
 use cluster::{ControlPlane, State};
 use common::{Clock, Random, sigv4};
 use http::request::Parts as Head;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use std::sync::Arc;
@@ -45,6 +49,8 @@ pub struct AdminParts {
     pub admission: Option<Arc<Admission>>,
     /// Who judges tokens of issuers, to ask about one; none likewise.
     pub issuers: Option<Issuers>,
+    /// The rules of who may ask how often; none likewise.
+    pub rates: Option<Arc<Rates>>,
     /// The region that requests must be signed for.
     pub region: String,
     /// Certificates, and what listeners speak; none likewise.
@@ -65,6 +71,7 @@ where
 {
     let (head, body) = request.into_parts();
     let mut code = None;
+    let address = head.extensions.get::<Peer>().map(|peer| peer.address);
     let answer = answer(parts, &head, body).await.unwrap_or_else(|problem| {
         code = Some(ErrorCode(problem.code.to_owned()));
         if problem.status.is_server_error() {
@@ -75,6 +82,9 @@ where
         problem.into_answer()
     });
     let mut response = answer.into_response();
+    if let Some(rates) = &parts.rates {
+        rates.ended(address, code.as_ref());
+    }
     if let Some(code) = code {
         response.extensions_mut().insert(code);
     }
@@ -89,7 +99,7 @@ where
 {
     let checked = async {
         let state = parts.control.read().await.map_err(Problem::from)?;
-        read_body(body, verified(parts, head, &state)?).await
+        read_body(body, verified(parts, head, &state)?.0).await
     };
     checked.await.err().map(|problem| {
         tracing::info!(method = %head.method, path = head.uri.path(), %problem, "refused");
@@ -116,8 +126,13 @@ where
     if let Found::Route(Route::OpenApi, _) = found {
         return Ok(Answer::json(StatusCode::OK, routes::openapi()));
     }
+    let admitted = arrives(parts, head);
     let state = parts.control.read().await.map_err(Problem::from)?;
-    let payload_hash = match verified(parts, head, &state) {
+    let verified = admitted.and_then(|()| {
+        let (payload_hash, identity) = verified(parts, head, &state)?;
+        admit_rate(parts, head, &identity).map(|()| payload_hash)
+    });
+    let payload_hash = match verified {
         Ok(payload_hash) => payload_hash,
         Err(problem) => {
             // A body that nobody reads ends the connection, and the client's next request with it.
@@ -151,6 +166,9 @@ where
         Route::SimulatePolicy => simulate::answer(parts, &state, &body).await,
         Route::SimulateIdentity => simulate::of_identity(&state, name, &body),
         Route::ExplainToken => explain_token::answer(parts, &state, &body).await,
+        Route::ListLimits | Route::GetLimit | Route::PutLimit | Route::DeleteLimit | Route::ExplainLimits => {
+            limits::answer(parts, &state, (route, name), head, &body).await
+        }
         Route::ListAccounts => Ok(accounts::list(&state)),
         Route::ShowTls
         | Route::ReloadTls
@@ -165,8 +183,36 @@ where
     }
 }
 
-/// The hash that the request's body must have, from a request that an administrator signed.
-fn verified<'h>(parts: &AdminParts, head: &'h Head, state: &State) -> Result<&'h str, Problem> {
+/// Whether the rules of rates let an address ask.
+fn arrives(parts: &AdminParts, head: &Head) -> Result<(), Problem> {
+    let address = head.extensions.get::<Peer>().map(|peer| peer.address);
+    let Some(rates) = &parts.rates else { return Ok(()) };
+    rates.arrives(address, &head.headers, is_of_limits(head)).map_err(|throttle| throttled(head, throttle))
+}
+
+/// The same, where it is known who asks.
+fn admit_rate(parts: &AdminParts, head: &Head, identity: &Identity) -> Result<(), Problem> {
+    let Some(rates) = parts.rates.as_ref().filter(|rates| !is_of_limits(head) && rates.asks_by_identity()) else {
+        return Ok(());
+    };
+    let address = head.extensions.get::<Peer>().map(|peer| peer.address);
+    let is_repetition = is_repetition(&head.headers);
+    let asker = Asker { identity, address, bucket: None, verb: Verb::Admin, is_repetition };
+    rates.admits(&asker, COST).map(drop).map_err(|throttle| throttled(head, throttle))
+}
+
+/// Whoever changes the rules is not stopped by one that went wrong.
+fn is_of_limits(head: &Head) -> bool {
+    head.uri.path().starts_with("/api/v1/limits")
+}
+
+fn throttled(head: &Head, throttle: Throttle) -> Problem {
+    audit::reason(&head.extensions, throttle.reason());
+    Problem::throttled(throttle)
+}
+
+/// The hash that the request's body must have, from a request that an administrator signed, and who that is.
+fn verified<'h>(parts: &AdminParts, head: &'h Head, state: &State) -> Result<(&'h str, Identity), Problem> {
     let session = verify::claimed_token(head)?.map(|(key, token)| parts.sessions().open(Some(&key), token));
     let session = session.transpose().map_err(Problem::of_token)?;
     verify::administrator(head, (state, session.as_deref()), parts.clock.now_ms(), &parts.region)
@@ -205,11 +251,16 @@ struct Answer {
     status: StatusCode,
     content_type: &'static str,
     body: Option<serde_json::Value>,
+    headers: HeaderMap,
 }
 
 impl Answer {
     fn json(status: StatusCode, body: serde_json::Value) -> Self {
-        Self { status, content_type: "application/json", body: Some(body) }
+        Self { status, content_type: "application/json", body: Some(body), headers: HeaderMap::new() }
+    }
+
+    fn done() -> Self {
+        Self { status: StatusCode::NO_CONTENT, content_type: "", body: None, headers: HeaderMap::new() }
     }
 
     fn into_response(self) -> Response<Full<Bytes>> {
@@ -222,6 +273,7 @@ impl Answer {
         }
         // An answer may hold a new secret.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.extend(self.headers);
         response
     }
 }

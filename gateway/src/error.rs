@@ -1,6 +1,7 @@
 //! What the edge refuses and what fails behind it, and the one table that turns either into an S3 answer.
 
 use crate::guard::FormError;
+use crate::rates::Throttle;
 use common::{BucketName, ETag};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use s3s::{S3Error, S3ErrorCode};
@@ -40,6 +41,10 @@ pub enum Error {
     ExpiredToken,
     #[error("The session's policies, tags and claims are too large: together they make a token of {bytes} bytes.")]
     PackedPolicyTooLarge { bytes: usize },
+
+    /// A rule of `rates.rs` refuses it.
+    #[error("Please reduce your request rate.")]
+    Throttled(Throttle),
 
     // The client's: what it asks for.
     #[error("The specified bucket does not exist")]
@@ -217,6 +222,7 @@ impl Error {
             Self::AuthorizationMalformed(_) | Self::WrongRegion { .. } => {
                 ("AuthorizationHeaderMalformed", S::BAD_REQUEST)
             }
+            Self::Throttled(_) => ("SlowDown", S::SERVICE_UNAVAILABLE),
             Self::NotAudited => ("ServiceUnavailable", S::SERVICE_UNAVAILABLE),
             Self::BadForwarded(_) => ("InvalidRequest", S::BAD_REQUEST),
             Self::TooManyStreams => ("SlowDown", S::SERVICE_UNAVAILABLE),
@@ -337,6 +343,9 @@ impl Error {
             Self::Storage(storage::Error::NoSuchKey) => {
                 headers.insert("x-amz-delete-marker", HeaderValue::from_static("false"));
             }
+            Self::Throttled(throttle) => {
+                headers.extend(throttle.headers());
+            }
             error if error.answer().code == "SlowDown" => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
                 headers.insert("x-amz-retry-after", HeaderValue::from_static("1"));
@@ -433,6 +442,9 @@ fn cluster(error: &cluster::Error) -> Answer {
         E::EntityExists(_) => ("EntityAlreadyExists", S::CONFLICT),
         E::DeleteConflict(_) => ("DeleteConflict", S::CONFLICT),
         E::LimitExceeded { .. } => ("LimitExceeded", S::CONFLICT),
+        // The admin API's alone.
+        E::NoSuchLimit(_) => ("InvalidRequest", S::BAD_REQUEST),
+        E::LimitChanged { .. } => ("OperationAborted", S::CONFLICT),
         E::TermsExhausted | E::Store(_) | E::NewerFormat { .. } | E::Locked => {
             ("InternalError", S::INTERNAL_SERVER_ERROR)
         }

@@ -37,7 +37,9 @@ use crate::host::Domains;
 use crate::lenient::Verified;
 use crate::limits;
 use crate::listener::Incoming;
+use crate::peer::Peer;
 use crate::query_api::{self, QueryApi, Refusal};
+use crate::rates::{RULE_HEADER, Rates, Shaped};
 use crate::s3::cors;
 use crate::s3::post_object::Forms;
 use crate::s3::written;
@@ -73,6 +75,7 @@ pub struct Guard {
     pub health: Health,
     pub log: Arc<AccessLog>,
     pub query_api: QueryApi,
+    pub rates: Arc<Rates>,
 }
 
 impl Guard {
@@ -89,11 +92,17 @@ impl Guard {
         let (mut head, incoming) = request.into_parts();
         encryption::hide_keys(&mut head.headers);
         let exchange = Exchange::begin(&*self.random, &head);
+        let address = head.extensions.get::<Peer>().map(|peer| peer.address);
+        if let Err(throttle) = self.rates.arrives(address, &head.headers, false) {
+            audit::reason(&head.extensions, throttle.reason());
+            return unread(&head, incoming, exchange, refusal(Error::Throttled(throttle)), "-").await;
+        }
         let asked = head.extensions.get::<Asked>().cloned();
         let (operation, requester) = asked.as_ref().map_or_else(
             || (OperationName::default(), Requester::default()),
             |asked| (asked.operation.clone(), asked.requester.clone()),
         );
+        let shape = self.rates.shapes().then(|| requester.clone());
         let place = Place::of(&head, &self.domains);
         if asked.is_some() {
             let _ = requester.0.trail.place.set((place.bucket.clone(), place.key(&head)));
@@ -125,6 +134,10 @@ impl Guard {
             answer.headers_mut().extend(cors.into_iter().flatten());
             answer
         };
+        self.rates.ended(address, answer.extensions().get());
+        if let Some(shape) = shape.as_ref().and_then(|requester| requester.0.shape.get()) {
+            answer = answer.map(|body| Shaped::answer(&shape.outbound, body));
+        }
         if let Some(witness) = witness {
             answer = witness.sees(answer, operation.0.get().map_or("-", String::as_str));
         }
@@ -161,7 +174,8 @@ impl Guard {
                     }
                     None => Ok(None),
                 };
-                let (body, lent) = GuardedBody::lend(incoming, checked.treatment);
+                let shape = head.extensions.get::<Requester>().filter(|_| self.rates.shapes()).cloned();
+                let (body, lent) = GuardedBody::lend(incoming, Treatment { shape, ..checked.treatment });
                 let verified = verified.map(|verified| verified.map(|it| head.extensions.insert(it)));
                 (verified.map(|_| (body, checked.form_of)), lent)
             }
@@ -275,12 +289,17 @@ async fn settle(answer: &mut Response<Body>, lent: Lent, waits: bool) {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     } else if !answer.status().is_success() {
         // A client that sends its body must not find the connection reset instead of the refusal.
-        let may_go_on = lent.drain().await;
+        let may_go_on = lent.drain(drained_bytes_max(answer)).await;
         if !may_go_on {
             // Unless it is told, the client sends its next request into a connection that ends.
             answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
     }
+}
+
+fn drained_bytes_max(answer: &Response<Body>) -> u64 {
+    let throttled = answer.headers().contains_key(RULE_HEADER);
+    if throttled { limits::THROTTLED_DRAIN_BYTES_MAX } else { limits::DRAIN_BYTES_MAX }
 }
 
 /// Completes an answer that does not depend on the request's body.
@@ -292,7 +311,7 @@ async fn unread(
     operation: &str,
 ) -> Response<Body> {
     let (_, lent) = GuardedBody::lend(incoming, Treatment::default());
-    if waits(&head.headers) || !lent.drain().await {
+    if waits(&head.headers) || !lent.drain(drained_bytes_max(&answer)).await {
         answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     exchange.complete(answer, operation).await
@@ -417,7 +436,7 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str, old: Old) -> Result
         head.extensions.insert(bytes.clone());
     }
     Ok(Checked {
-        treatment: Treatment { framing, digests, document, bytes },
+        treatment: Treatment { framing, digests, document, bytes, shape: None },
         claimed_key: mechanism.claimed_key(),
         token,
         old,

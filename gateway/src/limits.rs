@@ -112,6 +112,8 @@ pub const EVENT_READER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What is read of a refused request's body before its answer: behind a shorter rest the connection can be used again.
 pub const DRAIN_BYTES_MAX: u64 = 1024 * 1024;
+/// Of a request that a rule of rates refuses: there may be very many.
+pub const THROTTLED_DRAIN_BYTES_MAX: u64 = 64 * 1024;
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a client may go on sending behind the answer that ends its connection, and how long it may be silent meanwhile.

@@ -20,6 +20,7 @@ use crate::audit;
 use crate::error::Error;
 use crate::guard::{GUESSED_REGION, HeaderSignature, query_value};
 use crate::limits;
+use crate::rates::{self, Verb};
 use authn::Identity;
 use cluster::ControlPlane;
 use common::{Clock, sigv4};
@@ -152,6 +153,7 @@ impl QueryApi {
             Some(signature) => self.verify(head, signature, &body, service.service())?,
         };
         audit::identified(&head.extensions, &identity);
+        self.access.admit_rate((Verb::Auth, rates::COST), None, &identity, (&head.headers, &head.extensions))?;
         let call = Call { action, form: &form, identity, head, now_ms };
         let reply = service.answer(&call).await?;
         Ok((action.to_owned(), reply))

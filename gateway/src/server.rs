@@ -20,6 +20,7 @@ use crate::metrics::{self, Metrics};
 use crate::outbound::Fetcher;
 use crate::peer::{Peer, Proxied, Proxies};
 use crate::query_api::{QueryApi, QueryService};
+use crate::rates::Rates;
 use crate::route::Router;
 use crate::s3::Service;
 use crate::s3::listen_events::{EventStreams, Routes};
@@ -72,6 +73,8 @@ pub struct Config {
     pub access_log: Duration,
     /// The audit log, if there is one.
     pub audit: Option<AuditConfig>,
+    /// How many authentications of one address may fail in a second; 0 for no limit.
+    pub failed_auth_rate: u32,
     /// How long open requests may take after the shutdown began.
     pub drain: Duration,
     /// Told the addresses once all ports accept.
@@ -94,6 +97,8 @@ pub struct Parts {
     pub clock: Arc<dyn common::Clock>,
     pub random: Arc<dyn common::Random>,
     pub named_keys: Arc<NamedKeys>,
+    /// What rates are measured by.
+    pub monotonic: Arc<dyn common::Monotonic>,
 }
 
 /// Serves until `shutdown` is done and open requests have ended or run out of time.
@@ -121,7 +126,10 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let sessions = Sessions::new(control, named_keys, clock, random);
     let router = Router::new(parts.target.clone());
     let admission = Arc::new(Admission::new(parts.control.clone(), parts.clock.clone(), router));
-    let access = Access::new(parts.control.clone(), sessions, admission.clone(), &*parts.random, &config.region)?;
+    let rates = Arc::new(Rates::new(config.failed_auth_rate, parts.monotonic.clone(), parts.random.clone(), &metrics));
+    let (control, random) = (parts.control.clone(), &*parts.random);
+    let access = Access::new(control, sessions, admission.clone(), rates.clone(), random, &config.region)?;
+    let ruling = tokio::spawn(rates.clone().run(parts.control.clone()));
     let (stage, watched) = watch::channel(Stage::Serving);
     let s3 = s3_service(&config, &parts, (&access, &admission), &domains, watched.clone());
     let service = || service_of(&config, &parts, &admission);
@@ -144,6 +152,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
         health: health.clone(),
         log: log.clone(),
         query_api,
+        rates: rates.clone(),
     };
     let (stop_log, stopped) = oneshot::channel();
     let delivery = tokio::spawn(async move { log.run(stopped).await });
@@ -159,6 +168,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
         named_keys,
         admission: Some(admission.clone()),
         issuers: Some(issuers),
+        rates: Some(rates),
         region: config.region,
         edge: Some(edge.clone()),
     };
@@ -203,6 +213,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
         stage.send_replace(Stage::Closing);
         let _ = listeners.await;
     }
+    ruling.abort();
     let _ = stop_log.send(());
     let _ = delivery.await;
     for task in webhooks.into_iter().chain([scanner, watching]) {

@@ -16,7 +16,7 @@ use crate::terms::Terms;
 use crate::trust;
 use certs::{Edge, Scheme};
 use cluster::{AccessKey, Command, ControlPlane, EmbeddedControlPlane, IamChange, Owner, RowSeal};
-use common::doors::{SystemClock, SystemRandom};
+use common::doors::{SystemClock, SystemMonotonic, SystemRandom};
 use common::{Clock, OwnerId, Random};
 use gateway::kms::NamedKeys;
 use gateway::{SignatureV2, tls};
@@ -88,7 +88,8 @@ pub async fn run(args: ServeArgs) -> Result<()> {
     let hang_up = tokio::spawn(reload_on_hang_up(Arc::clone(&edge))?);
     let named_keys = NamedKeys::new(Arc::clone(&control), root, Arc::clone(&clock), Arc::clone(&random));
     let audit = audit::start(&settings.audit, &data, &named_keys, &clock).await?;
-    let parts = gateway::Parts { control, target: Arc::clone(&target), clock, random, named_keys };
+    let monotonic = Arc::new(SystemMonotonic);
+    let parts = gateway::Parts { control, target: Arc::clone(&target), clock, random, named_keys, monotonic };
     gateway::resume_bucket_deletions(&parts).await?;
 
     let (ready, bound) = oneshot::channel::<gateway::Addresses>();
@@ -137,6 +138,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         files_max,
         access_log: Duration::from_secs(settings.server.access_log_seconds),
         audit: audit.as_ref().map(|audit| audit.config.clone()),
+        failed_auth_rate: settings.server.failed_auth_rate,
         drain: Duration::from_secs(settings.server.drain_seconds),
         ready: Some(ready),
     };

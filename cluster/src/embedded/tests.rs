@@ -36,7 +36,7 @@ fn random_command(random: &dyn Random, state: &State) -> Command {
     let owner_id = OwnerId(format!("owner-{}", random.u64() % 3));
     let id = state.buckets.get(&name).map_or(BucketId(random.u64() % 9), |bucket| bucket.id);
     let key = AccessKeyId(format!("key-{pick}"));
-    match random.u64() % 18 {
+    match random.u64() % 19 {
         0 | 1 => {
             let (region, created_ms) = ("here".into(), random.u64());
             let documents =
@@ -71,6 +71,11 @@ fn random_command(random: &dyn Random, state: &State) -> Command {
         9 => Command::CreateKmsKey { name: format!("kms-{pick}"), created_ms: 1, sealed: vec![1, 2] },
         10 => Command::RotateKmsKey { name: format!("kms-{pick}"), version: 2, sealed: vec![3] },
         11 => Command::SetKeyActive { id: key, active: random.u64().is_multiple_of(2) },
+        17 => Command::SetLimit {
+            name: format!("limit-{pick}"),
+            document: random.u64().is_multiple_of(3).then(|| random.u64().to_string()),
+            expected: None,
+        },
         12..=16 => Command::Iam { change: random_change(random, &owner_id), account: owner_id },
         _ => Command::NextTerm { above: Term((random.u64() % 2000) as u32) },
     }

@@ -199,7 +199,7 @@ impl InAccount<'_> {
 
     async fn change(&self, change: IamChange) -> Result<Answer, Problem> {
         self.propose(change).await?;
-        Ok(Answer { status: StatusCode::NO_CONTENT, content_type: "", body: None })
+        Ok(Answer::done())
     }
 
     /// Behind every session that began before, in this millisecond too.

@@ -98,7 +98,7 @@ pub(super) async fn create(parts: &AdminParts, body: &[u8]) -> Result<Answer, Pr
 
 pub(super) async fn delete(parts: &AdminParts, id: &str) -> Result<Answer, Problem> {
     parts.control.propose(Command::DeleteKey { id: AccessKeyId(id.to_owned()) }).await?;
-    Ok(Answer { status: StatusCode::NO_CONTENT, content_type: "", body: None })
+    Ok(Answer::done())
 }
 
 pub(super) async fn update(parts: &AdminParts, id: &str, body: &[u8]) -> Result<Answer, Problem> {

@@ -2,6 +2,7 @@
 //! the control plane's errors to statuses of HTTP.
 
 use crate::admin::Answer;
+use crate::rates::Throttle;
 use cluster::Error;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -14,17 +15,25 @@ pub(super) struct Problem {
     detail: String,
     /// The region to sign for, when another one was named: clients try again with it.
     region: Option<String>,
+    throttle: Option<Throttle>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), region: None }
+        Self { status, code, detail: detail.into(), region: None, throttle: None }
     }
 
     pub(super) fn wrong_region(region: &str) -> Self {
         let detail = format!("sign the request for the region {region}");
         let problem = Self::new(StatusCode::BAD_REQUEST, "AuthorizationHeaderMalformed", detail);
         Self { region: Some(region.to_owned()), ..problem }
+    }
+
+    /// Of a rule of rates.
+    pub(super) fn throttled(throttle: Throttle) -> Self {
+        let detail = format!("the rule {} limits how often this may be asked", throttle.rule);
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "SlowDown", detail);
+        Self { throttle: Some(throttle), ..problem }
     }
 
     pub(super) fn invalid(detail: impl Into<String>) -> Self {
@@ -56,7 +65,8 @@ impl Problem {
         if let Some(region) = self.region {
             body["region"] = Value::String(region);
         }
-        Answer { status: self.status, content_type: "application/problem+json", body: Some(body) }
+        let headers = self.throttle.as_ref().map(Throttle::headers).unwrap_or_default();
+        Answer { status: self.status, content_type: "application/problem+json", body: Some(body), headers }
     }
 }
 
@@ -82,6 +92,8 @@ impl From<Error> for Problem {
             Error::NoSuchEntity(_) => (StatusCode::NOT_FOUND, "NoSuchEntity"),
             Error::EntityExists(_) => (StatusCode::CONFLICT, "EntityAlreadyExists"),
             Error::DeleteConflict(_) => (StatusCode::CONFLICT, "DeleteConflict"),
+            Error::NoSuchLimit(_) => (StatusCode::NOT_FOUND, "NoSuchLimit"),
+            Error::LimitChanged { .. } => (StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
             Error::LimitExceeded { .. } => (StatusCode::CONFLICT, "LimitExceeded"),
             Error::Invalid(_) => (StatusCode::BAD_REQUEST, "InvalidRequest"),
             Error::TermsExhausted | Error::Store(_) | Error::NewerFormat { .. } | Error::Locked => {

@@ -14,6 +14,11 @@ pub enum Route {
     CreateKey,
     UpdateKey,
     DeleteKey,
+    ListLimits,
+    GetLimit,
+    PutLimit,
+    DeleteLimit,
+    ExplainLimits,
     ListNamedKeys,
     CreateNamedKey,
     RotateNamedKey,
@@ -105,6 +110,38 @@ pub const TABLE: &[Entry] = &[
             .takes(&[("active", "boolean!")])
     },
     entry(Route::DeleteKey, "DELETE", "/api/v1/keys/{id}", "Deletes a key").done(),
+    entry(Route::ListLimits, "GET", "/api/v1/limits", "Limits of rates and bandwidths"),
+    entry(Route::GetLimit, "GET", "/api/v1/limits/{name}", "A limit, with its version as ETag"),
+    Entry {
+        status: 200,
+        ..entry(
+            Route::PutLimit,
+            "PUT",
+            "/api/v1/limits/{name}",
+            "Sets a limit, in force at once; with If-Match only where it has that version, with If-None-Match: * only a new one",
+        )
+        .takes(&[
+            ("name", "string"),
+            ("match", "object"),
+            ("per", "string!"),
+            ("rate", "number"),
+            ("burst", "integer"),
+            ("bandwidth", "object"),
+            ("dry_run", "boolean"),
+            ("version", "integer"),
+        ])
+    },
+    entry(Route::DeleteLimit, "DELETE", "/api/v1/limits/{name}", "Takes a limit away, with If-Match as above").done(),
+    Entry {
+        status: 200,
+        ..entry(Route::ExplainLimits, "POST", "/api/v1/limits/explain", "What the limits would say to a request, and why")
+            .takes(&[
+                ("access_key", "string"),
+                ("verb", "string!"),
+                ("bucket", "string"),
+                ("address", "string"),
+            ])
+    },
     entry(Route::ListNamedKeys, "GET", "/api/v1/kms", "Named encryption keys and how many versions each has"),
     entry(Route::CreateNamedKey, "POST", "/api/v1/kms", "Makes a named encryption key").takes(&[("name", "string!")]),
     entry(Route::RotateNamedKey, "POST", "/api/v1/kms/{name*}/versions", "Makes a new version of it").takes(&[]),

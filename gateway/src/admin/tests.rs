@@ -1,8 +1,9 @@
 //! The admin API without a socket: requests as values, an embedded control plane, a clock that stands where it is put.
 
 use super::*;
+use crate::metrics::Metrics;
 use cluster::{AccessKey, Command, EmbeddedControlPlane, Owner};
-use common::doors::{SeededRandom, SimulatedClock};
+use common::doors::{SeededRandom, SimulatedClock, SimulatedMonotonic};
 use common::sigv4::{Authorization, Scope};
 use common::{AccessKeyId, OwnerId, SecretKey};
 use http::Method;
@@ -37,9 +38,10 @@ fn bench() -> Bench {
         named_keys: NamedKeys::new(control.clone(), root, clock.clone(), random.clone()),
         control,
         clock,
-        random,
+        random: random.clone(),
         admission: None,
         issuers: None,
+        rates: Some(Arc::new(Rates::new(0, Arc::new(SimulatedMonotonic::default()), random, &Metrics::default()))),
         region: "us-east-1".into(),
         edge: None,
     };

@@ -19,7 +19,7 @@ const PAYLOAD_HASH: &str = "x-amz-content-sha256";
 const DATE: &str = "x-amz-date";
 const TOKEN: &str = "x-amz-security-token";
 
-/// The hash that the request's body must have, from a request that an administrator signed.
+/// The hash that the request's body must have, from a request that an administrator signed, and who that is.
 ///
 /// `session`: what its token opened to (`claimed_token`).
 pub(super) fn administrator<'a>(
@@ -27,7 +27,7 @@ pub(super) fn administrator<'a>(
     (state, session): (&State, Option<&Current>),
     now_ms: u64,
     region: &str,
-) -> Result<&'a str, Problem> {
+) -> Result<(&'a str, Identity), Problem> {
     if !head.headers.contains_key("authorization") {
         return Err(Problem::new(
             StatusCode::UNAUTHORIZED,
@@ -75,7 +75,7 @@ pub(super) fn administrator<'a>(
         asked.administers(&identity, head.uri.path(), &verdict);
     }
     if verdict.allowed {
-        return Ok(payload_hash);
+        return Ok((payload_hash, identity));
     }
     Err(Problem::new(
         StatusCode::FORBIDDEN,

@@ -3,9 +3,11 @@
 
 use super::framing::Framing;
 use super::xml::{self, Bounds};
+use crate::access::Requester;
 use crate::error::Error;
 use crate::limits;
 use crate::listener::{self, Incoming};
+use crate::rates::Shaper;
 use bytes::Bytes;
 use common::{Algorithm, Digester, Digests};
 use http_body::{Body as _, Frame, SizeHint};
@@ -33,6 +35,8 @@ pub struct Treatment {
     pub digests: Option<BodyDigests>,
     pub document: Option<Bounds>,
     pub bytes: Option<DocumentBytes>,
+    /// Whose findings say how fast it passes, once they do.
+    pub shape: Option<Requester>,
 }
 
 pub struct GuardedBody {
@@ -42,6 +46,8 @@ pub struct GuardedBody {
     digester: Option<(Digester, BodyDigests)>,
     document: Option<(Vec<u8>, Bounds)>,
     bytes: Option<DocumentBytes>,
+    shape: Option<Requester>,
+    shaper: Option<Shaper>,
     home: Option<oneshot::Sender<Incoming>>,
     shared: Arc<Shared>,
 }
@@ -63,7 +69,7 @@ struct Shared {
 impl GuardedBody {
     pub fn lend(incoming: Incoming, treatment: Treatment) -> (Body, Lent) {
         let shared = Arc::new(Shared::default());
-        let Treatment { framing, digests, document, bytes } = treatment;
+        let Treatment { framing, digests, document, bytes, shape } = treatment;
         if incoming.is_end_stream() && digests.is_none() {
             return (Body::empty(), Lent { body: None, shared });
         }
@@ -76,6 +82,8 @@ impl GuardedBody {
             digester: digests.map(|digests| (Digester::new(&Algorithm::ALL), digests)),
             document: document.map(|bounds| (Vec::new(), bounds)),
             bytes,
+            shape,
+            shaper: None,
             home: Some(home),
             shared,
         };
@@ -117,6 +125,21 @@ impl GuardedBody {
         Ok(())
     }
 
+    /// What holds the body up, if anything does.
+    fn shaper(&mut self) -> Option<&mut Shaper> {
+        if self.shaper.is_none()
+            && let Some(shape) = self.shape.as_ref().and_then(|requester| requester.0.shape.get())
+        {
+            self.shaper = Shaper::of(&shape.inbound);
+            self.shape = None;
+        }
+        self.shaper.as_mut()
+    }
+
+    fn holds(&self) -> bool {
+        self.shaper.as_ref().is_some_and(|shaper| shaper.holds() > 0)
+    }
+
     /// Keeps the error for the guard's answer.
     fn refuse(&self, error: Error) -> StdError {
         let text = error.to_string();
@@ -141,6 +164,15 @@ impl http_body::Body for GuardedBody {
             if let Some(bytes) = this.framed.pop_front() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
+            if let Some(shaper) = this.shaper.as_mut().filter(|shaper| shaper.holds() > 0) {
+                let slice = ready!(shaper.poll_pass(context));
+                let all = shaper.holds() == 0;
+                this.takes(slice)?;
+                if all && this.inner.as_ref().is_some_and(Incoming::is_end_stream) {
+                    this.ends()?;
+                }
+                continue;
+            }
             let Some(inner) = this.inner.as_mut() else { return Poll::Ready(None) };
             if !inner.is_end_stream() {
                 this.shared.asked_for.store(true, Ordering::Relaxed);
@@ -162,6 +194,10 @@ impl http_body::Body for GuardedBody {
                 }
                 Some(Ok(frame)) => {
                     let Ok(bytes) = frame.into_data() else { continue };
+                    if let Some(shaper) = this.shaper().filter(|_| !bytes.is_empty()) {
+                        shaper.hold(bytes);
+                        continue;
+                    }
                     this.takes(bytes)?;
                     if ended {
                         this.ends()?;
@@ -176,12 +212,13 @@ impl http_body::Body for GuardedBody {
         self.digester.is_none()
             && self.document.is_none()
             && self.framed.is_empty()
+            && !self.holds()
             && self.inner.as_ref().is_none_or(Incoming::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         match (&self.framing, &self.document, &self.inner) {
-            (None, None, Some(inner)) if self.framed.is_empty() => inner.size_hint(),
+            (None, None, Some(inner)) if self.framed.is_empty() && !self.holds() => inner.size_hint(),
             _ => SizeHint::default(),
         }
     }
@@ -207,11 +244,15 @@ impl Lent {
     }
 
     /// Reads a bounded rest of the body and forgets it. Gives whether that was all: else the connection cannot go on.
-    pub async fn drain(self) -> bool {
+    pub async fn drain(self, bytes_max: u64) -> bool {
         let Some(mut body) = self.body.and_then(|mut lent| lent.try_recv().ok()) else { return true };
+        // Nothing is read of what is known to be too long.
+        if body.size_hint().exact().is_some_and(|bytes| bytes > bytes_max) {
+            return false;
+        }
         let drained = async {
             let mut bytes = 0;
-            while bytes < limits::DRAIN_BYTES_MAX {
+            while bytes < bytes_max {
                 match body.frame().await {
                     Some(Ok(frame)) => bytes += frame.data_ref().map_or(0, |data| data.len() as u64),
                     Some(Err(_)) => return false,

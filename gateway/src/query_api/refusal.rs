@@ -4,6 +4,7 @@
 
 use super::xml::{CONTENT_TYPE, Xml};
 use crate::error::Error;
+use crate::rates::Throttle;
 use http::{HeaderValue, Response, StatusCode, header};
 use s3s::Body;
 
@@ -12,11 +13,13 @@ pub struct Refusal {
     pub status: StatusCode,
     pub code: &'static str,
     pub message: String,
+    /// Where a rule of rates refuses it.
+    throttle: Option<Throttle>,
 }
 
 impl Refusal {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self { status, code, message: message.into(), throttle: None }
     }
 
     fn bad(code: &'static str, message: impl Into<String>) -> Self {
@@ -89,6 +92,9 @@ impl Refusal {
         let mut answer = Response::new(Body::from(inside.document("ErrorResponse", namespace)));
         *answer.status_mut() = self.status;
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        if let Some(throttle) = &self.throttle {
+            answer.headers_mut().extend(throttle.headers());
+        }
         answer
     }
 }
@@ -98,6 +104,10 @@ impl From<Error> for Refusal {
         let answer = error.answer();
         match &error {
             Error::Cluster(error) => return error.clone().into(),
+            Error::Throttled(throttle) => {
+                let refusal = Self::new(answer.status, answer.code, error.to_string());
+                return Self { throttle: Some(throttle.clone()), ..refusal };
+            }
             Error::InvalidAccessKeyId | Error::InvalidToken => return Self::unknown_key(),
             Error::ExpiredToken => return Self::forbidden("ExpiredToken", error.to_string()),
             Error::AuthorizationMalformed(text) => return Self::incomplete(text.clone()),

@@ -111,7 +111,7 @@ impl Asked {
 async fn create(parts: &Parts, command: Command, owner: &OwnerId, repeatable: Option<Asked>) -> Result<()> {
     match parts.control.propose(command).await {
         Ok(Applied::Bucket(bucket)) => Ok(parts.target.apply_bucket(view(&bucket)).await?),
-        Ok(Applied::Nothing | Applied::Term(_) | Applied::PolicyVersion(_)) => {
+        Ok(Applied::Nothing | Applied::Term(_) | Applied::PolicyVersion(_) | Applied::Limit(_)) => {
             Err(Error::Internal("CreateBucket gave no bucket"))
         }
         Err(cluster::Error::BucketExists { name, owner: of }) if of == *owner => {

@@ -75,7 +75,7 @@ async fn decide(parts: &Parts, bucket: Arc<Bucket>) -> Result<()> {
 fn expect_bucket(applied: Applied) -> Result<Arc<Bucket>> {
     match applied {
         Applied::Bucket(bucket) => Ok(bucket),
-        Applied::Nothing | Applied::Term(_) | Applied::PolicyVersion(_) => {
+        Applied::Nothing | Applied::Term(_) | Applied::PolicyVersion(_) | Applied::Limit(_) => {
             Err(Error::Internal("a bucket's command gave no bucket"))
         }
     }

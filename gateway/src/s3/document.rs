@@ -101,7 +101,7 @@ async fn decide_and_apply(
                 }
                 return Ok(());
             }
-            Ok(Applied::Nothing | Applied::Term(_) | Applied::PolicyVersion(_)) => {
+            Ok(Applied::Nothing | Applied::Term(_) | Applied::PolicyVersion(_) | Applied::Limit(_)) => {
                 return Err(Error::Internal("a bucket's command gave no bucket"));
             }
             Err(cluster::Error::BucketChanged(changed)) => {

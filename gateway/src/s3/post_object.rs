@@ -13,6 +13,7 @@ use crate::encryption::Seal;
 use crate::error::{Error, Result};
 use crate::guard::{Event, FormError, FormParser, SignatureV2, check_scope};
 use crate::limits;
+use crate::rates::{self, Verb};
 use crate::route::Target;
 use crate::s3::Service;
 use crate::s3::listing::Encoding;
@@ -70,6 +71,8 @@ impl Forms {
             let _ = requester.0.owner.set(owner.0.clone());
         }
         audit::identified(&head.extensions, &identity);
+        let asked = (&head.headers, &head.extensions);
+        self.access.admit_rate((Verb::Put, rates::cost("PostObject")), Some(bucket.name.as_str()), &identity, asked)?;
         let Wanted { headers, metadata } = Wanted::of(&fields)?;
         let asked = as_asked(head, &headers, &fields)?;
         let place = (Some(bucket.name.as_str()), Some(key.as_str()));

@@ -1,0 +1,460 @@
+//! Rules of who may ask how often and how fast: data of the control store (`rates/rule.rs`), in force a moment after they change.
+//!
+//! A request meets the rules twice. Before anything of it is believed, those of its address; an address whose authentications
+//! fail too often ends here. After its identity is known, and before any policy is asked, all others, from narrow to wide:
+//! each takes what the request costs, and where one refuses, what those before it took is given back. What a rule remembers of
+//! everybody is in one table of fixed size (`rates/keys.rs`).
+//!
+//! Where there is no rule, and no address that failed lately, a request costs two loads of one number.
+
+pub mod aistore;
+mod asker;
+mod bandwidth;
+mod explain;
+mod keys;
+mod quota;
+mod rule;
+mod verb;
+
+pub use asker::{Asker, is_repetition};
+pub use bandwidth::{Shape, Shaped, Shaper};
+pub use keys::{KEYS_MAX, TABLE_BYTES_MAX};
+pub use rule::Rule;
+pub use verb::{COST, Verb, cost, cost_of_more_keys};
+
+use crate::guard::ErrorCode;
+use crate::metrics::Metrics;
+use asker::{Counted, counted, counted_address};
+use authn::Identity;
+use bandwidth::{Lane, Pipe, Seconds};
+use cluster::{ControlPlane, Limit, State};
+use common::{Monotonic, Random};
+use http::{HeaderMap, HeaderValue, header};
+use keys::{Place, Table};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use quota::{Limiter, RateClock};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+/// Which rule refused a request.
+pub const RULE_HEADER: &str = "x-weir-limit";
+
+/// The built-in rule.
+pub const FAILED_AUTHENTICATION: &str = "failed-authentication";
+/// Its burst is what comes in so many seconds.
+pub const FAILED_AUTHENTICATION_SECONDS: u32 = 10;
+
+/// How often keys that are like new are looked for.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// What there is to ask, in one number.
+const BEFORE: u8 = 1;
+const AFTER: u8 = 2;
+const SHAPES: u8 = 4;
+/// An address has failed lately.
+const FAILED: u8 = 8;
+
+/// Of a time that a client is told, so many percent more or less, so that clients do not come back in step.
+const JITTER_PERCENT: u64 = 20;
+
+/// Why a request was refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Throttle {
+    pub rule: Arc<str>,
+    pub retry_ms: u64,
+}
+
+impl Throttle {
+    /// As the audit log says it.
+    pub fn reason(&self) -> String {
+        format!("limit:{}", self.rule)
+    }
+
+    /// What tells a client when to come again, and an administrator why.
+    pub fn headers(&self) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(self.retry_seconds()));
+        headers.insert("x-amz-retry-after", HeaderValue::from(self.retry_ms));
+        headers.insert(RULE_HEADER, HeaderValue::from_str(&self.rule).unwrap_or(HeaderValue::from_static("-")));
+        headers
+    }
+
+    /// `Retry-After` has no smaller unit.
+    pub fn retry_seconds(&self) -> u64 {
+        self.retry_ms.div_ceil(1000).max(1)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    rule: String,
+    decision: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ShapedLabels {
+    rule: String,
+    direction: &'static str,
+}
+
+const PASSED: &str = "passed";
+const REFUSED: &str = "refused";
+const WOULD_REFUSE: &str = "would_refuse";
+const DIRECTIONS: [&str; 2] = ["in", "out"];
+
+struct Families {
+    decisions: Family<DecisionLabels, Counter>,
+    shaped: Family<ShapedLabels, Seconds>,
+    waits: Histogram,
+    keys: Gauge,
+}
+
+/// A rule at work.
+struct Active {
+    rule: Rule,
+    version: u64,
+    name: Arc<str>,
+    limiter: Option<Limiter>,
+    inbound: Option<Arc<Pipe>>,
+    outbound: Option<Arc<Pipe>>,
+    passed: Counter,
+    /// Or would have been.
+    refused: Counter,
+}
+
+#[derive(Default)]
+struct InForce {
+    /// What they were made of.
+    limits: Arc<BTreeMap<String, Arc<Limit>>>,
+    before: Vec<Active>,
+    after: Vec<Active>,
+}
+
+pub struct Rates {
+    asks: AtomicU8,
+    in_force: RwLock<Arc<InForce>>,
+    failures: Option<Active>,
+    table: Arc<Table>,
+    clock: RateClock,
+    random: Arc<dyn Random>,
+    families: Families,
+    /// Rules that have families.
+    named: Mutex<Vec<String>>,
+}
+
+impl Rates {
+    /// `failures_per_second`: how many authentications of one address may fail; 0 for no limit.
+    pub fn new(
+        failures_per_second: u32,
+        clock: Arc<dyn Monotonic>,
+        random: Arc<dyn Random>,
+        metrics: &Metrics,
+    ) -> Self {
+        let families = Families {
+            decisions: Family::default(),
+            shaped: Family::default(),
+            waits: Histogram::new([0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]),
+            keys: Gauge::default(),
+        };
+        {
+            let mut registry = metrics.registry();
+            let (decisions, shaped) = (families.decisions.clone(), families.shaped.clone());
+            registry.register("ratelimit_decisions", "What rules have decided about requests", decisions);
+            let waits = families.waits.clone();
+            registry.register("ratelimit_wait_seconds", "How long refused requests were told to wait", waits);
+            registry.register("bandwidth_shaped_seconds", "How long bodies were held up", shaped);
+            registry.register("ratelimit_keys", "Keys that rules remember", families.keys.clone());
+        }
+        let mut rates = Self {
+            asks: AtomicU8::new(0),
+            in_force: RwLock::default(),
+            failures: None,
+            table: Arc::new(Table::new(&*random)),
+            clock: RateClock(clock),
+            random,
+            families,
+            named: Mutex::default(),
+        };
+        let built_in = (failures_per_second > 0).then(|| Rule::of_failed_authentications(failures_per_second));
+        rates.failures = built_in.map(|rule| rates.active(rule, 0));
+        rates
+    }
+
+    /// Follows the control store, and forgets who need not be remembered. Ends with it.
+    pub async fn run(self: Arc<Self>, control: Arc<dyn ControlPlane>) {
+        let mut version = self.follow(&control.current());
+        loop {
+            match tokio::time::timeout(SWEEP, control.watch(version)).await {
+                Ok(Ok(state)) => version = self.follow(&state),
+                Ok(Err(_)) => return,
+                Err(_) => self.sweep(),
+            }
+        }
+    }
+
+    /// Puts the state's rules in force.
+    pub fn follow(&self, state: &State) -> u64 {
+        let mut in_force = self.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&in_force.limits, &state.limits) {
+            *in_force = Arc::new(self.compiled(state.limits.clone()));
+            self.forget_families(&state.limits);
+            let asks = in_force.asks();
+            let _ = self.asks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(old & FAILED | asks));
+        }
+        state.version
+    }
+
+    fn sweep(&self) {
+        self.table.sweep(self.clock.now_ns());
+        let kept = self.table.len();
+        self.families.keys.set(i64::try_from(kept).unwrap_or(i64::MAX));
+        if kept == 0 {
+            // Whoever fails right now is remembered when it fails again.
+            self.asks.fetch_and(!FAILED, Ordering::Relaxed);
+        }
+    }
+
+    fn compiled(&self, limits: Arc<BTreeMap<String, Arc<Limit>>>) -> InForce {
+        let mut in_force = InForce { limits: limits.clone(), ..InForce::default() };
+        for limit in limits.values() {
+            match Rule::parse(&limit.name, limit.document.as_bytes()) {
+                Ok(rule) => {
+                    let list = if rule.is_before_identity() { &mut in_force.before } else { &mut in_force.after };
+                    list.push(self.active(rule, limit.version));
+                }
+                // Of a newer program, perhaps. The others are in force all the same.
+                Err(error) => tracing::error!(limit = limit.name, error, "a limit is not in force"),
+            }
+        }
+        in_force.after.sort_by_key(|active| active.rule.per);
+        in_force
+    }
+
+    fn active(&self, rule: Rule, version: u64) -> Active {
+        let name: Arc<str> = rule.name.as_str().into();
+        let limiter = rule
+            .rate
+            .map(|rate| Limiter::new(rate, rule.burst, rule.cost_max(), self.table.clone(), self.clock.clone()));
+        let shaped = |direction| {
+            let labels = ShapedLabels { rule: rule.name.clone(), direction };
+            self.families.shaped.get_or_create(&labels).clone()
+        };
+        let pipe = |bytes_a_second: Option<u64>, direction| {
+            bytes_a_second.map(|bytes_a_second| {
+                Arc::new(Pipe {
+                    table: self.table.clone(),
+                    clock: self.clock.clone(),
+                    bytes_a_second,
+                    dry_run: rule.dry_run,
+                    shaped: shaped(direction),
+                })
+            })
+        };
+        let decisions = |decision| {
+            let labels = DecisionLabels { rule: rule.name.clone(), decision };
+            self.families.decisions.get_or_create(&labels).clone()
+        };
+        let (inbound, outbound) = (pipe(rule.bytes_in, DIRECTIONS[0]), pipe(rule.bytes_out, DIRECTIONS[1]));
+        let passed = decisions(PASSED);
+        let refused = decisions(if rule.dry_run { WOULD_REFUSE } else { REFUSED });
+        Active { rule, version, name, limiter, inbound, outbound, passed, refused }
+    }
+
+    /// A family never forgets by itself, and rules come and go.
+    fn forget_families(&self, limits: &BTreeMap<String, Arc<Limit>>) {
+        let mut known = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        for rule in known.iter().filter(|rule| !limits.contains_key(*rule)) {
+            for decision in [PASSED, REFUSED, WOULD_REFUSE] {
+                self.families.decisions.remove(&DecisionLabels { rule: rule.clone(), decision });
+            }
+            for direction in DIRECTIONS {
+                self.families.shaped.remove(&ShapedLabels { rule: rule.clone(), direction });
+            }
+        }
+        *known = limits.keys().cloned().collect();
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A request of an address comes, and nothing else of it is known.
+    ///
+    /// `only_failures`: for who comes to change the rules, which must not be in the way of that.
+    pub fn arrives(&self, address: Option<IpAddr>, headers: &HeaderMap, only_failures: bool) -> Result<(), Throttle> {
+        let asks = self.asks.load(Ordering::Relaxed);
+        if asks & (BEFORE | FAILED) == 0 {
+            return Ok(());
+        }
+        let Some(address) = address else { return Ok(()) };
+        if asks & FAILED != 0
+            && let Some(failures) = &self.failures
+            && let Some(limiter) = &failures.limiter
+        {
+            let (place, cost) = (self.place_of(failures, address), verb::FAILED_AUTHENTICATION_COST);
+            if let Err(wait) = limiter.has(place, cost) {
+                return Err(self.refuse(failures, limiter, place, cost, wait));
+            }
+        }
+        if asks & BEFORE == 0 || only_failures {
+            return Ok(());
+        }
+        let asker = Asker { is_repetition: is_repetition(headers), ..before_identity(address) };
+        self.take(&self.in_force().before, &asker, verb::COST)
+    }
+
+    /// What came of a request: a credential that is not good costs its address.
+    pub fn ended(&self, address: Option<IpAddr>, code: Option<&ErrorCode>) {
+        if code.is_some_and(|code| is_failed_authentication(&code.0)) {
+            self.failed(address);
+        }
+    }
+
+    fn failed(&self, address: Option<IpAddr>) {
+        let Some(address) = address else { return };
+        if let Some(failures) = &self.failures
+            && let Some(limiter) = &failures.limiter
+        {
+            limiter.charge(self.place_of(failures, address), verb::FAILED_AUTHENTICATION_COST);
+            self.asks.fetch_or(FAILED, Ordering::Relaxed);
+        }
+        if self.asks.load(Ordering::Relaxed) & BEFORE != 0 {
+            let in_force = self.in_force();
+            let asker = before_identity(address);
+            for active in &in_force.before {
+                if let (Some(limiter), Ok(counted)) = (&active.limiter, counted(&active.rule, &asker)) {
+                    // It has paid for coming.
+                    let more = verb::FAILED_AUTHENTICATION_COST - verb::COST;
+                    limiter.charge(self.place(active, &counted), more);
+                }
+            }
+        }
+    }
+
+    /// Whether anything depends on who asks.
+    pub fn asks_by_identity(&self) -> bool {
+        self.asks.load(Ordering::Relaxed) & (AFTER | SHAPES) != 0
+    }
+
+    /// Whether somebody who is known may ask for this, and how fast its bodies pass.
+    pub fn admits(&self, asker: &Asker<'_>, cost: u32) -> Result<Option<Shape>, Throttle> {
+        let asks = self.asks.load(Ordering::Relaxed);
+        if asks & (AFTER | SHAPES) == 0 {
+            return Ok(None);
+        }
+        let in_force = self.in_force();
+        if asks & AFTER != 0 {
+            self.take(&in_force.after, asker, cost)?;
+        }
+        if asks & SHAPES == 0 {
+            return Ok(None);
+        }
+        let (mut inbound, mut outbound) = (Vec::new(), Vec::new());
+        for active in &in_force.after {
+            if active.inbound.is_none() && active.outbound.is_none() {
+                continue;
+            }
+            let Ok(counted) = counted(&active.rule, asker) else { continue };
+            for (pipe, direction, lanes) in
+                [(&active.inbound, DIRECTIONS[0], &mut inbound), (&active.outbound, DIRECTIONS[1], &mut outbound)]
+            {
+                let place = || self.table.place((&active.name, active.version, direction, &counted));
+                lanes.extend(pipe.as_ref().map(|pipe| Lane { pipe: pipe.clone(), place: place() }));
+            }
+        }
+        Ok(Some(Shape { inbound: inbound.into(), outbound: outbound.into() }))
+    }
+
+    /// Whether bodies may have to be held up: it is not known yet whose.
+    pub fn shapes(&self) -> bool {
+        self.asks.load(Ordering::Relaxed) & SHAPES != 0
+    }
+
+    /// Takes the cost of a request from all rules that are about it, or from none.
+    fn take(&self, rules: &[Active], asker: &Asker<'_>, cost: u32) -> Result<(), Throttle> {
+        let mut taken: Vec<(&Limiter, Place)> = Vec::new();
+        for active in rules {
+            let Some(limiter) = &active.limiter else { continue };
+            let Ok(counted) = counted(&active.rule, asker) else { continue };
+            let place = self.place(active, &counted);
+            match limiter.take(place, cost, asker.is_repetition) {
+                Ok(()) => {
+                    active.passed.inc();
+                    taken.push((limiter, place));
+                }
+                Err(_) if active.rule.dry_run => {
+                    active.refused.inc();
+                }
+                Err(wait) => {
+                    for (limiter, place) in taken {
+                        limiter.give_back(place, cost);
+                    }
+                    return Err(self.refuse(active, limiter, place, cost, wait));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, active: &Active, limiter: &Limiter, place: Place, cost: u32, wait: Duration) -> Throttle {
+        active.refused.inc();
+        let wait = limiter.turn(self.table.place(("turn", place)), cost, wait);
+        let retry_ms = jittered(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1), self.random.u64());
+        self.families.waits.observe(retry_ms as f64 / 1000.0);
+        Throttle { rule: active.name.clone(), retry_ms }
+    }
+
+    /// A rule that was changed begins anew.
+    fn place(&self, active: &Active, counted: &Counted<'_>) -> Place {
+        self.table.place((&active.name, active.version, counted))
+    }
+
+    fn place_of(&self, active: &Active, address: IpAddr) -> Place {
+        self.place(active, &Counted::Address(counted_address(address)))
+    }
+
+    /// How many keys are remembered.
+    pub fn keys(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The rule that nobody has written.
+    pub fn built_in(&self) -> Option<&Rule> {
+        self.failures.as_ref().map(|active| &active.rule)
+    }
+}
+
+impl InForce {
+    fn asks(&self) -> u8 {
+        let is = |holds: bool, flag: u8| if holds { flag } else { 0 };
+        let shapes = self.after.iter().any(|active| active.inbound.is_some() || active.outbound.is_some());
+        is(!self.before.is_empty(), BEFORE)
+            | is(self.after.iter().any(|active| active.limiter.is_some()), AFTER)
+            | is(shapes, SHAPES)
+    }
+}
+
+/// Of somebody who tries keys and secrets. An old clock or an expired session is no attempt, and neither is what a policy refuses.
+fn is_failed_authentication(code: &str) -> bool {
+    ["SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidClientTokenId", "InvalidToken", "InvalidIdentityToken"]
+        .contains(&code)
+}
+
+fn before_identity(address: IpAddr) -> Asker<'static> {
+    let address = Some(address);
+    Asker { identity: &Identity::Anonymous, address, bucket: None, verb: Verb::Get, is_repetition: false }
+}
+
+/// A time, and up to a fifth more or less.
+fn jittered(ms: u64, random: u64) -> u64 {
+    let span = ms.saturating_mul(JITTER_PERCENT) / 100;
+    let offset = random % (2 * span + 1);
+    (ms - span).saturating_add(offset).max(1)
+}
