@@ -53,7 +53,7 @@ impl Part {
 }
 
 /// The experiments of reach, by name.
-pub const EXPERIMENTS: [&str; 5] = ["million", "versions", "uploads", "idle", "churn"];
+pub const EXPERIMENTS: [&str; 6] = ["million", "versions", "uploads", "idle", "churn", "tls"];
 
 impl Options {
     pub fn round(&self) -> Duration {

@@ -172,7 +172,7 @@ impl Drop for Server {
 }
 
 /// A port that nobody listens at. Somebody else may take it before its server does; then the start fails and says so.
-fn free_ports<const COUNT: usize>() -> Result<[u16; COUNT]> {
+pub fn free_ports<const COUNT: usize>() -> Result<[u16; COUNT]> {
     let sockets: Vec<_> = (0..COUNT).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
     let mut ports = [0; COUNT];
     for (port, socket) in ports.iter_mut().zip(&sockets) {

@@ -4,6 +4,7 @@ pub mod churn;
 pub mod idle;
 pub mod million;
 pub mod rows;
+pub mod tls;
 pub mod uploads;
 pub mod versions;
 

@@ -7,6 +7,7 @@ use crate::options::{EXPERIMENTS, Options, Part};
 use crate::reach::churn::Churn;
 use crate::reach::idle::Idle;
 use crate::reach::million::{self, Million};
+use crate::reach::tls::Tls;
 use crate::reach::uploads::Uploads;
 use crate::reach::versions::Versions;
 use crate::reach::{self, Line};
@@ -174,6 +175,9 @@ fn experiments(options: &Options, directory: &Path, payload: &[u8], found: &mut 
             }
             .run(&mut report),
             "idle" => Idle { programs, directory, connections: if short { 1_000 } else { 10_000 } }.run(&mut report),
+            "tls" => {
+                Tls { programs, directory, payload, round: options.round(), rounds: options.rounds() }.run(&mut report)
+            }
             _ => Churn {
                 programs,
                 directory,

@@ -15,6 +15,7 @@ use lists::Lists;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -74,6 +75,9 @@ pub struct Options {
     /// Run only the tests whose ids begin so, and say how each one ended
     #[arg(long, value_name = "PREFIX", conflicts_with = "publish")]
     pub only: Option<String>,
+    /// Over HTTPS, with a certificate of the server's own authority; customers' keys are sent as they should be then
+    #[arg(long, conflicts_with = "publish")]
+    pub https: bool,
     /// Write the table to docs/s3-conformance.md
     #[arg(long)]
     pub publish: bool,
@@ -177,7 +181,7 @@ pub fn run(root: &Path, options: &Options) -> Result<bool> {
         command
     };
 
-    let mut server = Server::start(&binary, &work, OTHER_REGION)?;
+    let mut server = Server::start(&binary, &work, OTHER_REGION, options.https)?;
     let mut collected = BTreeSet::new();
     for name in ["alone", "classes"] {
         configure(name, &server)?;
@@ -200,7 +204,7 @@ pub fn run(root: &Path, options: &Options) -> Result<bool> {
     ] {
         if name == "together" {
             drop(server);
-            server = Server::start(&binary, &work, REGION)?;
+            server = Server::start(&binary, &work, REGION, options.https)?;
         }
         if ids.is_empty() {
             continue;
@@ -261,13 +265,14 @@ fn id_of(line: &str) -> Option<String> {
 struct Server {
     process: Child,
     port: u16,
+    https_port: Option<u16>,
     region: &'static str,
     /// Kept open: the server may still write to it.
     _stdout: BufReader<ChildStdout>,
 }
 
 impl Server {
-    fn start(binary: &Path, work: &Path, region: &'static str) -> Result<Self> {
+    fn start(binary: &Path, work: &Path, region: &'static str, https: bool) -> Result<Self> {
         let mut serve = admin(binary, work);
         serve.args(["serve", "--data", region, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
         // All of the suite's forms are signed with version 2, and it has tests of it; and it gives buckets public lists without
@@ -275,13 +280,19 @@ impl Server {
         serve.args(["--region", region, "--signature-v2", "all", "--allow-public-access"]);
         serve.args(["--object-ownership", "ObjectWriter", "--local-issuer", issuer::HOST]);
         serve.args(["--test-account-without-number", NUMBERLESS]);
-        // It sends customers' keys over plain HTTP.
-        serve.args(["--test-mode", "--test-ssec-plain-http"]);
+        serve.arg("--test-mode");
+        let https_port = https.then(free_port).transpose()?;
+        match https_port {
+            Some(port) => serve.args(["--tls-dir", "tls", "--https-listen", &format!("127.0.0.1:{port}")]),
+            // Without it the suite sends customers' keys over plain HTTP.
+            None => serve.arg("--test-ssec-plain-http"),
+        };
         serve.args(["--test-lifecycle-day", &LIFECYCLE_DAY_SECONDS.to_string()]);
         serve.stdout(Stdio::piped()).stderr(std::fs::File::create(work.join(format!("weir-{region}.log")))?);
         let mut process = serve.spawn().with_context(|| format!("starting {}", binary.display()))?;
         let mut stdout = BufReader::new(process.stdout.take().context("standard output was asked for")?);
-        let mut server = Self { port: wait_until_ready(&mut stdout)?, process, region, _stdout: stdout };
+        let port = wait_until_ready(&mut stdout)?;
+        let mut server = Self { port, https_port, process, region, _stdout: stdout };
         for user in &USERS {
             server.import(binary, work, user)?;
         }
@@ -305,9 +316,10 @@ impl Server {
 
     fn configuration(&self, bucket_prefix: &str, classes: &str) -> String {
         let mut text = format!(
-            "[DEFAULT]\nhost = 127.0.0.1\nport = {}\nis_secure = False\nssl_verify = False\n\n[fixtures]\n\
+            "[DEFAULT]\nhost = 127.0.0.1\nport = {}\nis_secure = {}\nssl_verify = False\n\n[fixtures]\n\
              bucket prefix = {bucket_prefix}\niam name prefix = weir-{{random}}-\niam path prefix = {IAM_PATH}\n",
-            self.port
+            self.https_port.unwrap_or(self.port),
+            if self.https_port.is_some() { "True" } else { "False" },
         );
         for User { section, id, access_key, secret_key, more, .. } in &USERS {
             writeln!(
@@ -328,6 +340,11 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// That nobody listens at now.
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// `weir` in the work folder as the administrator.

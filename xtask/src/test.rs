@@ -107,7 +107,14 @@ fn steps_with_server(root: &Path, cache: &Path, server: &Path, steps: &mut Steps
     });
     match std::env::var_os("WEIR_S3_TESTS") {
         Some(suite) => steps.take("s3-tests", || {
-            let options = s3_tests::Options { suite: suite.into(), workers: 2, all: false, only: None, publish: false };
+            let options = s3_tests::Options {
+                suite: suite.into(),
+                workers: 2,
+                all: false,
+                only: None,
+                https: false,
+                publish: false,
+            };
             s3_tests::run(root, &options).map(Tally::of)
         }),
         None => println!("\n== s3-tests: skipped, as WEIR_S3_TESTS names no checkout of github.com/ceph/s3-tests"),

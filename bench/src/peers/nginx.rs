@@ -3,16 +3,32 @@
 use super::{Peer, Server, free_ports};
 use crate::process::Process;
 use anyhow::Result;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 
 pub fn start(binary: &Path, workers: u32, directory: &Path) -> Result<Server> {
     let [port] = free_ports()?;
+    start_on(binary, workers, directory, port, "")
+}
+
+/// The same over HTTPS too, with `server.crt` and `server.key` of a folder.
+pub fn start_with_tls(binary: &Path, workers: u32, directory: &Path, pair: &Path) -> Result<(Server, SocketAddr)> {
+    let [port, https] = free_ports()?;
+    let pair = pair.display();
+    let more = format!(
+        "listen 127.0.0.1:{https} ssl backlog=4096;
+        ssl_certificate {pair}/server.crt;
+        ssl_certificate_key {pair}/server.key;"
+    );
+    Ok((start_on(binary, workers, directory, port, &more)?, (Ipv4Addr::LOCALHOST, https).into()))
+}
+
+fn start_on(binary: &Path, workers: u32, directory: &Path, port: u16, more: &str) -> Result<Server> {
     let files = directory.join("files");
     std::fs::create_dir_all(&files)?;
     let file = directory.join("nginx.conf");
-    std::fs::write(&file, configuration(directory, port, workers))?;
+    std::fs::write(&file, configuration(directory, port, workers, more))?;
     let mut command = Command::new(binary);
     command.arg("-e").arg(directory.join("errors")).arg("-p").arg(directory).arg("-c").arg(&file);
     let process = Process::start(&mut command, &directory.join("log"))?;
@@ -23,7 +39,7 @@ pub fn start(binary: &Path, workers: u32, directory: &Path) -> Result<Server> {
     Ok(server)
 }
 
-fn configuration(directory: &Path, port: u16, workers: u32) -> String {
+fn configuration(directory: &Path, port: u16, workers: u32, more: &str) -> String {
     let directory = directory.display();
     // Workers keep the user that started them, so that they can read what was written for them.
     format!(
@@ -44,6 +60,7 @@ http {{
     scgi_temp_path {directory}/scgi;
     server {{
         listen 127.0.0.1:{port} backlog=4096;
+        {more}
         root {directory}/files;
     }}
 }}
@@ -57,7 +74,7 @@ mod tests {
 
     #[test]
     fn files_go_out_by_sendfile() {
-        let text = configuration(Path::new("/x"), 80, 2);
+        let text = configuration(Path::new("/x"), 80, 2, "");
         assert!(text.contains("sendfile on;") && text.contains("worker_processes 2;"));
         assert!(text.contains("listen 127.0.0.1:80 ") && text.contains("root /x/files;"));
     }
