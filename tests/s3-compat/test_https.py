@@ -1,5 +1,5 @@
-"""What clients send through TLS: other framings of a body than without. Weir has no TLS of its own yet, so nginx ends it in
-front, and changes nothing else."""
+"""What clients send through TLS: other framings of a body than without. To Weir itself, and through nginx, which ends TLS in front,
+changes nothing else, and tells what it saw."""
 
 import http.client
 import os
@@ -15,6 +15,7 @@ from botocore.credentials import Credentials
 
 import everyday
 import test_listing
+import test_tls
 import weir
 
 from test_boto3 import Boto3
@@ -126,15 +127,36 @@ def front(server, tmp_path_factory):
     front.stop()
 
 
-@pytest.fixture(params=CLIENTS, ids=[kind.label for kind in CLIENTS])
-def client(request, front, tmp_path):
-    opened = request.param.open(front, tmp_path / "home")
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory):
+    """A server that ends TLS itself, with an authority of its own."""
+    running = test_tls.TlsServer(tmp_path_factory.mktemp("secured") / "data").start()
+    yield running
+    assert running.stop() == 0
+
+
+# What aws sends is botocore's, as boto3's is: one way is enough for the slowest two.
+WAYS = [(kind, end) for kind in CLIENTS for end in ("secured", "front") if end == "secured" or not kind.label.startswith("aws")]
+
+
+@pytest.fixture
+def end(request):
+    """Where TLS ends."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def client(request, end, tmp_path):
+    opened = request.param.open(end, tmp_path / "home")
     yield opened
     opened.close()
 
 
+@pytest.mark.parametrize(("client", "end"), WAYS, ids=[f"{kind.label}-{end}" for kind, end in WAYS], indirect=True)
 @pytest.mark.operation("HTTPS: put, get, in parts, list, delete")
-def test_put_and_get(client, front, bucket, tmp_path):
+def test_put_and_get(client, end, name, tmp_path):
+    bucket = name
+    weir.boto3_client(end).create_bucket(Bucket=bucket)
     for name, length in ("empty", 0), ("small", 1000), ("large", client.large):
         path, back = tmp_path / name, tmp_path / f"{name}-back"
         path.write_bytes(os.urandom(length))

@@ -137,8 +137,11 @@ fn nothing_wrong_replaces_what_is_served() {
         Arc::ptr_eq(&config, &config_of(&edge, "data").unwrap()),
         "sessions stay when only the certificate changes"
     );
+    scene.clock.advance_ms(75 * DAY_MS);
+    assert_eq!(edge.reload(Reason::Poll).certificates[0].state, "expiring");
+    assert_eq!(edge.lock().warned.values().collect::<Vec<_>>(), [&21], "one warning for each step");
     // Ninety days later the last one is still served, and said to be too old.
-    scene.clock.advance_ms(100 * DAY_MS);
+    scene.clock.advance_ms(20 * DAY_MS);
     let report = edge.reload(Reason::Poll);
     assert_eq!(
         (report.faults.as_slice(), report.certificates[0].state),
