@@ -528,7 +528,8 @@ impl Edge {
             Scheme::Https => {
                 let resolver = self.resolver.clone();
                 let level = mode.client_auth;
-                let config = mutual::server_config(resolver, level, trust, &self.config.protocols)?;
+                let protocols = &self.config.protocols;
+                let config = mutual::server_config(resolver, level, trust, protocols, self.clock.clone())?;
                 Ok(Serving::Tls { config, level })
             }
         }

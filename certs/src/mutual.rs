@@ -4,6 +4,7 @@ use crate::check;
 use crate::error::{Error, Fault, Result};
 use crate::limits;
 use crate::load::{CLIENT_CA, CLIENT_CRL, Hash};
+use common::Clock;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::aws_lc_rs::{self, Ticketer};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -11,12 +12,15 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ResolvesServerCert, ServerSessionMemoryCache, WebPkiClientVerifier};
+use rustls::time_provider::TimeProvider;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a listener asks of its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -104,16 +108,32 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
+/// The clock by which clients' certificates are judged.
+struct ByClock(Arc<dyn Clock>);
+
+impl fmt::Debug for ByClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ByClock").finish_non_exhaustive()
+    }
+}
+
+impl TimeProvider for ByClock {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(self.0.now_ms())))
+    }
+}
+
 /// A configuration with sessions of its own: whoever was known, or not asked, under another one is asked again.
 pub fn server_config(
     resolver: Arc<dyn ResolvesServerCert>,
     level: Level,
     trust: Option<&Trust>,
     protocols: &[Vec<u8>],
+    clock: Arc<dyn Clock>,
 ) -> Result<Arc<ServerConfig>> {
     let failed = |error: rustls::Error| Error::Tls(error.to_string());
     let provider = provider();
-    let builder = ServerConfig::builder_with_provider(provider.clone());
+    let builder = ServerConfig::builder_with_details(provider.clone(), Arc::new(ByClock(clock)));
     let builder = builder.with_safe_default_protocol_versions().map_err(failed)?;
     let mut config = builder.with_client_cert_verifier(verifier(level, trust, &provider)?).with_cert_resolver(resolver);
     config.session_storage = ServerSessionMemoryCache::new(limits::SESSIONS_MAX);
@@ -208,7 +228,7 @@ mod tests {
     use super::*;
     use crate::authority::Authority;
     use crate::store::Resolver;
-    use common::doors::SeededRandom;
+    use common::doors::{SeededRandom, SimulatedClock};
 
     #[test]
     fn levels_have_numbers_and_names() {
@@ -246,7 +266,8 @@ mod tests {
 
     #[test]
     fn no_level_verifies_without_an_authority() {
-        let config = |level| server_config(Arc::new(Resolver::default()), level, None, &[]);
+        let config =
+            |level| server_config(Arc::new(Resolver::default()), level, None, &[], SimulatedClock::starting_at(1));
         for level in Level::ALL {
             assert_eq!(config(level).is_ok(), !level.verifies(), "{level:?}");
         }
