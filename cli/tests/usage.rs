@@ -67,8 +67,10 @@ fn key_verbs_name_what_is_missing() {
     // Port 9 (discard) has no listener on a loopback of a test machine.
     let unreachable = [&credentials[..], &[("WEIR_ENDPOINT", "http://127.0.0.1:9")]].concat();
     refuses(&["key", "list"], &unreachable, 5, "cannot be reached");
-    let secure = [&credentials[..], &[("WEIR_ADMIN_ENDPOINT", "https://127.0.0.1:9001")]].concat();
-    refuses(&["key", "list"], &secure, 2, "HTTPS comes with a later version");
+    let secure = [&credentials[..], &[("WEIR_ADMIN_ENDPOINT", "https://127.0.0.1:9")]].concat();
+    refuses(&["key", "list"], &secure, 5, "cannot be reached");
+    let other = [&credentials[..], &[("WEIR_ADMIN_ENDPOINT", "ftp://127.0.0.1:9")]].concat();
+    refuses(&["key", "list"], &other, 2, "write http://HOST:PORT or https://HOST:PORT");
 }
 
 #[test]

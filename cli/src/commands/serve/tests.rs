@@ -87,7 +87,7 @@ fn plain() -> Endpoint {
 #[test]
 fn the_first_lines_name_the_authority() {
     let key = Credentials {
-        access_key: authn::parse_access_key_id("WK").unwrap(),
+        access_key: authn::parse_access_key_id("WKA").unwrap(),
         secret: authn::Secret::parse("a-long-enough-secret").unwrap(),
     };
     let endpoint = Endpoint { is_tls: true, authority: Some("/d/ca.pem".into()), ..plain() };
