@@ -44,7 +44,7 @@ pub const HTTP2_HEADER_LIST_BYTES_MAX: u32 = 32 * 1024;
 
 /// What a client may send before somebody has read it, on one stream and on the whole connection. With what waits to be sent on
 /// each stream (this, and one read of at most 256 KiB of an object that is not at its end) a connection takes 41 MiB at most,
-/// while its client does what it can, and some 40 KiB when it is idle.
+/// while its client does what it can, and some 33 KiB when it is idle, with TLS.
 pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 512 * 1024;
 pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 pub const HTTP2_SEND_BYTES_MAX: usize = 64 * 1024;

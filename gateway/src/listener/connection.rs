@@ -222,6 +222,15 @@ impl Connection {
         Reading::Passing { left: STAND_IN.len(), body: BodyFraming::Length(0) }
     }
 
+    fn judge_write(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let was_written = written.is_ready();
+        let judged = self.taking.of_write(context, written);
+        if judged.is_ready() && !was_written {
+            self.stream.forget_unsent();
+        }
+        judged
+    }
+
     fn poll_hold(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         // hyper asks several times for each request: nothing is made ready for a read before there is something to read.
         ready!(self.stream.poll_read_ready(context))?;
@@ -339,7 +348,7 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.taking.of_write(context, written)
+        self.judge_write(context, written)
     }
 
     fn poll_write_vectored(
@@ -348,7 +357,7 @@ impl AsyncWrite for Connection {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        self.taking.of_write(context, written)
+        self.judge_write(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -427,7 +436,7 @@ impl Progress {
         self.waited = false;
     }
 
-    /// What came of a write, or an error when its reader is too slow.
+    /// What came of a write, or an error when its reader takes nothing.
     fn of_write(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &written {
             Poll::Pending => return self.poll_wait(context).map(|slow| slow.map(|()| 0)),

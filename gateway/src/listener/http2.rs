@@ -98,6 +98,8 @@ impl Http2 {
                 tokio::select! {
                     ended = &mut connection => ended,
                     () = leaves(&mut stage, Stage::Draining) => return,
+                    // Some clients do not answer the ping by which h2 learns that they have seen the end coming.
+                    () = load.is_done() => return,
                 }
             }
         };
@@ -132,7 +134,7 @@ struct Room {
     _permit: OwnedSemaphorePermit,
 }
 
-/// What the connection tells of HTTP/1.1's head before hyper sees it, h2 has checked but for this.
+/// What `wire.rs` checks of a head of HTTP/1.1, and h2 does not.
 fn as_of_http_1(head: &mut Head) -> Result<()> {
     if head.headers.len() > limits::HEADERS_MAX {
         return Err(Error::HeaderSectionTooLarge("too many headers"));
@@ -140,6 +142,9 @@ fn as_of_http_1(head: &mut Head) -> Result<()> {
     let target = head.uri.path_and_query().map_or("", PathAndQuery::as_str);
     if target.len() > limits::REQUEST_TARGET_BYTES_MAX {
         return Err(Error::HeaderSectionTooLarge("the URI is too long"));
+    }
+    if head.headers.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
+        return Err(Error::BadHttp("two lengths"));
     }
     let named = head.uri.authority().map(|authority| authority.as_str().to_owned());
     let mut hosts = head.headers.get_all(header::HOST).iter();
@@ -175,6 +180,15 @@ struct Load {
 }
 
 impl Load {
+    /// Until no stream is open, and what was answered has had its time on the way.
+    async fn is_done(&self) {
+        let mut quiet = 0;
+        while quiet < 2 {
+            tokio::time::sleep(limits::LINGER_SILENCE_TIMEOUT / 2).await;
+            quiet = if self.open.load(Ordering::Relaxed) == 0 { quiet + 1 } else { 0 };
+        }
+    }
+
     /// Until the connection has had no stream for `IDLE_TIMEOUT`, and up to a third longer.
     async fn idles(&self) {
         let (mut quiet, mut seen) = (0, 0);

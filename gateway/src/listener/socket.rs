@@ -20,6 +20,16 @@ impl Socket {
             Self::Tls(_) => Poll::Ready(Ok(())),
         }
     }
+
+    /// What the kernel still holds is thrown away when the socket is closed. Otherwise it would keep some MiB for minutes more, for
+    /// a client that takes none of it.
+    pub fn forget_unsent(&self) {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        let _ = stream.set_zero_linger();
+    }
 }
 
 impl AsyncRead for Socket {

@@ -88,6 +88,8 @@ async fn handlers_see_the_head_of_http_1() {
         let other = Request::builder().uri("https://s3.test/").header(name, value).body(()).expect("a request");
         assert_eq!(ask(&mut requests, other, b"").await, (StatusCode::BAD_REQUEST, "BadRequest".to_owned()));
     }
+    let twice = Request::builder().uri("https://a/").header("content-length", "0").header("content-length", "0");
+    assert_eq!(ask(&mut requests, twice.body(()).expect("it"), b"").await.1, "BadRequest");
     let many =
         (0..=limits::HEADERS_MAX).fold(Request::builder().uri("https://a/"), |it, n| it.header(format!("x{n}"), "1"));
     assert_eq!(ask(&mut requests, many.body(()).expect("it"), b"").await.1, "RequestHeaderSectionTooLarge");
@@ -315,6 +317,17 @@ async fn an_idle_connection_ends() {
     scene.serving.await.expect("an end");
     let idle = began.elapsed();
     assert!(idle >= limits::IDLE_TIMEOUT && idle < limits::IDLE_TIMEOUT * 3 / 2, "{idle:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_does_not_wait_for_who_asks_nothing() {
+    let (mut stream, scene) = serve();
+    stream.write_all(PREFACE).await.expect("sent");
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    let began = tokio::time::Instant::now();
+    scene.stage.send_replace(Stage::Draining);
+    scene.serving.await.expect("an end");
+    assert_eq!(began.elapsed().as_secs(), limits::LINGER_SILENCE_TIMEOUT.as_secs());
 }
 
 #[tokio::test(start_paused = true)]
