@@ -8,7 +8,7 @@ use crate::directory;
 use crate::error::{Error, Result};
 use crate::lenient::Verified;
 use crate::peer::Peer;
-use crate::rates::{self, Asker, Rates, Shape, Verb};
+use crate::rates::{self, Asker, Rates, Shape, Throttle, Verb};
 use crate::s3::{dates, rename_object};
 use crate::sessions::{self, Sessions};
 use authn::policy::Context;
@@ -48,6 +48,8 @@ pub struct Findings {
     /// The owner id of the key that signed.
     pub owner: OnceLock<String>,
     pub admitted: OnceLock<Admitted>,
+    /// Which rule of rates refused it.
+    pub throttled: OnceLock<Throttle>,
     /// How fast its bodies pass, where a rule says so.
     pub shape: OnceLock<Shape>,
     /// The record of the object whose access control list was asked.
@@ -145,6 +147,9 @@ impl Access {
             }
             Err(throttle) => {
                 audit::reason(extensions, throttle.reason());
+                if let Some(requester) = extensions.get::<Requester>() {
+                    let _ = requester.0.throttled.set(throttle.clone());
+                }
                 Err(Error::Throttled(throttle))
             }
         }

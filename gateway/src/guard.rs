@@ -102,7 +102,7 @@ impl Guard {
             || (OperationName::default(), Requester::default()),
             |asked| (asked.operation.clone(), asked.requester.clone()),
         );
-        let shape = self.rates.shapes().then(|| requester.clone());
+        let findings = self.rates.asks_by_identity().then(|| requester.clone());
         let place = Place::of(&head, &self.domains);
         if asked.is_some() {
             let _ = requester.0.trail.place.set((place.bucket.clone(), place.key(&head)));
@@ -135,7 +135,9 @@ impl Guard {
             answer
         };
         self.rates.ended(address, answer.extensions().get());
-        if let Some(shape) = shape.as_ref().and_then(|requester| requester.0.shape.get()) {
+        // A page of a website has findings of its own.
+        let findings = findings.map(|ours| answer.extensions_mut().remove::<Requester>().unwrap_or(ours));
+        if let Some(shape) = findings.as_ref().and_then(|requester| requester.0.shape.get()) {
             answer = answer.map(|body| Shaped::answer(&shape.outbound, body));
         }
         if let Some(witness) = witness {

@@ -458,3 +458,136 @@ fn jittered(ms: u64, random: u64) -> u64 {
     let offset = random % (2 * span + 1);
     (ms - span).saturating_add(offset).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use common::doors::{SeededRandom, SimulatedMonotonic};
+
+    fn rates(failures_per_second: u32) -> (Rates, Arc<SimulatedMonotonic>) {
+        let clock = Arc::new(SimulatedMonotonic::default());
+        clock.advance_ns(1 << 40);
+        (Rates::new(failures_per_second, clock.clone(), SeededRandom::new(7), &Metrics::default()), clock)
+    }
+
+    fn follow(rates: &Rates, version: u64, documents: &[(&str, &str)]) {
+        let limit = |(name, document): &(&str, &str)| {
+            let (name, document) = ((*name).to_owned(), (*document).to_owned());
+            (name.clone(), Arc::new(Limit { name, version, document }))
+        };
+        let limits = Arc::new(documents.iter().map(limit).collect());
+        rates.follow(&State { version, limits, ..State::default() });
+    }
+
+    fn asker(verb: Verb) -> Asker<'static> {
+        let address = Some(IpAddr::from([10, 0, 0, 7]));
+        Asker { identity: &Identity::Anonymous, address, bucket: Some("b"), verb, is_repetition: true }
+    }
+
+    fn refused(rates: &Rates, verb: Verb) -> Option<String> {
+        rates.admits(&asker(verb), COST).err().map(|throttle| throttle.rule.to_string())
+    }
+
+    #[test]
+    fn all_rules_must_let_a_request_through_and_one_that_refuses_takes_nothing_from_the_others() {
+        let (rates, clock) = rates(0);
+        assert!(!rates.asks_by_identity());
+        let narrow = r#"{"per": "key", "rate": 1, "burst": 3, "match": {"verb": "get"}}"#;
+        let wide = r#"{"per": "node", "rate": 1, "burst": 2, "match": {"verb": ["get", "head"]}}"#;
+        follow(&rates, 1, &[("a-wide", wide), ("b-narrow", narrow)]);
+        assert!(rates.asks_by_identity());
+        assert_eq!((refused(&rates, Verb::Get), refused(&rates, Verb::Get)), (None, None));
+        for _ in 0..10 {
+            assert_eq!(refused(&rates, Verb::Get).as_deref(), Some("a-wide"));
+        }
+        follow(&rates, 2, &[("b-narrow", narrow)]);
+        assert_eq!((refused(&rates, Verb::Get), refused(&rates, Verb::Head)), (None, None), "changed, and so anew");
+        follow(&rates, 2, &[]);
+        assert!(!rates.asks_by_identity());
+        clock.advance_ns(1 << 40);
+        rates.sweep();
+        assert_eq!(rates.keys(), 0);
+    }
+
+    #[test]
+    fn a_change_of_one_rule_does_not_make_others_forget() {
+        let (rates, _) = rates(0);
+        let one = r#"{"per": "key", "rate": 1, "burst": 1, "match": {"verb": "get"}}"#;
+        follow(&rates, 1, &[("one", one)]);
+        assert_eq!(refused(&rates, Verb::Get), None);
+        let limit = Arc::new(Limit { name: "one".into(), version: 1, document: one.into() });
+        let other = r#"{"per": "node", "rate": 1, "burst": 1, "match": {"verb": "head"}}"#;
+        let other = Arc::new(Limit { name: "other".into(), version: 2, document: other.into() });
+        let limits = Arc::new([("one".to_owned(), limit), ("other".to_owned(), other)].into());
+        rates.follow(&State { version: 2, limits, ..State::default() });
+        assert_eq!(refused(&rates, Verb::Get).as_deref(), Some("one"));
+        assert_eq!((refused(&rates, Verb::Head), refused(&rates, Verb::Head).as_deref()), (None, Some("other")));
+    }
+
+    #[test]
+    fn a_dry_run_counts_and_what_cannot_be_read_is_not_in_force() {
+        let (rates, _) = rates(0);
+        let dry = r#"{"per": "node", "rate": 1, "burst": 1, "match": {"verb": "get"}, "dry_run": true}"#;
+        follow(&rates, 1, &[("dry", dry), ("newer", r#"{"per": "galaxy", "rate": 1}"#)]);
+        assert!((0..5).all(|_| refused(&rates, Verb::Get).is_none()));
+        let in_force = rates.in_force();
+        let [dry] = &in_force.after[..] else { panic!("one rule") };
+        assert_eq!((dry.passed.get(), dry.refused.get()), (1, 4));
+    }
+
+    #[test]
+    fn an_address_that_fails_too_often_waits() {
+        let (rates, clock) = rates(5);
+        let (bad, good) = (Some(IpAddr::from([10, 0, 0, 7])), Some(IpAddr::from([10, 0, 0, 8])));
+        let arrives = |address| rates.arrives(address, &HeaderMap::new(), false);
+        let wrong = ErrorCode("SignatureDoesNotMatch".to_owned());
+        let denied = ErrorCode("AccessDenied".to_owned());
+        (0..1000).for_each(|_| rates.ended(bad, Some(&denied)));
+        assert_eq!(rates.keys(), 0, "a refusal by a policy is no failure");
+        for failures in 0..50 {
+            assert_eq!(arrives(bad), Ok(()), "after {failures}");
+            rates.ended(bad, Some(&wrong));
+        }
+        let throttle = arrives(bad).expect_err("ten seconds' worth");
+        assert_eq!(&*throttle.rule, FAILED_AUTHENTICATION);
+        assert_eq!(arrives(good), Ok(()), "others are not meant");
+        clock.advance_ns(1_000_000_000);
+        let passed = (0..50).filter(|_| arrives(bad).map(|()| rates.ended(bad, Some(&wrong))).is_ok()).count();
+        assert_eq!(passed, 5, "those of one second");
+    }
+
+    #[test]
+    fn hints_are_spread_by_a_fifth() {
+        let hints: Vec<u64> = (0..1000).map(|random| jittered(1000, random)).collect();
+        assert!(hints.iter().all(|hint| (800..=1200).contains(hint)));
+        assert!(hints.contains(&800) && hints.contains(&1200));
+        assert_eq!((jittered(1, 5), jittered(4, 5)), (1, 4));
+        let throttle = |retry_ms| Throttle { rule: "r".into(), retry_ms }.retry_seconds();
+        assert_eq!((throttle(1), throttle(1000), throttle(1001)), (1, 1, 2));
+    }
+
+    /// Prints what a request pays: `cargo test -p weir-gateway what_a_request_pays -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "a measurement"]
+    fn what_a_request_pays() {
+        let (rates, _) = rates(100);
+        let clock = common::doors::SystemMonotonic;
+        let rule = |per: &str| format!(r#"{{"per": "{per}", "rate": 1000000, "burst": 1000000}}"#);
+        let (key, bucket, node) = (rule("key"), rule("bucket"), rule("node"));
+        let all = [("key", key.as_str()), ("bucket", &bucket), ("node", &node)];
+        for count in 0..=all.len() {
+            follow(&rates, 1 + count as u64, &all[..count]);
+            let rounds = 200_000;
+            let begun = clock.elapsed_ns();
+            for _ in 0..rounds {
+                let asker = asker(Verb::Get);
+                let arrived = rates.arrives(asker.address, &HeaderMap::new(), false);
+                assert!(arrived.is_ok());
+                if rates.asks_by_identity() {
+                    let _ = rates.admits(&asker, COST);
+                }
+            }
+            println!("{count} rules: {} ns", (clock.elapsed_ns() - begun) / rounds);
+        }
+    }
+}

@@ -6,6 +6,7 @@ use super::escape;
 use crate::access::Requester;
 use crate::documents;
 use crate::peer::Peer;
+use crate::rates::Throttle;
 use crate::s3::document;
 use crate::s3::website::{self, Asked, Read, Step, What};
 use crate::tls;
@@ -35,10 +36,12 @@ struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: &'static str,
+    /// Where a rule of rates refuses it.
+    throttle: Option<Throttle>,
 }
 
 const fn refusal(status: StatusCode, code: &'static str, message: &'static str) -> Refusal {
-    Refusal { status, code, message }
+    Refusal { status, code, message, throttle: None }
 }
 
 const NO_METHOD: Refusal = refusal(
@@ -123,12 +126,20 @@ async fn read(s3: &S3Service, head: &Head, bucket: &Bucket, key: &str, what: Wha
         }
     }
     // Each read is a decision of its own, about a reader at the same place.
-    request = request.extension(Requester::default());
+    let requester = Requester::default();
+    request = request.extension(requester.clone());
     if let Some(peer) = head.extensions.get::<Peer>() {
         request = request.extension(peer.clone());
     }
     let request = request.body(Body::empty()).map_err(|_| NO_KEY)?;
-    s3.call(request).await.map_err(|_| FAULT)
+    let mut answer = s3.call(request).await.map_err(|_| FAULT)?;
+    if let Some(throttle) = requester.0.throttled.get() {
+        let throttle = Some(throttle.clone());
+        let (code, message) = ("SlowDown", "Please reduce your request rate.");
+        return Err(Refusal { status: answer.status(), code, message, throttle });
+    }
+    answer.extensions_mut().insert(requester);
+    Ok(answer)
 }
 
 /// A condition that does not hold is an answer about an object that is there.
@@ -150,7 +161,7 @@ fn outcome(answer: &Response<Body>) -> Result<Read, Refusal> {
 
 impl Refusal {
     fn page(&self) -> Response<Body> {
-        let Self { status, code, message } = self;
+        let Self { status, code, message, throttle } = self;
         let title = format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or("Error"));
         let page = format!(
             "<html>\n<head><title>{title}</title></head>\n<body>\n<h1>{title}</h1>\n<ul>\n<li>Code: {code}</li>\n\
@@ -161,6 +172,9 @@ impl Refusal {
         *answer.status_mut() = *status;
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         answer.headers_mut().insert(header::CONTENT_TYPE, html);
+        if let Some(throttle) = throttle {
+            answer.headers_mut().extend(throttle.headers());
+        }
         answer
     }
 }

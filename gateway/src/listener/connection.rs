@@ -447,6 +447,10 @@ impl Progress {
 
     /// Pending, or an error when a window has ended with too little in it.
     pub fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // It ended while nobody waited for the client: a rule of rates holds its body up, or the disk does.
+        if !self.waited && self.window.as_ref().is_some_and(|(end, _)| end.is_elapsed()) {
+            self.window = None;
+        }
         self.waited = true;
         loop {
             let begin = || (Box::pin(tokio::time::sleep(self.length)), 0);
@@ -498,6 +502,20 @@ mod tests {
         let began = tokio::time::Instant::now();
         assert_eq!(write(Poll::Pending).await.expect_err("too slow").kind(), io::ErrorKind::TimedOut);
         assert_eq!(began.elapsed().as_secs(), limits::ANSWER_TIMEOUT.as_secs());
+    }
+
+    #[tokio::test]
+    async fn the_time_in_which_we_hold_a_body_up_is_not_the_clients() {
+        let mut progress = Progress::new(Duration::from_millis(20), 100);
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..3 {
+            assert!(progress.poll_wait(&mut context).is_pending());
+            progress.came(1);
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+        assert!(progress.poll_wait(&mut context).is_pending());
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        assert!(matches!(progress.poll_wait(&mut context), Poll::Ready(Err(_))), "this time it was waited for");
     }
 
     #[tokio::test]
