@@ -416,11 +416,13 @@ pub struct Progress {
     /// The end of this window, and what came in it.
     window: Option<(Pin<Box<Sleep>>, u64)>,
     waited: bool,
+    /// It has ended while the client was waited for.
+    is_over: bool,
 }
 
 impl Progress {
     fn new(length: Duration, bytes_min: u64) -> Self {
-        Self { length, bytes_min, window: None, waited: false }
+        Self { length, bytes_min, window: None, waited: false, is_over: false }
     }
 
     pub fn of_bodies() -> Self {
@@ -429,7 +431,10 @@ impl Progress {
 
     pub fn came(&mut self, bytes: usize) {
         match &mut self.window {
-            Some((_, sum)) if self.waited => *sum += bytes as u64,
+            Some((end, sum)) if self.waited => {
+                *sum += bytes as u64;
+                self.is_over = end.is_elapsed();
+            }
             // It was there before it was asked for: the client is not the slower one.
             _ => self.window = None,
         }
@@ -448,10 +453,10 @@ impl Progress {
     /// Pending, or an error when a window has ended with too little in it.
     pub fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // It ended while nobody waited for the client: a rule of rates holds its body up, or the disk does.
-        if !self.waited && self.window.as_ref().is_some_and(|(end, _)| end.is_elapsed()) {
+        if !self.waited && !self.is_over && self.window.as_ref().is_some_and(|(end, _)| end.is_elapsed()) {
             self.window = None;
         }
-        self.waited = true;
+        (self.waited, self.is_over) = (true, false);
         loop {
             let begin = || (Box::pin(tokio::time::sleep(self.length)), 0);
             let (end, bytes) = self.window.get_or_insert_with(begin);
