@@ -193,6 +193,10 @@ pub struct ServeArgs {
     /// ObjectWriter [default: BucketOwnerEnforced]
     #[arg(long, value_name = "NAME")]
     pub object_ownership: Option<String>,
+    /// Requests that the target is given at once, at most: below it the limit adapts to what the target can. 0 is no limit
+    /// [default: 1024]
+    #[arg(long, value_name = "N")]
+    pub concurrency_max: Option<u32>,
     /// Seconds that lines of access logs wait before they are an object [default: 60]
     #[arg(long, value_name = "SECONDS")]
     pub access_log_seconds: Option<u64>,

@@ -11,6 +11,7 @@
 //! trusted_proxy = []                    # addresses and networks, as 10.0.0.0/8
 //! plain_http = false
 //! signature_v2 = "off"                  # or "forms", "urls", "all"
+//! concurrency_max = 1024               # 0: no limit
 //! access_log_seconds = 60
 //! failed_auth_rate = 100                # of one address, in a second; 0 for no limit
 //! drain_seconds = 30
@@ -95,6 +96,8 @@ pub struct Server {
     pub plain_http: bool,
     /// Where Signature Version 2 is taken: `off`, `forms`, `urls` or `all`.
     pub signature_v2: String,
+    /// Requests that the target is given at once, at most: the limit adapts below it. 0: no limit.
+    pub concurrency_max: u32,
     /// Seconds that lines of access logs wait before they are an object.
     pub access_log_seconds: u64,
     /// How many authentications of one address may fail in a second; 0 for no limit.
@@ -197,6 +200,7 @@ impl Default for Server {
             trusted_proxy: Vec::new(),
             plain_http: false,
             signature_v2: "off".into(),
+            concurrency_max: gateway::CONCURRENCY_MAX,
             access_log_seconds: 60,
             failed_auth_rate: 100,
             drain_seconds: 30,
@@ -351,7 +355,7 @@ enum Kind {
 }
 
 /// Every name there is; the types above give the same ones their meaning.
-const NAMES: [(&str, &str, Kind); 31] = [
+const NAMES: [(&str, &str, Kind); 32] = [
     ("server", "data", Kind::List),
     ("server", "listen", Kind::Text),
     ("server", "admin_listen", Kind::Text),
@@ -361,6 +365,7 @@ const NAMES: [(&str, &str, Kind); 31] = [
     ("server", "trusted_proxy", Kind::List),
     ("server", "plain_http", Kind::Switch),
     ("server", "signature_v2", Kind::Text),
+    ("server", "concurrency_max", Kind::Number),
     ("server", "access_log_seconds", Kind::Number),
     ("server", "drain_seconds", Kind::Number),
     ("s3", "block_public_access", Kind::Switch),
@@ -435,6 +440,7 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
     set(&mut server.trusted_proxy, Some(proxies).filter(|proxies| !proxies.is_empty()));
     set(&mut server.plain_http, Some(&true).filter(|_| flags.plain_http));
     set(&mut server.signature_v2, flags.signature_v2.as_ref());
+    set(&mut server.concurrency_max, flags.concurrency_max.as_ref());
     set(&mut server.access_log_seconds, flags.access_log_seconds.as_ref());
     set(&mut server.failed_auth_rate, flags.failed_auth_rate.as_ref());
     set(&mut server.drain_seconds, flags.drain_seconds.as_ref());

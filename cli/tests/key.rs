@@ -34,6 +34,7 @@ async fn admin_port(control: EmbeddedControlPlane) -> SocketAddr {
         admission: None,
         issuers: None,
         rates: None,
+        concurrency: None,
         region: "eu-north-7".into(),
         edge: None,
     });

@@ -4,6 +4,7 @@
 use crate::admission::{Admission, Admitted, Scene, scene};
 use crate::audit;
 use crate::audit::Trail;
+use crate::concurrency::{Concurrency, Stay, Work};
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::lenient::Verified;
@@ -56,6 +57,8 @@ pub struct Findings {
     pub seen: OnceLock<Stamp>,
     /// For the audit log.
     pub trail: Trail,
+    /// Its place at the target.
+    pub stay: Stay,
 }
 
 /// The object that is read or changed must be the one whose list was asked: another one by now may be for others. A client
@@ -80,6 +83,8 @@ pub struct Access {
     sessions: Sessions,
     admission: Arc<Admission>,
     rates: Arc<Rates>,
+    /// Places at the target, where their number is limited.
+    concurrency: Option<Arc<Concurrency>>,
     region: HeaderValue,
     /// What signatures of unknown keys are compared with: nobody has it.
     no_ones_secret: SecretKey,
@@ -91,6 +96,7 @@ impl Access {
         sessions: Sessions,
         admission: Arc<Admission>,
         rates: Arc<Rates>,
+        concurrency: Option<Arc<Concurrency>>,
         random: &dyn Random,
         region: &str,
     ) -> Result<Self> {
@@ -98,7 +104,15 @@ impl Access {
         let region = region.map_err(|_| Error::InvalidArgument("the region is not a header's value".to_owned()))?;
         let mut secret = [0; 32];
         random.fill(&mut secret);
-        Ok(Self { control, sessions, admission, rates, region, no_ones_secret: SecretKey::from(hex::encode(secret)) })
+        Ok(Self {
+            control,
+            sessions,
+            admission,
+            rates,
+            concurrency,
+            region,
+            no_ones_secret: SecretKey::from(hex::encode(secret)),
+        })
     }
 
     /// What signatures with this key are made with. A key that nobody has is not refused here: that would be quicker than a
@@ -170,6 +184,25 @@ impl Access {
         Ok(identity)
     }
 
+    /// Waits for a place at the target, which the request has from here on. Before any policy is asked: that reads, too.
+    pub async fn enter(
+        &self,
+        extensions: &Extensions,
+        headers: &HeaderMap,
+        identity: &Identity,
+        operation: &str,
+    ) -> Result<()> {
+        let (Some(concurrency), Some(requester)) = (&self.concurrency, extensions.get::<Requester>()) else {
+            return Ok(());
+        };
+        let key = concurrency.key(identity, extensions.get::<Peer>().map(|peer| peer.address));
+        let declared = ["x-amz-decoded-content-length", "content-length"];
+        let bytes = declared.iter().find_map(|name| headers.get(*name)?.to_str().ok()?.parse().ok());
+        let permit = concurrency.acquire(key, Work::of(operation, bytes)).await?;
+        requester.0.stay.begin(permit);
+        Ok(())
+    }
+
     async fn decide(&self, context: &mut S3AccessContext<'_>, operation: &str) -> Result<()> {
         let identity = self.identify(context)?;
         // The scene is of what was parsed, and the extensions can only be had from all of the context at once.
@@ -180,6 +213,10 @@ impl Access {
             let scene = Scene::new(operation, place, context.headers(), context.uri(), &extensions, &identity);
             let price = (Verb::of(operation), rates::cost(operation));
             let limited = self.admit_rate(price, place.0, &identity, (context.headers(), &extensions));
+            let limited = match limited {
+                Ok(()) => self.enter(&extensions, context.headers(), &identity, operation).await,
+                refused => refused,
+            };
             match limited
                 .and_then(|()| waits_for(operation).map_or(Ok(false), |keys| self.admission.depends_on(&scene, keys)))
             {

@@ -9,6 +9,7 @@ pub mod operation;
 
 pub use line::{Entry, Signature};
 
+use crate::concurrency::Concurrency;
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::s3::Service;
@@ -87,14 +88,15 @@ struct Waiting {
 pub struct AccessLog {
     service: Service,
     flush_ms: u64,
+    concurrency: Option<Arc<Concurrency>>,
     waiting: Mutex<Waiting>,
     full: Notify,
 }
 
 impl AccessLog {
-    pub fn new(service: Service, flush: Duration) -> Self {
+    pub fn new(service: Service, flush: Duration, concurrency: Option<Arc<Concurrency>>) -> Self {
         let flush_ms = u64::try_from(flush.as_millis()).unwrap_or(u64::MAX);
-        Self { service, flush_ms, waiting: Mutex::default(), full: Notify::new() }
+        Self { service, flush_ms, concurrency, waiting: Mutex::default(), full: Notify::new() }
     }
 
     pub fn now_ms(&self) -> u64 {
@@ -145,6 +147,7 @@ impl AccessLog {
         }
         for (source, batch) in due {
             let bytes = batch.text.len();
+            let _place = Concurrency::background(self.concurrency.as_ref()).await;
             if let Err(error) = self.put(&source, batch).await {
                 tracing::warn!(%error, bucket = %source.name, bytes, "an access log could not be delivered and is lost");
             }

@@ -21,6 +21,7 @@ use crate::admin::problem::Problem;
 use crate::admin::routes::{Found, Route};
 use crate::admission::Admission;
 use crate::audit::{self, Asked};
+use crate::concurrency::Concurrency;
 use crate::guard::ErrorCode;
 use crate::kms::NamedKeys;
 use crate::peer::Peer;
@@ -35,6 +36,7 @@ use http::request::Parts as Head;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use serde_json::json;
 use std::sync::Arc;
 
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -51,6 +53,8 @@ pub struct AdminParts {
     pub issuers: Option<Issuers>,
     /// The rules of who may ask how often; none likewise.
     pub rates: Option<Arc<Rates>>,
+    /// Places at the target, where their number is limited.
+    pub concurrency: Option<Arc<Concurrency>>,
     /// The region that requests must be signed for.
     pub region: String,
     /// Certificates, and what listeners speak; none likewise.
@@ -168,6 +172,10 @@ where
         Route::ExplainToken => explain_token::answer(parts, &state, &body).await,
         Route::ListLimits | Route::GetLimit | Route::PutLimit | Route::DeleteLimit | Route::ExplainLimits => {
             limits::answer(parts, &state, (route, name), head, &body).await
+        }
+        Route::ShowConcurrency => {
+            let status = parts.concurrency.as_ref().map(|concurrency| concurrency.status());
+            Ok(Answer::json(StatusCode::OK, json!({ "targets": status.into_iter().collect::<Vec<_>>() })))
         }
         Route::ListAccounts => Ok(accounts::list(&state)),
         Route::ShowTls

@@ -30,6 +30,7 @@ pub use witness::ErrorCode;
 use crate::access::{Access, OperationName, Requester};
 use crate::access_log::AccessLog;
 use crate::audit::{self, Asked};
+use crate::concurrency;
 use crate::encryption;
 use crate::error::{Error, Result};
 use crate::health::Health;
@@ -123,14 +124,15 @@ impl Guard {
             answer
         } else {
             head.extensions.insert(operation.clone());
-            head.extensions.insert(requester);
+            head.extensions.insert(requester.clone());
             let deleted = asked.map(|asked| asked.deleted);
             if let Some(witness) = &mut witness {
                 head.extensions.insert(witness.deleted(deleted));
             } else if let Some(deleted) = deleted {
                 head.extensions.insert(deleted);
             }
-            let mut answer = self.ask(head, incoming, exchange, &operation).await;
+            let answer = self.ask(head, incoming, exchange, &operation, &requester).await;
+            let mut answer = concurrency::hold(&requester, answer);
             answer.headers_mut().extend(cors.into_iter().flatten());
             answer
         };
@@ -153,6 +155,7 @@ impl Guard {
         incoming: Incoming,
         mut exchange: Exchange,
         operation: &OperationName,
+        requester: &Requester,
     ) -> Response<Body> {
         if Place::of(&head, &self.domains).style == Style::Path && query_api::is_for(&head) {
             return self.query(&head, incoming, exchange, operation).await;
@@ -177,7 +180,10 @@ impl Guard {
                     None => Ok(None),
                 };
                 let shape = head.extensions.get::<Requester>().filter(|_| self.rates.shapes()).cloned();
-                let (body, lent) = GuardedBody::lend(incoming, Treatment { shape, ..checked.treatment });
+                let (body, lent) = GuardedBody::lend(
+                    incoming,
+                    Treatment { shape, stays: Some(requester.clone()), ..checked.treatment },
+                );
                 let verified = verified.map(|verified| verified.map(|it| head.extensions.insert(it)));
                 (verified.map(|_| (body, checked.form_of)), lent)
             }
@@ -438,7 +444,7 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str, old: Old) -> Result
         head.extensions.insert(bytes.clone());
     }
     Ok(Checked {
-        treatment: Treatment { framing, digests, document, bytes, shape: None },
+        treatment: Treatment { framing, digests, document, bytes, shape: None, stays: None },
         claimed_key: mechanism.claimed_key(),
         token,
         old,

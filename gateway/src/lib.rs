@@ -10,6 +10,7 @@ pub mod admin;
 mod admission;
 mod audit;
 pub mod backup;
+mod concurrency;
 mod directory;
 mod documents;
 mod encryption;
@@ -41,6 +42,7 @@ pub mod tls;
 mod tree;
 
 pub use audit::{AuditConfig, Batch, Queue, Reads};
+pub use concurrency::CEILING as CONCURRENCY_MAX;
 pub use error::{Answer, Error, Fault};
 pub use events::webhook::Webhook;
 pub use guard::SignatureV2;

@@ -5,6 +5,7 @@ use crate::access_log::AccessLog;
 use crate::admin::{self, AdminParts};
 use crate::admission::Admission;
 use crate::audit::{Audit, AuditConfig, Watched};
+use crate::concurrency::Concurrency;
 use crate::error::{Error, Result};
 use crate::events::webhook::{self, Webhook};
 use crate::guard::{Guard, SignatureV2, SigningKeys};
@@ -69,6 +70,8 @@ pub struct Config {
     pub lifecycle_day_seconds: Option<u64>,
     /// How many files the process may have open: each connection is one.
     pub files_max: u64,
+    /// Requests that the target is given at once, at most; without end if it is 0.
+    pub concurrency_max: u32,
     /// How long lines of access logs wait before they are an object.
     pub access_log: Duration,
     /// The audit log, if there is one.
@@ -127,14 +130,17 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let router = Router::new(parts.target.clone());
     let admission = Arc::new(Admission::new(parts.control.clone(), parts.clock.clone(), router));
     let rates = Arc::new(Rates::new(config.failed_auth_rate, parts.monotonic.clone(), parts.random.clone(), &metrics));
+    let concurrency = (config.concurrency_max > 0)
+        .then(|| Concurrency::here(config.concurrency_max, parts.monotonic.clone(), &*parts.random, &metrics));
     let (control, random) = (parts.control.clone(), &*parts.random);
-    let access = Access::new(control, sessions, admission.clone(), rates.clone(), random, &config.region)?;
+    let access =
+        Access::new(control, sessions, admission.clone(), rates.clone(), concurrency.clone(), random, &config.region)?;
     let ruling = tokio::spawn(rates.clone().run(parts.control.clone()));
     let (stage, watched) = watch::channel(Stage::Serving);
     let s3 = s3_service(&config, &parts, (&access, &admission), &domains, watched.clone());
     let service = || service_of(&config, &parts, &admission);
     let forms = Forms::new(service(), access.clone(), config.signature_v2);
-    let log = Arc::new(AccessLog::new(service(), config.access_log));
+    let log = Arc::new(AccessLog::new(service(), config.access_log, concurrency.clone()));
     let (region, signature_v2) = (config.region.clone(), config.signature_v2);
     let (clock, random) = (parts.clock.clone(), parts.random.clone());
     let issuers = Issuers::new(parts.clock.clone(), Fetcher::new(&config.local_issuers));
@@ -158,7 +164,8 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let delivery = tokio::spawn(async move { log.run(stopped).await });
 
     let webhooks = webhook::start(&config.webhooks, &parts, &config.region, &watched).await?;
-    let scanner = scan::start(&parts, config.lifecycle_day_seconds, watched.clone());
+    let scanner = scan::start(&parts, config.lifecycle_day_seconds, concurrency.clone(), watched.clone());
+    let adapting = concurrency.clone().map(|concurrency| tokio::spawn(concurrency.run()));
     let audit = config.audit.map(|audit| Arc::new(Audit::new(audit, parts.clock.clone(), parts.random.clone())));
     let Parts { control, clock, random, named_keys, .. } = parts;
     let api = AdminParts {
@@ -169,6 +176,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
         admission: Some(admission.clone()),
         issuers: Some(issuers),
         rates: Some(rates),
+        concurrency,
         region: config.region,
         edge: Some(edge.clone()),
     };
@@ -216,6 +224,9 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     ruling.abort();
     let _ = stop_log.send(());
     let _ = delivery.await;
+    if let Some(adapting) = adapting {
+        adapting.abort();
+    }
     for task in webhooks.into_iter().chain([scanner, watching]) {
         let _ = task.await;
     }

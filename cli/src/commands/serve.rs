@@ -136,6 +136,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         local_issuers: settings.server.local_issuer,
         lifecycle_day_seconds: settings.test.lifecycle_day_seconds,
         files_max,
+        concurrency_max: settings.server.concurrency_max,
         access_log: Duration::from_secs(settings.server.access_log_seconds),
         audit: audit.as_ref().map(|audit| audit.config.clone()),
         failed_auth_rate: settings.server.failed_auth_rate,

@@ -25,6 +25,7 @@ pub enum Route {
     SimulatePolicy,
     SimulateIdentity,
     ExplainToken,
+    ShowConcurrency,
     ListAccounts,
     ShowTls,
     ReloadTls,
@@ -190,6 +191,12 @@ pub const TABLE: &[Entry] = &[
         )
         .takes(&[("token", "string!"), ("access_key", "string")])
     },
+    entry(
+        Route::ShowConcurrency,
+        "GET",
+        "/api/v1/concurrency",
+        "How many requests each target is given at once, who waits, and why; no target where nothing is limited",
+    ),
     entry(Route::ListAccounts, "GET", "/api/v1/accounts", "Accounts: owners with their numbers"),
     entry(Route::ShowTls, "GET", "/api/v1/tls", "Certificates, what is wrong with others, and what listeners speak"),
     Entry {

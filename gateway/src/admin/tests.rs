@@ -42,6 +42,7 @@ fn bench() -> Bench {
         admission: None,
         issuers: None,
         rates: Some(Arc::new(Rates::new(0, Arc::new(SimulatedMonotonic::default()), random, &Metrics::default()))),
+        concurrency: None,
         region: "us-east-1".into(),
         edge: None,
     };

@@ -4,6 +4,7 @@
 use super::framing::Framing;
 use super::xml::{self, Bounds};
 use crate::access::Requester;
+use crate::concurrency::{client_came, client_waits};
 use crate::error::Error;
 use crate::limits;
 use crate::listener::{self, Incoming};
@@ -37,6 +38,8 @@ pub struct Treatment {
     pub bytes: Option<DocumentBytes>,
     /// Whose findings say how fast it passes, once they do.
     pub shape: Option<Requester>,
+    /// Whose place is not needed while the client does not send.
+    pub stays: Option<Requester>,
 }
 
 pub struct GuardedBody {
@@ -48,6 +51,7 @@ pub struct GuardedBody {
     bytes: Option<DocumentBytes>,
     shape: Option<Requester>,
     shaper: Option<Shaper>,
+    stays: Option<Requester>,
     home: Option<oneshot::Sender<Incoming>>,
     shared: Arc<Shared>,
 }
@@ -69,7 +73,7 @@ struct Shared {
 impl GuardedBody {
     pub fn lend(incoming: Incoming, treatment: Treatment) -> (Body, Lent) {
         let shared = Arc::new(Shared::default());
-        let Treatment { framing, digests, document, bytes, shape } = treatment;
+        let Treatment { framing, digests, document, bytes, shape, stays } = treatment;
         if incoming.is_end_stream() && digests.is_none() {
             return (Body::empty(), Lent { body: None, shared });
         }
@@ -84,6 +88,7 @@ impl GuardedBody {
             bytes,
             shape,
             shaper: None,
+            stays,
             home: Some(home),
             shared,
         };
@@ -154,6 +159,15 @@ impl GuardedBody {
     }
 }
 
+/// Whether a request waits for its client.
+fn tell(stays: &Option<Requester>, waits: bool) {
+    match stays {
+        Some(requester) if waits => client_waits(requester),
+        Some(requester) => client_came(requester),
+        None => {}
+    }
+}
+
 impl http_body::Body for GuardedBody {
     type Data = Bytes;
     type Error = StdError;
@@ -165,7 +179,10 @@ impl http_body::Body for GuardedBody {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             if let Some(shaper) = this.shaper.as_mut().filter(|shaper| shaper.holds() > 0) {
-                let slice = ready!(shaper.poll_pass(context));
+                let slice = shaper.poll_pass(context);
+                // What its rule makes it wait is the client's time too.
+                tell(&this.stays, slice.is_pending());
+                let slice = ready!(slice);
                 let all = shaper.holds() == 0;
                 this.takes(slice)?;
                 if all && this.inner.as_ref().is_some_and(Incoming::is_end_stream) {
@@ -177,7 +194,9 @@ impl http_body::Body for GuardedBody {
             if !inner.is_end_stream() {
                 this.shared.asked_for.store(true, Ordering::Relaxed);
             }
-            let frame = ready!(Pin::new(&mut *inner).poll_frame(context));
+            let frame = Pin::new(&mut *inner).poll_frame(context);
+            tell(&this.stays, frame.is_pending());
+            let frame = ready!(frame);
             let ended = inner.is_end_stream();
             match frame {
                 None => {

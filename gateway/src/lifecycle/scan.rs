@@ -8,6 +8,7 @@
 use super::evaluate::{Action, Days, Facts, aborts, evaluate};
 use super::rules::{self, Rule};
 use crate::Parts;
+use crate::concurrency::{Concurrency, Permit};
 use crate::documents;
 use crate::error::Result;
 use crate::listener::{Stage, leaves};
@@ -82,20 +83,25 @@ pub struct Place {
 }
 
 /// Starts the scanner.
-pub fn start(parts: &Parts, day_seconds: Option<u64>, mut stage: watch::Receiver<Stage>) -> JoinHandle<()> {
+pub fn start(
+    parts: &Parts,
+    day_seconds: Option<u64>,
+    concurrency: Option<Arc<Concurrency>>,
+    mut stage: watch::Receiver<Stage>,
+) -> JoinHandle<()> {
     let (parts, pace) = (parts.clone(), Pace::of(day_seconds));
     tokio::spawn(async move {
         tokio::select! {
             () = leaves(&mut stage, Stage::Serving) => {}
-            () = passes(&parts, pace) => {}
+            () = passes(&parts, pace, concurrency) => {}
         }
     })
 }
 
-async fn passes(parts: &Parts, pace: Pace) {
+async fn passes(parts: &Parts, pace: Pace, concurrency: Option<Arc<Concurrency>>) {
     let mut from = saved(parts).await;
     loop {
-        if let Err(error) = pass(parts, pace, from.take()).await {
+        if let Err(error) = pass(parts, pace, concurrency.as_ref(), from.take()).await {
             tracing::warn!(%error, "a pass of the lifecycle rules broke off; the next one begins anew");
         }
         save(parts, None).await;
@@ -104,7 +110,7 @@ async fn passes(parts: &Parts, pace: Pace) {
 }
 
 /// One pass over all buckets, from a place on.
-async fn pass(parts: &Parts, pace: Pace, from: Option<Place>) -> Result<()> {
+async fn pass(parts: &Parts, pace: Pace, concurrency: Option<&Arc<Concurrency>>, from: Option<Place>) -> Result<()> {
     let state = parts.control.current();
     let mut buckets: Vec<_> = state.buckets.values().filter(|bucket| bucket.state == BucketState::Active).collect();
     buckets.retain(|bucket| bucket.documents.contains_key(documents::LIFECYCLE));
@@ -116,7 +122,7 @@ async fn pass(parts: &Parts, pace: Pace, from: Option<Place>) -> Result<()> {
             _ => None,
         };
         let rules = rules::parse(bucket.documents.get(documents::LIFECYCLE).map_or(&[], Vec::as_slice));
-        let objects = OfTarget { target: Arc::clone(&parts.target) };
+        let objects = OfTarget { target: Arc::clone(&parts.target), concurrency: concurrency.cloned() };
         let mut scan =
             Scan { objects: &objects, clock: &*parts.clock, bucket: bucket.id, rules: &rules, pace, changes: 0 };
         let mut unsaved = 0;
@@ -145,7 +151,7 @@ pub async fn once(
     day_ms: u64,
 ) -> Result<u64> {
     let rules = rules::parse(document);
-    let objects = OfTarget { target: Arc::clone(target) };
+    let objects = OfTarget { target: Arc::clone(target), concurrency: None };
     let pace = Pace { days: Days::Short { day_ms }, ..Pace::of(Some(1)) };
     let mut scan = Scan { objects: &objects, clock, bucket, rules: &rules, pace, changes: 0 };
     let mut walk = Walk::after(None);
@@ -327,9 +333,15 @@ fn common_prefix(rules: &[Rule]) -> String {
 
 struct OfTarget {
     target: Arc<Target>,
+    concurrency: Option<Arc<Concurrency>>,
 }
 
 impl OfTarget {
+    /// Clients go first.
+    async fn place(&self) -> Option<Permit> {
+        Concurrency::background(self.concurrency.as_ref()).await
+    }
+
     /// Holds for this version alone, also where the null version was written anew meanwhile.
     fn only(version: &ListedVersion) -> Precondition {
         // No object has as many bytes: a marker that became an object is left alone.
@@ -343,6 +355,7 @@ impl OfTarget {
     }
 
     async fn delete(&self, bucket: BucketId, version: &ListedVersion, is_named: bool) -> Result<()> {
+        let _place = self.place().await;
         let target = &self.target;
         target
             .expire(DeleteRequest {
@@ -361,10 +374,12 @@ impl OfTarget {
 #[async_trait::async_trait]
 impl Objects for OfTarget {
     async fn versions(&self, request: ListVersionsRequest) -> Result<VersionsPage> {
+        let _place = self.place().await;
         Ok(self.target.list_versions(request).await?)
     }
 
     async fn uploads(&self, request: ListUploadsRequest) -> Result<UploadsPage> {
+        let _place = self.place().await;
         Ok(self.target.list_uploads(request).await?)
     }
 
@@ -377,6 +392,7 @@ impl Objects for OfTarget {
     }
 
     async fn transition(&self, bucket: BucketId, version: &ListedVersion, class: &str) -> Result<()> {
+        let _place = self.place().await;
         let target = &self.target;
         target
             .update(UpdateRequest {
@@ -393,6 +409,7 @@ impl Objects for OfTarget {
     }
 
     async fn abort(&self, bucket: BucketId, key: &str, upload: UploadId) -> Result<()> {
+        let _place = self.place().await;
         let target = &self.target;
         Ok(target.abort_upload(target.epoch(), bucket, ObjectKey::parse(key)?, upload).await?)
     }

@@ -79,6 +79,7 @@ impl Forms {
         let uri = Uri::default();
         let mut scene = Scene::new("PostObject", place, &asked, &uri, &head.extensions, &identity);
         scene.proof = Some(proof);
+        self.access.enter(&head.extensions, &head.headers, &identity, "PostObject").await?;
         service.admission.admit(&scene).await?;
 
         let now_ms = service.parts.clock.now_ms();
