@@ -77,6 +77,11 @@ pub fn admitted(extensions: &Extensions) -> Option<&Admitted> {
     extensions.get::<Requester>().and_then(|requester| requester.0.admitted.get())
 }
 
+/// The key whose signature was verified before s3s, which sees none then.
+pub fn verified_key(extensions: &Extensions) -> Option<&str> {
+    extensions.get::<Verified>().map(|verified| verified.0.as_str())
+}
+
 #[derive(Clone)]
 pub struct Access {
     control: Arc<dyn ControlPlane>,
@@ -173,7 +178,7 @@ impl Access {
     fn identify(&self, context: &mut S3AccessContext<'_>) -> Result<Identity> {
         let key = match context.credentials() {
             Some(signed) => Some(signed.access_key.clone()),
-            None => context.extensions_mut().get::<Verified>().map(|verified| verified.0.clone()),
+            None => verified_key(context.extensions_mut()).map(str::to_owned),
         };
         let identity = key.map_or(Ok(Identity::Anonymous), |key| identity(&*self.control, &key))?;
         if let (Some(requester), Some(owner)) = (context.extensions_mut().get::<Requester>(), identity.owner()) {

@@ -4,7 +4,7 @@
 //! s3s has no such operation, but a route behind its check of the signature.
 
 use crate::Parts;
-use crate::access::{self, OperationName};
+use crate::access::{self, OperationName, verified_key};
 use crate::admission::{Admission, Scene};
 use crate::error::{Error, Result};
 use crate::events::record::{Context, record};
@@ -91,7 +91,8 @@ impl EventStreams {
             let _ = name.0.set(OPERATION.to_owned());
         }
         let control = &*self.parts.control;
-        let claimed = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
+        let signed = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
+        let claimed = signed.or_else(|| verified_key(&request.extensions));
         let identity = claimed.map_or(Ok(Identity::Anonymous), |key| access::identity(control, key))?;
         let name = self.bucket_name(request);
         let asker = Asker::of(request, identity);
