@@ -18,6 +18,7 @@ pub fn start_with_tls(binary: &Path, workers: u32, directory: &Path, pair: &Path
     let pair = pair.display();
     let more = format!(
         "listen 127.0.0.1:{https} ssl backlog=4096;
+        ssl_protocols TLSv1.2 TLSv1.3;
         ssl_certificate {pair}/server.crt;
         ssl_certificate_key {pair}/server.key;"
     );
