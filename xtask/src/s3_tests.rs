@@ -297,17 +297,25 @@ impl Server {
             server.import(binary, work, user)?;
         }
         for name in NAMED_KEYS {
-            let mut create = admin(binary, work);
-            create.env("WEIR_ENDPOINT", format!("http://127.0.0.1:{}", server.port));
+            let mut create = server.verb(binary, work);
             create.args(["kms", "create", name]);
             command::output(&mut create)?;
         }
         Ok(server)
     }
 
+    /// A verb of the command line against it. Its admin port speaks HTTPS where another does.
+    fn verb(&self, binary: &Path, work: &Path) -> Command {
+        let mut verb = admin(binary, work);
+        verb.env("WEIR_ENDPOINT", format!("http://127.0.0.1:{}", self.port));
+        if self.https_port.is_some() {
+            verb.env("WEIR_CA_FILE", work.join(self.region).join("control/authority/ca.pem"));
+        }
+        verb
+    }
+
     fn import(&mut self, binary: &Path, work: &Path, user: &User) -> Result<()> {
-        let mut import = admin(binary, work);
-        import.env("WEIR_ENDPOINT", format!("http://127.0.0.1:{}", self.port));
+        let mut import = self.verb(binary, work);
         import.args(["key", "import", "--owner", user.id, "--display-name", user.id]);
         import.args(["--email", &format!("{}@example.com", user.id)]);
         import.args(["--access-key", user.access_key, "--secret-key", user.secret_key]).args(user.flags);
