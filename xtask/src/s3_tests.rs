@@ -56,6 +56,8 @@ const CLASSES: &str = "storage_classes = STANDARD_IA, GLACIER";
 const NAMED_KEYS: [&str; 2] = ["s3-tests-key-1", "s3-tests-key-2"];
 /// The default, where creating an own bucket again is no error.
 const REGION: &str = "us-east-1";
+/// The certificate of a server's own authority, in its data directory.
+const AUTHORITY: &str = "control/authority/ca.pem";
 /// Of the server for `ALONE`.
 const OTHER_REGION: &str = "s3-tests-1";
 /// What the tests of lifecycle rules take for a day, and wait for several of.
@@ -178,6 +180,14 @@ pub fn run(root: &Path, options: &Options) -> Result<bool> {
             .env("S3TEST_CONF", work.join(format!("{configuration}.conf")))
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env("PYTHONUNBUFFERED", "1");
+        if options.https {
+            // Some tests verify, whatever the configuration says.
+            let region = if configuration == "alone" { OTHER_REGION } else { REGION };
+            let authority = work.join(region).join(AUTHORITY);
+            for name in ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"] {
+                command.env(name, &authority);
+            }
+        }
         command
     };
 
@@ -309,7 +319,7 @@ impl Server {
         let mut verb = admin(binary, work);
         verb.env("WEIR_ENDPOINT", format!("http://127.0.0.1:{}", self.port));
         if self.https_port.is_some() {
-            verb.env("WEIR_CA_FILE", work.join(self.region).join("control/authority/ca.pem"));
+            verb.env("WEIR_CA_FILE", work.join(self.region).join(AUTHORITY));
         }
         verb
     }
