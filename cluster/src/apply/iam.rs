@@ -107,7 +107,11 @@ impl<'c> Change<'c> {
                 tags.extend(set.clone());
                 tags_must_be_few(tags)?;
             }
-            IamChange::SetNotBefore { of, not_before_ms } => *self.not_before(of.as_ref())? = *not_before_ms,
+            // What was revoked stays so when the clock goes back.
+            IamChange::SetNotBefore { of, not_before_ms } => {
+                let kept = self.not_before(of.as_ref())?;
+                *kept = (*kept).max(*not_before_ms);
+            }
             IamChange::SetTenant(tenant) => {
                 if let Some(tenant) = tenant {
                     super::text_must_fit("a tenant's name", tenant)?;
@@ -141,7 +145,8 @@ impl<'c> Change<'c> {
                 provider_must_fit(provider)?;
             }
             IamChange::SetProviderNotBefore { provider, not_before_ms } => {
-                self.provider(provider)?.not_before_ms = *not_before_ms;
+                let kept = &mut self.provider(provider)?.not_before_ms;
+                *kept = (*kept).max(*not_before_ms);
             }
         }
         Ok(Applied::Nothing)

@@ -376,7 +376,10 @@ fn what_changes_nothing_counts_no_version() {
         assert_eq!(apply(&state, &command).unwrap(), (state.clone(), Applied::Nothing), "{command:?}");
     }
     let void = of(IamChange::SetNotBefore { of: None, not_before_ms: 7 });
-    assert_eq!(apply(&state, &void).unwrap().0.iam.accounts[&ann()].not_before_ms, 7);
+    let state = apply(&state, &void).unwrap().0;
+    assert_eq!(state.iam.accounts[&ann()].not_before_ms, 7);
+    let earlier = of(IamChange::SetNotBefore { of: None, not_before_ms: 6 });
+    assert_eq!(apply(&state, &earlier).unwrap().0.iam.accounts[&ann()].not_before_ms, 7, "the clock went back");
 }
 
 #[test]
