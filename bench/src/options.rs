@@ -53,7 +53,7 @@ impl Part {
 }
 
 /// The experiments of reach, by name.
-pub const EXPERIMENTS: [&str; 6] = ["million", "versions", "uploads", "idle", "churn", "tls"];
+pub const EXPERIMENTS: [&str; 7] = ["million", "versions", "uploads", "idle", "churn", "tls", "limiter"];
 
 impl Options {
     pub fn round(&self) -> Duration {

@@ -2,6 +2,7 @@
 
 pub mod churn;
 pub mod idle;
+pub mod limiter;
 pub mod million;
 pub mod rows;
 pub mod tls;

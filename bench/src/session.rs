@@ -6,6 +6,7 @@ use crate::machine::Machine;
 use crate::options::{EXPERIMENTS, Options, Part};
 use crate::reach::churn::Churn;
 use crate::reach::idle::Idle;
+use crate::reach::limiter::Limiter;
 use crate::reach::million::{self, Million};
 use crate::reach::tls::Tls;
 use crate::reach::uploads::Uploads;
@@ -178,6 +179,8 @@ fn experiments(options: &Options, directory: &Path, payload: &[u8], found: &mut 
             "tls" => {
                 Tls { programs, directory, payload, round: options.round(), rounds: options.rounds() }.run(&mut report)
             }
+            "limiter" => Limiter { programs, directory, payload, round: options.round(), rounds: options.rounds() }
+                .run(&mut report),
             _ => Churn {
                 programs,
                 directory,

@@ -583,35 +583,6 @@ mod tests {
         assert!(is_at_rest(&concurrency));
     }
 
-    /// Prints what a place costs: `cargo test -p weir-gateway --release what_a_place_costs -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn what_a_place_costs() {
-        const ROUNDS: u32 = 2_000_000;
-        let concurrency = limited(CEILING);
-        let caller = Identity::Anonymous;
-        for threads in [1, 2, 4] {
-            let begun_us = concurrency.now_us();
-            std::thread::scope(|scope| {
-                for number in 0..threads {
-                    let (concurrency, caller) = (&concurrency, &caller);
-                    scope.spawn(move || {
-                        for _ in 0..ROUNDS {
-                            let key = concurrency.key(caller, Some(IpAddr::from([192, 0, 2, number])));
-                            let acquired = std::pin::pin!(concurrency.acquire(key, get()));
-                            let place = futures::FutureExt::now_or_never(acquired).expect("room").expect("a place");
-                            concurrency.answered(place.work.pace, 100, false);
-                            drop(place);
-                        }
-                    });
-                }
-            });
-            let took_us = concurrency.now_us() - begun_us;
-            println!("{threads} threads: {} ns a place", took_us * 1000 / u64::from(ROUNDS));
-        }
-        assert!(is_at_rest(&concurrency));
-    }
-
     #[test]
     fn identities_are_principals_and_addresses() {
         let concurrency = limited(1);

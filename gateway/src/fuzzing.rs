@@ -1,7 +1,8 @@
 //! What the fuzz targets of `fuzz/` call: each takes bytes that a client could send and asserts something about what is made
 //! of them. The tests below play the kept seeds through them, and changed copies of the seeds.
 
-use crate::guard::{SignatureV2, credentials, form, framing::Framing, query, xml};
+use crate::guard::framing::{Framing, Trailers};
+use crate::guard::{SignatureV2, credentials, form, query, xml};
 use crate::lenient;
 use crate::limits;
 use crate::listener::wire::{self, Chunks};
@@ -35,7 +36,8 @@ pub fn xml(data: &[u8]) {
     }
 }
 
-/// `aws-chunked` framing: pieces give what the whole gives, and the payload is as long as the sizes say.
+/// `aws-chunked` framing: pieces give what the whole gives, the payload is as long as the sizes say, and it is the same whether
+/// s3s takes the framing off or the guard does.
 pub fn framing(data: &[u8]) {
     let Some((&first, body)) = data.split_first() else { return };
     let signed = first & 1 == 1;
@@ -46,9 +48,28 @@ pub fn framing(data: &[u8]) {
             assert_eq!(whole, pieces);
             assert!(body.starts_with(&whole));
         } else {
-            assert_eq!(payload(&whole), payload(&pieces));
+            let (bytes, trailer) = payload(&whole);
+            assert_eq!((&bytes, trailer), (&payload(&pieces).0, payload(&pieces).1));
+            if let Ok(taken) = take_off(body, usize::from(first >> 1) + 1) {
+                assert_eq!(taken.0, bytes);
+                assert_eq!(taken.1.is_empty(), trailer.is_empty() || trailer == b"\r\n");
+            }
         }
     }
+    let (whole, pieces) = (take_off(body, usize::MAX), take_off(body, usize::from(first >> 1) + 1));
+    assert_eq!(whole.ok(), pieces.ok());
+}
+
+/// The payload and the trailers of framing that the guard takes off.
+fn take_off(body: &[u8], piece: usize) -> Result<(Vec<u8>, http::HeaderMap), String> {
+    let trailers = Trailers::default();
+    let (mut framing, mut out) = (Framing::taken_off(trailers.clone()), VecDeque::new());
+    for piece in body.chunks(piece.min(body.len().max(1))) {
+        framing.feed(Bytes::copy_from_slice(piece), &mut out)?;
+    }
+    framing.ends()?;
+    let trailers = trailers.0.get().cloned().expect("set when the body has ended");
+    Ok((out.into_iter().flatten().collect(), trailers))
 }
 
 fn frame(signed: bool, body: &[u8], piece: usize) -> Result<Vec<u8>, String> {

@@ -21,7 +21,7 @@ pub use answer::{escape, escape_into};
 pub use body::{BodyDigests, DocumentBytes};
 pub use credentials::{GUESSED_REGION, HeaderSignature, check_scope};
 pub use form::{Event, FormError, FormParser};
-pub use framing::CHUNKING_ERROR;
+pub use framing::{CHUNKING_ERROR, Trailers};
 pub use query::{Pair, pairs as query_pairs, value_of as query_value};
 pub use version_2::SignatureV2;
 pub use version_4::SigningKeys;
@@ -397,6 +397,9 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str, old: Old) -> Result
         })?;
     let token = credentials::token(&head.headers, &pairs, &mechanism)?;
     if is_form(head) {
+        if head.headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-")) {
+            return Err(Error::InvalidRequest("a form cannot have an aws-chunked body".to_owned()));
+        }
         // s3s would hold the whole file in memory, before it knows whose it is.
         let form_of = bucket_in_host.unwrap_or_else(|| path.trim_matches('/').to_owned());
         check_form(level, &mechanism, &pairs)?;
@@ -426,12 +429,18 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str, old: Old) -> Result
     }
 
     let hash = head.headers.get("x-amz-content-sha256").map(HeaderValue::as_bytes).unwrap_or_default();
-    let framing = hash.starts_with(b"STREAMING-").then(|| Framing::new(!hash.starts_with(b"STREAMING-UNSIGNED-")));
+    let is_framed = hash.starts_with(b"STREAMING-");
+    let is_signed = !hash.starts_with(b"STREAMING-UNSIGNED-");
     let document = document_bounds(&head.method, level, &pairs);
-    if framing.is_some() && document.is_some() {
+    if is_framed && document.is_some() {
         // No SDK frames a document, and what stands in front of s3s could not read it.
         return Err(Error::NotImplemented("A document with an aws-chunked body".to_owned()));
     }
+    let framing = match mechanism {
+        _ if !is_framed => None,
+        Mechanism::Anonymous => Some(take_framing_off(head)?),
+        _ => Some(Framing::new(is_signed)),
+    };
     // s3s parses documents before an operation sees them, so their digests are taken here, and of those that are kept the
     // bytes. The checksums beside a list of parts are the object's.
     let keeps = document.is_some() && head.method == Method::PUT;
@@ -450,6 +459,25 @@ fn prepare(head: &mut Head, domains: &Domains, region: &str, old: Old) -> Result
         old,
         form_of: None,
     })
+}
+
+/// The framing of a request without a signature, which s3s would store. The request becomes the one without it.
+fn take_framing_off(head: &mut Head) -> Result<Framing> {
+    if !head.headers.contains_key("x-amz-trailer") {
+        return Err(Error::InvalidRequest("missing header: x-amz-trailer".to_owned()));
+    }
+    let length = head.headers.get("x-amz-decoded-content-length").ok_or(Error::MissingContentLength)?;
+    let is_number =
+        length.to_str().is_ok_and(|text| text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u64>().is_ok());
+    if !is_number {
+        return Err(Error::InvalidRequest("x-amz-decoded-content-length is no number of bytes".to_owned()));
+    }
+    let length = length.clone();
+    head.headers.remove(header::TRANSFER_ENCODING);
+    head.headers.insert(header::CONTENT_LENGTH, length);
+    let trailers = Trailers::default();
+    head.extensions.insert(trailers.clone());
+    Ok(Framing::taken_off(trailers))
 }
 
 /// The bounds of the document that this request's body is; `None` where the body is an object's bytes.
@@ -632,7 +660,7 @@ mod tests {
         assert_eq!(bounds("GET", Level::Object, ""), None);
         assert_eq!(
             code(head("POST", "/b?delete", &[("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")])),
-            "InvalidRequest"
+            "NotImplemented"
         );
     }
 

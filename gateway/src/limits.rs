@@ -124,6 +124,9 @@ pub const LINGER_SILENCE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A signed chunk of `aws-chunked` is held whole until its signature is verified. Clients send 64 KiB to 1 MiB.
 pub const SIGNED_CHUNK_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// What may come behind the last chunk: s3s's own bound of it, for framing that does not go there.
+pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
+
 /// "Maximum object size for a single PUT" and the largest part (S3 User Guide, "Multipart upload limits").
 pub const PUT_BYTES_MAX: u64 = 5 * 1024 * 1024 * 1024;
 

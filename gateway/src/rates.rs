@@ -565,29 +565,4 @@ mod tests {
         let throttle = |retry_ms| Throttle { rule: "r".into(), retry_ms }.retry_seconds();
         assert_eq!((throttle(1), throttle(1000), throttle(1001)), (1, 1, 2));
     }
-
-    /// Prints what a request pays: `cargo test -p weir-gateway what_a_request_pays -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn what_a_request_pays() {
-        let (rates, _) = rates(100);
-        let clock = common::doors::SystemMonotonic;
-        let rule = |per: &str| format!(r#"{{"per": "{per}", "rate": 1000000, "burst": 1000000}}"#);
-        let (key, bucket, node) = (rule("key"), rule("bucket"), rule("node"));
-        let all = [("key", key.as_str()), ("bucket", &bucket), ("node", &node)];
-        for count in 0..=all.len() {
-            follow(&rates, 1 + count as u64, &all[..count]);
-            let rounds = 200_000;
-            let begun = clock.elapsed_ns();
-            for _ in 0..rounds {
-                let asker = asker(Verb::Get);
-                let arrived = rates.arrives(asker.address, &HeaderMap::new(), false);
-                assert!(arrived.is_ok());
-                if rates.asks_by_identity() {
-                    let _ = rates.admits(&asker, COST);
-                }
-            }
-            println!("{count} rules: {} ns", (clock.elapsed_ns() - begun) / rounds);
-        }
-    }
 }

@@ -1,6 +1,8 @@
 """Clients that mean no good: a normal client beside them sees no error, and keeps at least half of its requests a second.
 
 `WEIR_ABUSE_SECONDS=300` keeps the slow sockets until each has been cut in its time; without it they are held for some seconds.
+`WEIR_ABUSE_QUIET=1`, on a machine of its own, takes the mean of the normal client's rates instead of its best; so it does in
+test_http2.py.
 """
 
 import os
@@ -15,6 +17,7 @@ SLOW = 500
 HELD_SECONDS = float(os.environ.get("WEIR_ABUSE_SECONDS", 4))
 # A head has 10 s, a body must bring 30 KiB in 30 s, and an answer is given up when nothing of it was taken for 120 s.
 CUT_SECONDS = {"head": 25, "body": 75, "reader": 260}
+QUIET = "WEIR_ABUSE_QUIET" in os.environ
 MEASURED_SECONDS = 2
 LARGE = 4 * 1024 * 1024
 
@@ -108,7 +111,7 @@ def test_slow_sockets_harm_nobody_else(scene):
     try:
         beside = []
         # Other work on the machine takes its part at any time: once is enough, as a server that suffers does so each time.
-        while time.monotonic() - began < HELD_SECONDS or (max(beside, default=0) <= alone / 2 and len(beside) < 5):
+        while time.monotonic() - began < HELD_SECONDS or (not QUIET and max(beside, default=0) <= alone / 2 and len(beside) < 5):
             beside.append(normal.rate())
             if HELD_SECONDS > 60:
                 time.sleep(5)
@@ -124,8 +127,9 @@ def test_slow_sockets_harm_nobody_else(scene):
     after = raw.rss_mib(scene.server)
     cut = {kind: [it.cut_after for it in slow if it.kind == kind and it.cut_after is not None] for kind in CUT_SECONDS}
     said = ", ".join(f"{len(times)} {kind} cut by {max(times, default=0):.0f} s" for kind, times in cut.items())
-    print(f"alone {alone:.0f}/s, beside {min(beside):.0f} to {max(beside):.0f}/s; memory {before:.0f}, at most {peak:.0f}, then {after:.0f} MiB; {said}")
-    assert max(beside) > alone / 2
+    mean = sum(beside) / len(beside)
+    print(f"alone {alone:.0f}/s, beside {min(beside):.0f} to {max(beside):.0f}/s, {mean:.0f}/s in the mean; memory {before:.0f}, at most {peak:.0f}, then {after:.0f} MiB; {said}")
+    assert (mean if QUIET else max(beside)) > alone / 2
     # A reader holds one read of its object, of at most 256 KiB; whatever else is a few pages.
     assert peak - before < 32 + SLOW / 3 * 0.5, (before, peak)
     if HELD_SECONDS > max(CUT_SECONDS.values()):

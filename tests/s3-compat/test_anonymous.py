@@ -1,9 +1,12 @@
 """Requests without credentials: nothing is theirs but what a policy gives to everybody."""
 
+import base64
 import json
+import zlib
 
 import pytest
 import raw
+import sigv4
 import urllib3
 import weir
 from accounts import DENIED, HEAD_DENIED, account, nobody, refused
@@ -69,6 +72,80 @@ def test_what_is_open_is_theirs(s3, anybody, bucket, opened):
     anybody.put_object(Bucket=bucket, Key="k", Body=b"2")
     anybody.delete_object(Bucket=bucket, Key="k")
     assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+CRC32 = base64.b64encode(zlib.crc32(b"new").to_bytes(4, "big")).decode()
+GOOD = f"x-amz-checksum-crc32:{CRC32}\r\n"
+WRONG = "x-amz-checksum-crc32:AAAAAA==\r\n"
+FRAMED = sigv4.unsigned_chunks([b"n", b"ew"], GOOD)
+
+# What stands in the body, headers that differ, and what becomes of the request. botocore frames bodies like this over TLS.
+FRAMINGS = {
+    "as botocore": (FRAMED, {}, (200, "")),
+    "in HTTP chunks": (b"%x\r\n%s\r\n0\r\n\r\n" % (len(FRAMED), FRAMED), {"transfer-encoding": "chunked"}, (200, "")),
+    "no empty line behind the trailer": (FRAMED[:-2], {}, (200, "")),
+    "a wrong checksum": (sigv4.unsigned_chunks([b"new"], WRONG), {}, (400, "BadDigest")),
+    "no checksum": (sigv4.unsigned_chunks([b"new"]), {}, (400, "InvalidRequest")),
+    "another checksum": (sigv4.unsigned_chunks([b"new"], "x-amz-checksum-crc32c:AAAAAA==\r\n"), {}, (400, "InvalidRequest")),
+    "no trailer announced": (FRAMED, {"x-amz-trailer": None}, (400, "InvalidRequest")),
+    "no length": (FRAMED, {"x-amz-decoded-content-length": None}, (411, "MissingContentLength")),
+    "a length that is none": (FRAMED, {"x-amz-decoded-content-length": "+3"}, (400, "InvalidRequest")),
+    "a length that is too large": (FRAMED, {"x-amz-decoded-content-length": "5368709121"}, (400, "EntityTooLarge")),
+    "fewer bytes than announced": (FRAMED, {"x-amz-decoded-content-length": "4"}, (400, "IncompleteBody")),
+    "more bytes than announced": (FRAMED, {"x-amz-decoded-content-length": "2"}, (400, "IncompleteBody")),
+    "no last chunk": (b"3\r\nnew\r\n", {}, (400, "IncompleteBody")),
+    "a chunk that is not whole": (b"5\r\nnew", {}, (400, "IncompleteBody")),
+    "no framing at all": (b"new", {}, (400, "IncompleteBody")),
+    "a size that is none": (b"0x3\r\nnew\r\n0\r\n" + GOOD.encode() + b"\r\n", {}, (400, "InvalidRequest")),
+    "a signed chunk": (FRAMED.replace(b"1\r\n", b"1;chunk-signature=%s\r\n" % (b"0" * 64), 1), {}, (400, "InvalidRequest")),
+    "something behind the trailer": (FRAMED + b"x", {}, (400, "InvalidRequest")),
+    "a trailer without an end": (b"3\r\nnew\r\n0\r\nx-amz-checksum-crc32", {}, (400, "InvalidRequest")),
+    "a trailer of 20 KB": (sigv4.unsigned_chunks([b"new"], GOOD + f"a:{'b' * 20_000}\r\n"), {}, (400, "InvalidRequest")),
+}
+
+
+@pytest.mark.parametrize("case", FRAMINGS)
+def test_framing_without_a_signature(server, s3, bucket, opened, case):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"old")
+    opened("s3:PutObject")
+    body, changed, expected = FRAMINGS[case]
+    headers = {
+        "host": "localhost", "content-length": len(body), "content-encoding": "gzip, aws-chunked",
+        "x-amz-content-sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "x-amz-trailer": "x-amz-checksum-crc32",
+        "x-amz-decoded-content-length": 3,
+    } | changed
+    if "transfer-encoding" in changed:
+        del headers["content-length"]
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value is not None)
+    answer = raw.ask(server, f"PUT /{bucket}/k HTTP/1.1\r\n{head}\r\n".encode() + body)
+    assert (answer.status, answer.code) == expected, answer
+    stored = s3.get_object(Bucket=bucket, Key="k")
+    if answer.status == 200:
+        assert (stored["Body"].read(), stored["ContentEncoding"]) == (b"new", "gzip")
+        assert answer.headers["x-amz-checksum-crc32"] == CRC32
+    else:
+        assert stored["Body"].read() == b"old"
+    assert server.staging_files() == []
+
+
+def test_a_form_has_no_framing(server, s3, bucket, opened):
+    """Its file would be stored with it."""
+    opened("s3:PutObject")
+    parts = b'--x\r\ncontent-disposition: form-data; name="key"\r\n\r\nk\r\n--x\r\ncontent-disposition: form-data; name="file"\r\n\r\n'
+    body = sigv4.unsigned_chunks([parts + b"ne", b"w\r\n--x--\r\n"], GOOD)
+    head = (f"POST /{bucket} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\ncontent-type: multipart/form-data; boundary=x\r\n"
+            "x-amz-trailer: x-amz-checksum-crc32\r\nx-amz-content-sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\n"
+            "x-amz-decoded-content-length: 3\r\n\r\n")
+    answer = raw.ask(server, head.encode() + body)
+    assert (answer.status, answer.code) == (400, "InvalidRequest")
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+def test_framing_without_a_right(server, s3, bucket):
+    head = (f"PUT /{bucket}/k HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(FRAMED)}\r\nx-amz-trailer: x-amz-checksum-crc32\r\n"
+            "x-amz-content-sha256: STREAMING-UNSIGNED-PAYLOAD-TRAILER\r\nx-amz-decoded-content-length: 3\r\n\r\n")
+    answer = raw.ask(server, head.encode() + FRAMED)
+    assert (answer.status, answer.code) == DENIED
 
 
 def test_everybody_is_not_the_world(server, s3, anybody, bucket):

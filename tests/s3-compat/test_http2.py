@@ -14,6 +14,8 @@ import pytest
 import raw
 import weir
 
+QUIET = "WEIR_ABUSE_QUIET" in os.environ
+ROUNDS = 10 if QUIET else 3
 RESETS = int(os.environ.get("WEIR_ABUSE_RESETS", 10_000))
 MEASURED_SECONDS = 2
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
@@ -221,7 +223,9 @@ def test_resets_harm_nobody_else(server, attack):
         before = raw.rss_mib(server)
         raw.reset_peak(server)
         # Other work on the machine takes its part at any time: once is enough, as a server that suffers does so each time.
-        for _ in range(3):
+        # On a machine of its own it is the mean of all rounds.
+        kept = []
+        for _ in range(ROUNDS):
             alone = rate(lambda passed: passed > MEASURED_SECONDS)
             command = [sys.executable, __file__, attack, str(server.port), str(RESETS)]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -230,11 +234,13 @@ def test_resets_harm_nobody_else(server, attack):
             assert process.returncode == 0 and sent >= RESETS
             assert connections > 1, "the server has to end such a connection"
             print(f"{attack}: {sent} on {connections} connections; {alone:.0f}/s alone, {beside:.0f}/s beside")
-            if beside > alone / 2:
+            kept.append(beside / alone)
+            if kept[-1] > 0.5 and not QUIET:
                 break
     peak, after = raw.peak_mib(server), raw.rss_mib(server)
-    print(f"memory {before:.0f}, at most {peak:.0f}, then {after:.0f} MiB")
-    assert beside > alone / 2
+    mean = sum(kept) / len(kept)
+    print(f"{attack}: keeps {mean:.2f} in the mean, {max(kept):.2f} at best; memory {before:.0f}, at most {peak:.0f}, then {after:.0f} MiB")
+    assert (mean if QUIET else max(kept)) > 0.5
     assert peak - before < 64
 
 

@@ -134,6 +134,7 @@ def cases():
     for kind in ("UNSIGNED-PAYLOAD-TRAILER", "AWS4-HMAC-SHA256-PAYLOAD", "AWS4-HMAC-SHA256-PAYLOAD-TRAILER", "NONSENSE"):
         framed = sigv4.unsigned_chunks([b"new"])
         hashed = {"x-amz-content-sha256": f"STREAMING-{kind}", "x-amz-decoded-content-length": "3"}
+        # Unsigned chunks are decoded of anybody, once all headers of them are there: test_anonymous.py.
         yield f"T8 anonymous {kind}", lambda s, p, h=hashed, f=framed: plain(s, "PUT", p, h, f), MECHANISM
         yield f"T8 Bearer {kind}", lambda s, p, h=hashed, f=framed: plain(s, "PUT", p, h | {"authorization": "Bearer x"}, f), MECHANISM
 

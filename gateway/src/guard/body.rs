@@ -98,6 +98,9 @@ impl GuardedBody {
     /// The end of the body, or of its reading.
     fn ends(&mut self) -> Result<(), StdError> {
         self.digest_ends();
+        if let Some(framing) = &self.framing {
+            framing.ends()?;
+        }
         if let Some((document, bounds)) = self.document.take() {
             xml::check(&document, bounds).map_err(|error| self.refuse(error))?;
             let document = Bytes::from(document);

@@ -45,6 +45,9 @@ const VERSION_2: &str = "The authorization mechanism you have provided, Signatur
     AWS4-HMAC-SHA256: in boto3 set config=Config(signature_version='s3v4') on the client; for aws run 'aws configure set \
     default.s3.signature_version s3v4'; for s3cmd set signature_v2 = False.";
 
+/// The body of unsigned chunks with a trailer, as `x-amz-content-sha256` names it.
+pub const UNSIGNED_TRAILER: &[u8] = b"STREAMING-UNSIGNED-PAYLOAD-TRAILER";
+
 pub fn check(headers: &HeaderMap, query: &[Pair<'_>], region: &str, old: Old) -> Result<Mechanism> {
     let authorizations = headers.get_all(header::AUTHORIZATION).iter().count();
     let presigned = query.iter().any(|(key, _)| is_presign_key(key));
@@ -62,13 +65,16 @@ pub fn check(headers: &HeaderMap, query: &[Pair<'_>], region: &str, old: Old) ->
         }
     }
     check_amz_headers(headers)?;
-    let streaming = headers.get("x-amz-content-sha256").is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-"));
+    // A checksum behind the body, which is how SDKs upload over TLS, needs no signature.
+    let streaming = headers
+        .get("x-amz-content-sha256")
+        .is_some_and(|hash| hash.as_bytes().starts_with(b"STREAMING-") && hash.as_bytes() != UNSIGNED_TRAILER);
     if version_2 {
         return version_2::of_query(headers, query, old.now_ms).map(Mechanism::Old);
     }
     match (authorizations, presigned) {
         (0, false) if streaming => {
-            Err(Error::InvalidRequest("an unsigned request cannot have an aws-chunked body".to_owned()))
+            Err(Error::InvalidRequest("an unsigned request cannot have signed chunks".to_owned()))
         }
         (0, false) => Ok(Mechanism::Anonymous),
         (0, true) => check_presigned(headers, query, region).map(Mechanism::Presigned),
@@ -397,7 +403,12 @@ mod tests {
         assert_eq!(answer(&[], "AWSAccessKeyId=a&Signature=b&Expires=1"), "InvalidRequest");
         assert_eq!(answer(&[("authorization", "AWS AK:sig")], ""), "InvalidRequest");
         assert_eq!(answer(&[("authorization", "Bearer x")], ""), "InvalidRequest");
-        assert_eq!(answer(&[("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")], ""), "InvalidRequest");
+        assert_eq!(answer(&[("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")], ""), "Anonymous");
+        for signed in
+            ["STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER", "STREAMING-X"]
+        {
+            assert_eq!(answer(&[("x-amz-content-sha256", signed)], ""), "InvalidRequest");
+        }
         assert_eq!(answer(&[("x-amz-security-token", "t")], ""), "InvalidToken");
     }
 

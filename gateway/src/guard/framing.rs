@@ -1,21 +1,39 @@
 //! Bounds `aws-chunked` framing. s3s collects each chunk whole before it hands it on, and the size of a chunk is the
 //! client's choice up to 4 GiB. Unsigned framing is cut anew here into the pieces that arrive, so nothing is collected;
-//! signed chunks must stay as they are and have a largest size.
+//! signed chunks must stay as they are and have a largest size. Where s3s does not look for framing, which is in a request
+//! without a signature, it is taken off here, and the trailers are kept for the operation.
 //!
 //! A chunk is `hex-size[;chunk-signature=...]\r\n`, that many bytes, `\r\n`. One of size 0 ends the chunks; what follows is
-//! the trailer, which s3s bounds itself.
+//! the trailer: lines of `name:value\r\n` and an empty one. s3s bounds it itself.
 
 use crate::limits;
 use bytes::{Buf, Bytes};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
 
 pub const CHUNKING_ERROR: &str = "aws-chunked framing";
 const SIZE_LINE_BYTES_MAX: usize = 1024;
 
+/// The trailers of a body whose framing was taken off: in the request's extensions, set when the body has ended.
+#[derive(Debug, Clone, Default)]
+pub struct Trailers(pub Arc<OnceLock<HeaderMap>>);
+
 #[derive(Debug)]
 pub struct Framing {
-    signed: bool,
+    kind: Kind,
     state: State,
+}
+
+/// What becomes of the framing.
+#[derive(Debug)]
+enum Kind {
+    /// It stays as it is.
+    Signed,
+    /// It is cut anew.
+    Unsigned,
+    /// It is taken off.
+    TakenOff(Trailers),
 }
 
 #[derive(Debug)]
@@ -26,31 +44,41 @@ enum State {
     Data(u64),
     /// Behind the data: bytes of the line end to come.
     End(u8),
-    Trailer,
+    /// Behind the last chunk: what came of the trailer, where it is kept.
+    Trailer(Vec<u8>),
 }
 
 impl Framing {
+    /// Framing that s3s reads.
     pub fn new(signed: bool) -> Self {
-        Self { signed, state: State::Size(Vec::new()) }
+        let kind = if signed { Kind::Signed } else { Kind::Unsigned };
+        Self { kind, state: State::Size(Vec::new()) }
+    }
+
+    /// Unsigned framing that s3s must not see.
+    pub fn taken_off(trailers: Trailers) -> Self {
+        Self { kind: Kind::TakenOff(trailers), state: State::Size(Vec::new()) }
     }
 
     /// Takes what arrived and gives what goes on to s3s.
     pub fn feed(&mut self, mut bytes: Bytes, out: &mut VecDeque<Bytes>) -> Result<(), String> {
+        let signed = matches!(self.kind, Kind::Signed);
+        let off = matches!(self.kind, Kind::TakenOff(_));
         while !bytes.is_empty() {
             match &mut self.state {
                 State::Size(line) => {
                     let byte = bytes.get_u8();
                     line.push(byte);
                     if byte == b'\n' {
-                        let size = chunk_size(line, self.signed)?;
-                        if self.signed && size > limits::SIGNED_CHUNK_BYTES_MAX {
+                        let size = chunk_size(line, signed)?;
+                        if signed && size > limits::SIGNED_CHUNK_BYTES_MAX {
                             let limit = limits::SIGNED_CHUNK_BYTES_MAX;
                             return Err(format!("{CHUNKING_ERROR}: a signed chunk is larger than {limit} bytes"));
                         }
-                        if self.signed || size == 0 {
+                        if signed || (size == 0 && !off) {
                             out.push_back(Bytes::from(std::mem::take(line)));
                         }
-                        self.state = if size == 0 { State::Trailer } else { State::Data(size) };
+                        self.state = if size == 0 { State::Trailer(Vec::new()) } else { State::Data(size) };
                     } else if line.len() > SIZE_LINE_BYTES_MAX {
                         return Err(format!("{CHUNKING_ERROR}: a chunk's size line is too long"));
                     }
@@ -62,7 +90,7 @@ impl Framing {
                     if *left == 0 {
                         self.state = State::End(2);
                     }
-                    if self.signed {
+                    if signed || off {
                         out.push_back(data);
                     } else {
                         out.extend([Bytes::from(format!("{here:x}\r\n")), data, Bytes::from_static(b"\r\n")]);
@@ -75,17 +103,53 @@ impl Framing {
                     }
                     *left -= 1;
                     if *left == 0 {
-                        if self.signed {
+                        if signed {
                             out.push_back(Bytes::from_static(b"\r\n"));
                         }
                         self.state = State::Size(Vec::new());
                     }
                 }
-                State::Trailer => out.push_back(std::mem::take(&mut bytes)),
+                State::Trailer(kept) if off => {
+                    if kept.len() + bytes.len() > limits::TRAILER_BYTES_MAX {
+                        return Err(format!("{CHUNKING_ERROR}: the trailer is too long"));
+                    }
+                    kept.extend_from_slice(&std::mem::take(&mut bytes));
+                }
+                State::Trailer(_) => out.push_back(std::mem::take(&mut bytes)),
             }
         }
         Ok(())
     }
+
+    /// The body has ended. Framing that goes on to s3s is judged there.
+    pub fn ends(&self) -> Result<(), String> {
+        let Kind::TakenOff(trailers) = &self.kind else { return Ok(()) };
+        match &self.state {
+            State::Trailer(kept) => {
+                let found =
+                    trailer(kept).ok_or_else(|| format!("{CHUNKING_ERROR}: the trailer is no list of lines"))?;
+                let _ = trailers.0.set(found);
+                Ok(())
+            }
+            _ => Err("the body ended before its last chunk".to_owned()),
+        }
+    }
+}
+
+/// The lines of a trailer. The empty one behind them may be missing, and nothing may come behind it.
+fn trailer(bytes: &[u8]) -> Option<HeaderMap> {
+    let mut found = HeaderMap::new();
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut lines = text.split_terminator("\r\n");
+    for line in lines.by_ref().take_while(|line| !line.is_empty()) {
+        let (name, value) = line.split_once(':')?;
+        found.append(
+            HeaderName::from_bytes(name.as_bytes()).ok()?,
+            HeaderValue::from_str(value.trim_matches([' ', '\t'])).ok()?,
+        );
+    }
+    let ended = text.is_empty() || text.ends_with("\r\n");
+    (ended && lines.next().is_none()).then_some(found)
 }
 
 /// 1 to 16 hexadecimal digits, behind them a signature if chunks are signed, and nothing else.
@@ -143,6 +207,62 @@ mod tests {
         assert_eq!(run(true, &bytes).expect("valid"), body);
         assert!(run(true, &[signed("1000001").as_bytes()]).is_err());
         assert!(run(true, &[signed("1000000").as_bytes()]).is_ok());
+    }
+
+    /// The payload and the trailers of a body that arrives in pieces of so many bytes.
+    fn taken_off(body: &[u8], piece: usize) -> Result<(Vec<u8>, HeaderMap), String> {
+        let trailers = Trailers::default();
+        let mut framing = Framing::taken_off(trailers.clone());
+        let mut out = VecDeque::new();
+        for piece in body.chunks(piece) {
+            framing.feed(Bytes::copy_from_slice(piece), &mut out)?;
+        }
+        framing.ends()?;
+        Ok((out.into_iter().flatten().collect(), trailers.0.get().cloned().expect("set at the end")))
+    }
+
+    #[test]
+    fn framing_is_taken_off_and_its_trailers_are_kept() {
+        for body in [
+            &b"3\r\nabc\r\n2\r\nde\r\n0\r\nX-Amz-Checksum-Crc32: AAAAAA==\r\nx-other:\r\n\r\n"[..],
+            b"5\r\nabcde\r\n0\r\nx-amz-checksum-crc32:AAAAAA==\r\nx-other:\r\n",
+        ] {
+            for piece in [1, 2, 7, 1000] {
+                let (payload, trailers) = taken_off(body, piece).expect("valid");
+                assert_eq!(payload, b"abcde");
+                assert_eq!(trailers["x-amz-checksum-crc32"], "AAAAAA==");
+                assert_eq!(trailers.len(), 2);
+            }
+        }
+        for body in [&b"0\r\n"[..], b"0\r\n\r\n"] {
+            assert_eq!(taken_off(body, 1).expect("valid"), (Vec::new(), HeaderMap::new()));
+        }
+    }
+
+    #[test]
+    fn framing_that_cannot_be_taken_off_is_refused() {
+        for cut in ["", "3", "3\r\n", "3\r\nab", "3\r\nabc", "3\r\nabc\r\n", "3\r\nabc\r\n0", "3\r\nabc\r\n0\r"] {
+            let error = taken_off(cut.as_bytes(), 1).expect_err("not whole");
+            assert!(!error.contains(CHUNKING_ERROR), "{cut:?}: {error}");
+        }
+        for bad in [
+            "a",
+            "a\r\n",
+            "a:b",
+            "a:b\n",
+            "a:b\n\r\n",
+            "a b:c\r\n",
+            ":c\r\n",
+            "\r\n\r\n",
+            "a:b\r\n\r\nc:d\r\n",
+            "a:\u{1}\r\n",
+        ] {
+            let body = format!("3\r\nabc\r\n0\r\n{bad}");
+            let error = taken_off(body.as_bytes(), 1).expect_err("malformed");
+            assert!(error.contains(CHUNKING_ERROR), "{bad:?}: {error}");
+        }
+        let long = format!("0\r\na:{}\r\n", "b".repeat(limits::TRAILER_BYTES_MAX));
+        assert!(taken_off(long.as_bytes(), 1000).is_err());
     }
 
     #[test]

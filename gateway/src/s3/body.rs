@@ -1,14 +1,15 @@
 //! Bodies on their way in and out.
 
 use crate::error::{Error, Result};
+use crate::guard::Trailers;
 use crate::limits;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
-use http::HeaderMap;
-use s3s::StdError;
+use http::{Extensions, HeaderMap};
 use s3s::dto::StreamingBlob;
 use s3s::stream::{ByteStream, RemainingLength};
+use s3s::{StdError, TrailingHeaders};
 use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Mutex;
@@ -24,6 +25,12 @@ pub async fn receive(body: Option<StreamingBlob>, mut writer: ObjectWriter) -> R
         }
     }
     Ok(writer.finish().await?)
+}
+
+/// What came behind a body in `aws-chunked` framing, whoever took that off.
+pub fn trailers(of_s3s: Option<TrailingHeaders>, extensions: &Extensions) -> Option<HeaderMap> {
+    let ours = || extensions.get::<Trailers>()?.0.get().cloned();
+    of_s3s.and_then(|trailers| trailers.take()).or_else(ours)
 }
 
 /// The length of an upload's bytes as its client declared it: that of the decoded body for `aws-chunked`. `None` for a body

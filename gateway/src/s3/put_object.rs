@@ -22,7 +22,7 @@ pub async fn put_object(service: &Service, request: S3Request<PutObjectInput>) -
         return rename_object::rename_object(service, request).await;
     }
     let writer = acl_request::writer(&request.extensions);
-    let S3Request { input, mut headers, trailing_headers, .. } = request;
+    let S3Request { input, mut headers, extensions, trailing_headers, .. } = request;
     let bucket = service.bucket(&input.bucket)?;
     let key = ObjectKey::parse(&input.key)?;
     let offset = append::take_offset(&mut headers)?;
@@ -54,7 +54,7 @@ pub async fn put_object(service: &Service, request: S3Request<PutObjectInput>) -
     }
     let Target::Here(target) = service.router.owner_of(bucket.id, &key);
     let staged = body::receive(input.body, target.put_sealed(put, sealing).await?).await?;
-    let trailers = trailing_headers.and_then(|trailers| trailers.take());
+    let trailers = body::trailers(trailing_headers, &extensions);
     declared.verify(staged.digests(), trailers.as_ref())?;
     let outcome = match offset {
         None => staged.commit().await?,

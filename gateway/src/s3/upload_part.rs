@@ -16,7 +16,7 @@ pub async fn upload_part(
     service: &Service,
     request: S3Request<UploadPartInput>,
 ) -> Result<S3Response<UploadPartOutput>> {
-    let S3Request { input, headers, trailing_headers, .. } = request;
+    let S3Request { input, headers, extensions, trailing_headers, .. } = request;
     let bucket = service.bucket(&input.bucket)?;
     let key = ObjectKey::parse(&input.key)?;
     attributes::refuse_of_part(&headers)?;
@@ -35,7 +35,7 @@ pub async fn upload_part(
     let (envelope, _) = target.upload_envelope(bucket.id, &key, put.upload).await?;
     let (sealing, answer) = seal_part(service, &headers, &bucket, &key, envelope).await?;
     let staged = body::receive(input.body, target.put_sealed_part(put, sealing).await?).await?;
-    let trailers = trailing_headers.and_then(|trailers| trailers.take());
+    let trailers = body::trailers(trailing_headers, &extensions);
     declared.verify(staged.digests(), trailers.as_ref())?;
     let outcome = staged.commit().await?;
 

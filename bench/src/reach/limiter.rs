@@ -1,0 +1,100 @@
+//! What limits cost: the same requests to a server with rules and places, and to one without.
+
+use super::{Line, Wanted};
+use crate::generator::Run;
+use crate::loads::Prepared;
+use crate::peers::{ACCESS_KEY, Programs, SECRET_KEY, Server, weir};
+use crate::request::Expected;
+use crate::scenario::{KIB, fill};
+use crate::statistics::median;
+use anyhow::{Context, Result, ensure};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+pub struct Limiter<'a> {
+    pub programs: &'a Programs,
+    pub directory: &'a Path,
+    pub payload: &'a [u8],
+    pub round: Duration,
+    pub rounds: u32,
+}
+
+const BUCKET: &str = "limiter";
+const OBJECTS: u64 = 500;
+const CONNECTIONS: usize = 32;
+
+/// What a difference of three in a hundred needs.
+const PAIRS_PER_ROUND: u32 = 3;
+
+/// One of each kind that a request can meet; none refuses.
+const RULES: [&[&str]; 4] =
+    [&["address", "--cidr", "127.0.0.0/8"], &["key"], &["bucket", "--bucket", BUCKET], &["node", "--verb", "get"]];
+
+impl Limiter<'_> {
+    pub fn run(&self, report: &mut dyn FnMut(Line)) -> Result<()> {
+        let free = self.start("free", &["--concurrency-max", "0", "--failed-auth-rate", "0"])?;
+        let limited = self.start("limited", &[])?;
+        for rule in RULES {
+            self.set(&limited, rule)?;
+        }
+        let mut pairs = Vec::new();
+        for number in 0..self.rounds * PAIRS_PER_ROUND {
+            // Whoever is second finds a warmer machine.
+            pairs.push(if number % 2 == 0 {
+                let free = self.cost(&free)?;
+                (free, self.cost(&limited)?)
+            } else {
+                let limited = self.cost(&limited)?;
+                (self.cost(&free)?, limited)
+            });
+        }
+        let us = |of: fn(&(f64, f64)) -> f64| median(pairs.iter().map(of));
+        report(Line::new(
+            "cpu get1k under limits",
+            format!("{:.2} us with {} rules and the line for places", us(|pair| pair.1), RULES.len()),
+            format!("{:.2} us without ({} pairs)", us(|pair| pair.0), pairs.len()),
+            us(|pair| pair.1 / pair.0.max(1e-9)),
+            Wanted::AtMost(1.03),
+        ));
+        Ok(())
+    }
+
+    fn start(&self, name: &str, flags: &[&str]) -> Result<Server> {
+        let directory = self.directory.join("limiter").join(name);
+        std::fs::create_dir_all(&directory)?;
+        let server = weir::start_with(&self.programs.weir, &directory, flags)?;
+        server.create_bucket(BUCKET)?;
+        let path = |number: u64, path: &mut String| path.push_str(&target(number));
+        fill(&server, self.payload, &path, 0..OBJECTS, KIB)?;
+        Ok(server)
+    }
+
+    fn set(&self, server: &Server, rule: &[&str]) -> Result<()> {
+        let mut command = Command::new(&self.programs.weir);
+        command.args(["limits", "set", rule[0], "--rate", "1000000", "--per"]).args(rule);
+        command.env("WEIR_ENDPOINT", format!("http://{}", server.address));
+        command.env("WEIR_ADMIN_ACCESS_KEY", ACCESS_KEY).env("WEIR_ADMIN_SECRET_KEY", SECRET_KEY);
+        let output = command.output().with_context(|| format!("setting the rule {rule:?}"))?;
+        ensure!(output.status.success(), "setting the rule {rule:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    }
+
+    /// Microseconds of the server's CPU for one request.
+    fn cost(&self, server: &Server) -> Result<f64> {
+        let mut signer = server.signer();
+        let heads = (0..OBJECTS).map(|number| signer.new_head("GET", &target(number), "", None)).collect();
+        let mut requests = Prepared::new(heads, Expected { body_bytes: Some(KIB), ..Expected::default() });
+        let run = Run { connections: CONNECTIONS, time: self.round, ..Run::closed(server.address, self.payload) };
+        let before = server.process.usage();
+        let outcome = run.execute(&mut requests)?;
+        let errors = &outcome.errors;
+        ensure!(errors.count == 0, "{} errors, the first: {:?}", errors.count, errors.first);
+        ensure!(outcome.requests > 0, "nothing was done");
+        Ok(server.process.usage().since(before).cpu.as_secs_f64() * 1e6 / outcome.requests as f64)
+    }
+}
+
+fn target(number: u64) -> String {
+    format!("/{BUCKET}/k/{number:06}")
+}
