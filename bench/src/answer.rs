@@ -1,7 +1,7 @@
 //! Reads HTTP/1.1 answers out of whatever pieces the socket gives, without a copy: a body is counted and forgotten unless
 //! its reader asked to see it.
 
-use crate::limits::{HEAD_BYTES_MAX, KEPT_BODY_BYTES_MAX};
+use crate::limits::{HEAD_BYTES_MAX, KEPT_BODY_BYTES_MAX, REASON_BYTES_MAX};
 use std::fmt;
 
 /// How the end of a body is found.
@@ -155,6 +155,9 @@ impl AnswerReader {
                 return Err(Malformed("a body that was to be kept is too long"));
             }
             self.body.extend_from_slice(body);
+        } else if self.answer.status >= 400 && self.body.len() < REASON_BYTES_MAX {
+            // Why it was refused; the rest is only counted.
+            self.body.extend_from_slice(&body[..body.len().min(REASON_BYTES_MAX - self.body.len())]);
         }
         *bytes = rest;
         self.answer.body_bytes += count;

@@ -236,7 +236,9 @@ impl<'a> Generator<'a> {
             let line = connection.request.head.split(|byte| *byte == b'?' || *byte == b'\r').next().unwrap_or_default();
             let line = String::from_utf8_lossy(line).into_owned();
             self.outcome.errors.add(|| {
-                format!("{line}: status {} with {} bytes, expected {expected:?}", answer.status, answer.body_bytes)
+                let reason = String::from_utf8_lossy(&connection.reader.body);
+                let (status, bytes) = (answer.status, answer.body_bytes);
+                format!("{line}: status {status} with {bytes} bytes, expected {expected:?}: {reason}")
             });
         } else if connection.request.keep
             && let Err(error) = self.requests.answered(index, &connection.reader)

@@ -11,6 +11,9 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// A body that its reader asked to see: the answer to CreateMultipartUpload and its like.
 pub const KEPT_BODY_BYTES_MAX: usize = 64 * 1024;
 
+/// What is shown of the body of an answer that was not expected.
+pub const REASON_BYTES_MAX: usize = 512;
+
 /// Random bytes, of which every uploaded body is a repetition.
 pub const PAYLOAD_BYTES: usize = 1024 * 1024;
 

@@ -203,7 +203,9 @@ impl Access {
         let key = concurrency.key(identity, extensions.get::<Peer>().map(|peer| peer.address));
         let declared = ["x-amz-decoded-content-length", "content-length"];
         let bytes = declared.iter().find_map(|name| headers.get(*name)?.to_str().ok()?.parse().ok());
-        let permit = concurrency.acquire(key, Work::of(operation, bytes)).await?;
+        let permit = concurrency.acquire(key, Work::of(operation, bytes)).await.inspect_err(|refused| {
+            let _ = requester.0.throttled.set(Throttle::from(*refused));
+        })?;
         requester.0.stay.begin(permit);
         Ok(())
     }

@@ -93,7 +93,7 @@ type Granted = std::result::Result<Permit, Refused>;
 /// Why there is no place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// The identity has as many waiting as it may.
+    /// The line is full, and the identity has the most in it.
     Identity,
     /// So many wait that there is no room for more.
     Full,
@@ -104,14 +104,20 @@ pub enum Refused {
 const REFUSALS: [(Refused, &str); 3] =
     [(Refused::Identity, "identity_full"), (Refused::Full, "queue_full"), (Refused::Waited, "waited")];
 
-impl From<Refused> for Error {
+impl From<Refused> for Throttle {
     fn from(refused: Refused) -> Self {
         // Whoever comes back at once finds the same line.
         let rule = match refused {
             Refused::Identity => "concurrency-identity",
             Refused::Full | Refused::Waited => "concurrency",
         };
-        Self::Throttled(Throttle { rule: rule.into(), retry_ms: 1000 })
+        Self { rule: rule.into(), retry_ms: 1000 }
+    }
+}
+
+impl From<Refused> for Error {
+    fn from(refused: Refused) -> Self {
+        Self::Throttled(refused.into())
     }
 }
 
@@ -323,8 +329,9 @@ impl Concurrency {
         if work.class != Class::Background {
             self.was_full.store(1, Ordering::Relaxed);
         }
-        if let Some((evicted, _)) = evicted {
-            let _ = evicted.send(Err(Refused::Full));
+        if let Some((evicted, work)) = evicted {
+            let why = if work.class == Class::Background { Refused::Full } else { Refused::Identity };
+            let _ = evicted.send(Err(why));
         }
         let _waiting = Waiting { of: self, ticket };
         // A place may have come free before it was known that somebody waits.
@@ -532,20 +539,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_identity_has_a_bounded_line() {
+    async fn whoever_is_alone_may_have_the_line_and_makes_room() {
         let concurrency = limited(1);
         let first = concurrency.acquire(1, get()).await.expect("room");
-        let mut waiting: Vec<_> = (0..32).map(|_| Box::pin(concurrency.acquire(1, get()))).collect();
+        let mut waiting: Vec<_> = (0..queue::WAITING_MAX).map(|_| Box::pin(concurrency.acquire(1, get()))).collect();
         for one in &mut waiting {
             assert!(futures::poll!(one).is_pending());
         }
         assert_eq!(concurrency.acquire(1, get()).await.err(), Some(Refused::Identity));
         let mut other = Box::pin(concurrency.acquire(3, get()));
         assert!(futures::poll!(&mut other).is_pending());
+        let newest = waiting.pop().expect("the newest").await;
+        assert_eq!(newest.err(), Some(Refused::Identity), "it has made room");
         drop((first, waiting));
         drop(other.await.expect("its turn"));
         assert!(is_at_rest(&concurrency));
-        assert_eq!(concurrency.status()["refused"]["identity_full"], 1);
+        assert_eq!(concurrency.status()["refused"]["identity_full"], 2);
     }
 
     /// Real threads: never more at work than the limit, nobody lost, and nothing left behind.
@@ -581,6 +590,28 @@ mod tests {
             task.await.expect("no assertion failed");
         }
         assert!(is_at_rest(&concurrency));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_by_a_rule_is_no_overload() {
+        let concurrency = limited(4);
+        let slow_down = |by_rule: bool| {
+            let mut answer = http::Response::new(s3s::Body::empty());
+            *answer.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+            answer.extensions_mut().insert(crate::guard::ErrorCode("SlowDown".to_owned()));
+            if by_rule {
+                let header = http::HeaderValue::from_static("a");
+                answer.headers_mut().insert(crate::rates::RULE_HEADER, header);
+            }
+            answer
+        };
+        for (by_rule, overloads) in [(true, 0), (false, 1)] {
+            let requester = crate::access::Requester::default();
+            requester.0.stay.begin(concurrency.acquire(1, get()).await.expect("room"));
+            hold(&requester, slow_down(by_rule));
+            assert_eq!(concurrency.overloads.load(Ordering::Relaxed), overloads);
+            assert!(is_at_rest(&concurrency));
+        }
     }
 
     #[test]

@@ -131,8 +131,7 @@ impl Guard {
             } else if let Some(deleted) = deleted {
                 head.extensions.insert(deleted);
             }
-            let answer = self.ask(head, incoming, exchange, &operation, &requester).await;
-            let mut answer = concurrency::hold(&requester, answer);
+            let mut answer = self.ask(head, incoming, exchange, &operation, &requester).await;
             answer.headers_mut().extend(cors.into_iter().flatten());
             answer
         };
@@ -204,9 +203,15 @@ impl Guard {
             },
             Err(error) => refusal(error),
         };
-        settle(&mut answer, lent, waits).await;
+        if let Some(error) = lent.refusal() {
+            answer = refusal(error);
+        }
         let operation = operation.0.get().map_or("-", String::as_str);
-        exchange.complete(control::escape(operation, answer), operation).await
+        let answer = exchange.complete(control::escape(operation, answer), operation).await;
+        // A place is for the target's work, and what a refused request still sends makes none.
+        let mut answer = concurrency::hold(requester, answer);
+        settle(&mut answer, lent, waits).await;
+        answer
     }
 
     /// The key whose signature of Version 4 is right, where that is found out here.
@@ -247,6 +252,9 @@ impl Guard {
                 Refusal::from(error).into_answer("", exchange.request_id())
             }
         };
+        if let Some(error) = lent.refusal() {
+            answer = refusal(error);
+        }
         settle(&mut answer, lent, waits(&head.headers)).await;
         exchange.complete(answer, operation.0.get().map_or("-", String::as_str)).await
     }
@@ -288,9 +296,6 @@ impl Guard {
 
 /// The end of a request whose body was lent: what is left of it, and whether its connection goes on.
 async fn settle(answer: &mut Response<Body>, lent: Lent, waits: bool) {
-    if let Some(error) = lent.refusal() {
-        *answer = refusal(error);
-    }
     if waits && !lent.was_asked_for() {
         // The client got this answer instead of `100 Continue`, so its body (if it has one) never comes. botocore would
         // also take this answer's status for that of the connection's next request, unless the connection ends here.

@@ -174,7 +174,7 @@ impl Gradient {
         }
         // Of a limit that is not reached nothing is known but that so many were in flight.
         let at_work = self.limit.min(f64::from(window.peak).max(IN_FLIGHT_HARMLESS));
-        if window.overloads > 0 && window.overloads >= window.answers / OVERLOAD_ONE_OF {
+        if window.overloads > 0 && window.overloads * OVERLOAD_ONE_OF >= window.answers {
             self.hold_until_us = window.now_us + OVERLOAD_HOLD_US;
             self.set(OVERLOAD_FACTOR * at_work);
             (self.trial, self.was_slow) = (None, false);
@@ -378,6 +378,8 @@ mod tests {
         let mut bench = Bench::new();
         let seen = [Seen { pace: 2, count: 100, median_us: 10_000.0 }];
         assert_eq!(bench.with(&seen, 100, 1), Decision::Unused, "one of a hundred is no overload");
+        let fewer = [Seen { count: 98, ..seen[0] }];
+        assert_eq!(bench.with(&fewer, 100, 1), Decision::Unused, "nor is one of 99");
         assert_eq!(bench.with(&seen, 100, 10), Decision::Cut);
         assert_eq!(bench.gradient.limit(), 70);
         let until_us = bench.now_us + OVERLOAD_HOLD_US;

@@ -6,8 +6,10 @@
 //! Each has its turn: strangers that come after it are in its own turn soon, and then behind it.
 //!
 //! Classes go by rank, and no class for ever: after 4 starts of higher ones while data waits, or 16 while background work waits, one
-//! of it is next. Background work holds a quarter of the places at most. Where there is no room to wait, the
-//! background's newest makes it.
+//! of it is next. Background work holds a quarter of the places at most.
+//!
+//! The line is everybody's as long as there is room in it: a client that is alone may have all of it. Where it is full, the
+//! background's newest makes room, and then the newest of whoever has the most in it.
 
 use super::class::{CLASSES, Class, Cost};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -16,8 +18,6 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 pub type Key = u64;
 pub type Ticket = u64;
 
-/// What may wait: of one identity, and in all.
-pub const WAITING_PER_IDENTITY_MAX: usize = 32;
 pub const WAITING_MAX: usize = 1000;
 /// Whoever has waited for so long is refused.
 pub const WAIT_US_MAX: u64 = 2_000_000;
@@ -30,7 +30,9 @@ const BACKGROUND_SHARE: u32 = 4;
 /// Why one cannot wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
+    /// The line is full, and nobody has more in it than this one.
     Identity,
+    /// The line is full of others that have no more than this one.
     All,
 }
 
@@ -85,8 +87,9 @@ pub struct Queue {
     lanes: [Lane; CLASSES.len()],
     /// Where each waiter is.
     tickets: HashMap<Ticket, (Class, Key)>,
-    /// How many each identity has.
+    /// How many each identity has, and the same by number.
     identities: HashMap<Key, usize>,
+    by_number: BTreeSet<(usize, Key)>,
     last: Ticket,
 }
 
@@ -113,14 +116,7 @@ impl Queue {
         class: Class,
         cost: Cost,
     ) -> Result<(Ticket, Option<Ticket>), Full> {
-        if self.identities.get(&key).is_some_and(|count| *count >= WAITING_PER_IDENTITY_MAX) {
-            return Err(Full::Identity);
-        }
-        let mut evicted = None;
-        if self.tickets.len() >= WAITING_MAX {
-            let newest = self.lanes[Class::Background as usize].newest().filter(|_| class != Class::Background);
-            evicted = Some(newest.ok_or(Full::All)?);
-        }
+        let evicted = if self.tickets.len() < WAITING_MAX { None } else { Some(self.who_goes_for(key, class)?) };
         if let Some(evicted) = evicted {
             self.leave(evicted);
         }
@@ -128,8 +124,38 @@ impl Queue {
         let ticket = self.last;
         self.lanes[class as usize].take_in(key, Waiter { ticket, cost, since_us: now_us });
         self.tickets.insert(ticket, (class, key));
-        *self.identities.entry(key).or_default() += 1;
+        self.count(key, |count| count + 1);
         Ok((ticket, evicted))
+    }
+
+    /// Of a full line, the one that makes room for a request of this identity.
+    fn who_goes_for(&self, key: Key, class: Class) -> Result<Ticket, Full> {
+        if class == Class::Background {
+            return Err(Full::All);
+        }
+        if let Some(newest) = self.lanes[Class::Background as usize].newest() {
+            return Ok(newest);
+        }
+        let &(most, greediest) = self.by_number.last().ok_or(Full::All)?;
+        let has = self.identities.get(&key).copied().unwrap_or(0);
+        // With one that comes it would have as many itself.
+        if has + 1 >= most {
+            return Err(if has == most { Full::Identity } else { Full::All });
+        }
+        let newest = self.lanes.iter().filter_map(|lane| lane.flows.get(&greediest)?.waiters.back());
+        newest.map(|waiter| waiter.ticket).max().ok_or(Full::All)
+    }
+
+    fn count(&mut self, key: Key, change: impl Fn(usize) -> usize) {
+        let before = self.identities.get(&key).copied().unwrap_or(0);
+        let after = change(before);
+        self.by_number.remove(&(before, key));
+        if after == 0 {
+            self.identities.remove(&key);
+        } else {
+            self.identities.insert(key, after);
+            self.by_number.insert((after, key));
+        }
     }
 
     /// One that goes without having started. Gives whether it was here.
@@ -184,12 +210,7 @@ impl Queue {
 
     fn forget(&mut self, ticket: Ticket) -> Option<(Class, Key)> {
         let (class, key) = self.tickets.remove(&ticket)?;
-        if let Some(count) = self.identities.get_mut(&key) {
-            *count -= 1;
-            if *count == 0 {
-                self.identities.remove(&key);
-            }
-        }
+        self.count(key, |count| count.saturating_sub(1));
         Some((class, key))
     }
 }
@@ -244,8 +265,13 @@ impl Lane {
 
     fn close_empty(&mut self, key: Key) {
         if let Some(flow) = self.flows.get(&key).filter(|flow| flow.waiters.is_empty()) {
-            self.order.remove(&(flow.turn, key));
+            let turn = flow.turn;
+            self.order.remove(&(turn, key));
             self.flows.remove(&key);
+            // Whoever leaves the line has not paid for what it had by that.
+            if turn.number > self.turn {
+                self.later.insert(key, turn);
+            }
         }
         if self.order.is_empty() {
             self.passed = 0;
@@ -345,19 +371,50 @@ mod tests {
         assert_eq!((evicted, queue.len()), (last, WAITING_MAX));
         (0..4).for_each(|key| assert!(queue.arrive(0, 2000 + key, Class::Data, 1).is_ok()));
         assert_eq!(queue.arrive(0, 3000, Class::Data, 1), Err(Full::All));
+        assert_eq!(queue.arrive(0, 2000, Class::Data, 1), Err(Full::Identity), "as many as anybody");
+    }
+
+    #[test]
+    fn whoever_has_the_most_in_a_full_line_makes_room() {
+        let mut queue = Queue::default();
+        let mine: Vec<_> = (0..WAITING_MAX).map(|_| arrive(&mut queue, 1, Class::Data, 1)).collect();
+        assert_eq!(queue.arrive(0, 1, Class::Metadata, 1), Err(Full::Identity), "over all classes");
+        for at in 1..=WAITING_MAX / 2 {
+            let (_, evicted) = queue.arrive(0, 2, Class::Data, 1).expect("room is made");
+            assert_eq!(evicted, Some(mine[WAITING_MAX - at]), "the newest");
+        }
+        for key in [1, 2] {
+            assert_eq!(queue.arrive(0, key, Class::Data, 1), Err(Full::Identity), "they have the same");
+        }
+        assert!(queue.arrive(0, 3, Class::Data, 1).is_ok());
+        assert_eq!(queue.len(), WAITING_MAX);
+    }
+
+    #[test]
+    fn leaving_the_line_pays_for_nothing() {
+        let mut queue = Queue::default();
+        let (_large, small) = (arrive(&mut queue, 1, Class::Data, 8), arrive(&mut queue, 1, Class::Data, 1));
+        arrive(&mut queue, 2, Class::Data, 1);
+        let mut next = || queue.start(places(8), |_| 0).map(|(_, _, key)| key);
+        assert_eq!(next(), Some(1));
+        assert!(queue.leave(small));
+        arrive(&mut queue, 1, Class::Data, 1);
+        for _ in 0..5 {
+            arrive(&mut queue, 2, Class::Data, 1);
+        }
+        let order: Vec<Key> = all(&mut queue).into_iter().map(|(_, key)| key).collect();
+        assert_eq!(order, [2, 2, 2, 2, 2, 2, 1]);
     }
 
     #[test]
     fn waiting_ends_in_time_and_is_bounded() {
         let mut queue = Queue::default();
-        let tickets: Vec<_> = (0..WAITING_PER_IDENTITY_MAX as u64)
-            .map(|at| queue.arrive(at * 100_000, 1, Class::Data, 1).expect("room").0)
-            .collect();
-        assert_eq!(queue.arrive(0, 1, Class::Metadata, 1), Err(Full::Identity), "over all classes");
+        let tickets: Vec<_> =
+            (0..10).map(|at| queue.arrive(at * 100_000, 1, Class::Data, 1).expect("room").0).collect();
         assert!(queue.expire(WAIT_US_MAX - 1).is_empty());
         assert_eq!(queue.expire(WAIT_US_MAX + 100_000), tickets[..2]);
         assert!(queue.leave(tickets[2]) && !queue.leave(tickets[2]) && !queue.leave(tickets[0]));
-        assert_eq!(queue.len(), WAITING_PER_IDENTITY_MAX - 3);
+        assert_eq!(queue.len(), 7);
     }
 
     #[derive(Debug, Clone)]
@@ -401,7 +458,7 @@ mod tests {
                             prop_assert!(known.insert(ticket) && evicted.is_none());
                             waiting.push((ticket, now_us));
                         }
-                        Err(full) => prop_assert_eq!(full, Full::Identity),
+                        Err(full) => prop_assert!(false, "{:?} with {} waiting", full, waiting.len()),
                     },
                     Step::Leave(at) if !waiting.is_empty() => {
                         let (ticket, _) = waiting.remove(at % waiting.len());
@@ -435,7 +492,8 @@ mod tests {
                 prop_assert_eq!(queue.len(), waiting.len());
                 prop_assert_eq!(CLASSES.map(|class| queue.waiting(class)).iter().sum::<usize>(), waiting.len());
             }
-            prop_assert!(queue.is_empty() && running.is_empty() && queue.identities.is_empty());
+            prop_assert!(queue.is_empty() && running.is_empty());
+            prop_assert!(queue.identities.is_empty() && queue.by_number.is_empty());
             prop_assert!(queue.lanes.iter().all(|lane| lane.flows.is_empty() && lane.order.is_empty()));
         }
 

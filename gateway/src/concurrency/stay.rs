@@ -7,6 +7,7 @@ use super::class::{Pace, Size};
 use super::{Concurrency, Permit};
 use crate::access::Requester;
 use crate::guard::ErrorCode;
+use crate::rates::RULE_HEADER;
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
@@ -92,7 +93,9 @@ pub fn hold(requester: &Requester, answer: Response<Body>) -> Response<Body> {
         let now_us = permit.of.now_us();
         let took_us = now_us.saturating_sub(permit.since_us).saturating_sub(stay.client_us(now_us));
         let code = answer.extensions().get::<ErrorCode>().map_or("", |code| code.0.as_str());
-        let is_overload = answer.status() == StatusCode::SERVICE_UNAVAILABLE && code == "SlowDown";
+        // What a rule of rates refuses is no sign of the target.
+        let is_of_rule = answer.headers().contains_key(RULE_HEADER);
+        let is_overload = answer.status() == StatusCode::SERVICE_UNAVAILABLE && code == "SlowDown" && !is_of_rule;
         permit.of.answered(pace(permit.work.pace, &answer), took_us, is_overload);
     }
     let is_ready = answer.body().size_hint().exact().is_some_and(|bytes| bytes <= READY_BYTES_MAX);

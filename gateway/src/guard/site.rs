@@ -4,6 +4,7 @@
 
 use super::escape;
 use crate::access::Requester;
+use crate::concurrency;
 use crate::documents;
 use crate::peer::Peer;
 use crate::rates::Throttle;
@@ -132,7 +133,8 @@ async fn read(s3: &S3Service, head: &Head, bucket: &Bucket, key: &str, what: Wha
         request = request.extension(peer.clone());
     }
     let request = request.body(Body::empty()).map_err(|_| NO_KEY)?;
-    let mut answer = s3.call(request).await.map_err(|_| FAULT)?;
+    // A page that is not shown gives its place back before the next one is looked for.
+    let mut answer = concurrency::hold(&requester, s3.call(request).await.map_err(|_| FAULT)?);
     if let Some(throttle) = requester.0.throttled.get() {
         let throttle = Some(throttle.clone());
         let (code, message) = ("SlowDown", "Please reduce your request rate.");
