@@ -68,6 +68,11 @@ pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Request line and headers. 2 KiB of user metadata and the longest presigned URLs stay far below.
 pub const HEADER_BLOCK_BYTES_MAX: usize = 32 * 1024;
+
+/// What a connection reads at once of a body. hyper's own bound is three times as much, and each upload that is slow to be written
+/// keeps it.
+pub const CONNECTION_BUFFER_BYTES_MAX: usize = 128 * 1024;
+
 pub const HEADERS_MAX: usize = 100;
 pub const REQUEST_TARGET_BYTES_MAX: usize = 8 * 1024;
 

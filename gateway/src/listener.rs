@@ -292,6 +292,7 @@ async fn serve_connection(socket: Socket, peer: Peer, handler: Arc<dyn Handler>,
         .header_read_timeout(limits::IDLE_TIMEOUT)
         .max_headers(limits::HEADERS_MAX)
         .max_header_size(limits::HEADER_BLOCK_BYTES_MAX)
+        .max_buf_size(limits::CONNECTION_BUFFER_BYTES_MAX)
         .writev(true)
         .serve_connection(TokioIo::new(Connection::new(socket, phase.clone())), service);
     tokio::pin!(connection);
