@@ -299,6 +299,10 @@ impl S3Access for Access {
         if let Some(name) = context.extensions_mut().get::<OperationName>() {
             let _ = name.0.set(operation.clone());
         }
+        if operation == "PostObject" {
+            // Forms do not go through s3s, which would ask about the bucket and never about the key.
+            return Err(Error::AccessDenied.into());
+        }
         self.decide(context, decided).await.map_err(|error| {
             let mut answer = S3Error::from(error);
             if operation == "HeadBucket" {

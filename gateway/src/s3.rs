@@ -241,6 +241,14 @@ macro_rules! operations {
                 let answered = $operation::$operation(self, request).await;
                 Ok(answered.map_err(|error| if sees_absence { error } else { error.without_absence() })?)
             })*
+
+            /// Forms do not come here. Without this, s3s would put the object.
+            async fn post_object(
+                &self,
+                _: S3Request<dto::PostObjectInput>,
+            ) -> S3Result<S3Response<dto::PostObjectOutput>> {
+                Err(Error::AccessDenied.into())
+            }
         }
     };
 }

@@ -11,7 +11,9 @@ import urllib.parse
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import boto3
 import pytest
+import raw
 import urllib3
 import weir
 from sigv4 import presigned
@@ -149,6 +151,50 @@ def test_buckets_are_their_owners(server, s3, bucket, name):
     elsewhere = {**form, "url": form["url"].replace(bucket, f"{name}-2")}
     s3.create_bucket(Bucket=f"{name}-2")
     assert code(send(elsewhere)) == (403, "AccessDenied")
+
+
+def writer_without_locked(server, bucket):
+    """The keys of a user who may put everything but what is under `locked/`."""
+    server.run("key", "import", "--owner", bucket, "--access-key", f"WK{bucket[5:].upper()}", "--secret-key", "r" * 40)
+    root = {"aws_access_key_id": f"WK{bucket[5:].upper()}", "aws_secret_access_key": "r" * 40}
+    iam = boto3.client("iam", endpoint_url=server.endpoint, region_name=weir.REGION, **root)
+    statements = [
+        {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "s3:*", "Resource": f"arn:aws:s3:::{bucket}/locked/*"},
+    ]
+    policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+    iam.create_user(UserName="writer")
+    iam.put_user_policy(UserName="writer", PolicyName="p", PolicyDocument=policy)
+    made = iam.create_access_key(UserName="writer")["AccessKey"]
+    owner = weir.boto3_client(server, root["aws_access_key_id"], root["aws_secret_access_key"])
+    owner.create_bucket(Bucket=bucket)
+    return owner, weir.boto3_client(server, made["AccessKeyId"], made["SecretAccessKey"])
+
+
+def test_a_form_is_one_whatever_its_content_type_looks_like(server, name):
+    """A form has one reader, who asks about its key."""
+    owner, writer = writer_without_locked(server, name)
+    form = signed(writer, name, "locked/k")
+    fields = [*form["fields"].items(), ("file", ("f", b"x", "text/plain"))]
+    body, _ = urllib3.encode_multipart_formdata(fields, boundary="x")
+
+    def post(query, types):
+        lines = "".join(f"content-type:{kind}\r\n" for kind in types)
+        head = f"POST /{name}{query} HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\n{lines}content-length: {len(body)}\r\n\r\n"
+        return raw.ask(server, head.encode("latin-1") + body)
+
+    plain = "multipart/form-data; boundary=x"
+    assert (post("", [plain]).status, post("", [plain]).code) == (403, "AccessDenied")
+    for types in [
+        [plain], ['multipart/form-data; boundary=x; a="\xc3\xa9"'], ['multipart/form-data; a="\xe9"; boundary=x'],
+        ["\t multipart/form-data; boundary=x"], ["MULTIPART/Form-Data; boundary=x"], ['multipart/form-data; boundary="x"'],
+        ["multipart/form-data+xml; boundary=x"], ["\xe9", plain], ["text/plain", plain], [plain, "text/plain"],
+    ]:
+        for query in ["?delete", "?delete=", "?x-id=DeleteObjects&delete", ""]:
+            answer = post(query, types)
+            assert 400 <= answer.status < 500 or answer.code == "NotImplemented", (types, query, answer)
+            assert keys(owner, name) == [], (types, query, answer)
+    assert send(signed(writer, name, "k")).status == 204 and keys(owner, name) == ["k"]
 
 
 def test_checksums_of_forms_are_verified(s3, bucket):
