@@ -347,8 +347,7 @@ enum Style {
 
 impl Place {
     fn of(head: &Head, domains: &Domains) -> Self {
-        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str)).unwrap_or("");
+        let host = head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
         if let Some(bucket) = domains.site_of(host) {
             return Self { bucket: Some(bucket), style: Style::Site };
         }
@@ -547,7 +546,8 @@ fn mend_transfer_encoding(headers: &mut HeaderMap) {
     }
 }
 
-/// One `Host`, the same as in an absolute URI: a proxy and we must not read two different buckets.
+/// One `Host`, the same as in an absolute URI: a proxy and we must not read two different buckets. Without one, as HTTP/1.0 may
+/// be, there is no authority either: s3s would not see that.
 fn check_host(head: &Head) -> Result<Option<String>> {
     let wrong = |what: &str| Error::InvalidRequest(format!("Invalid host header: {what}"));
     let mut hosts = head.headers.get_all(header::HOST).iter();
@@ -560,12 +560,10 @@ fn check_host(head: &Head) -> Result<Option<String>> {
         return Err(wrong("not a name or address"));
     }
     let authority = head.uri.authority().map(|authority| authority.as_str());
-    if let (Some(host), Some(authority)) = (first, authority)
-        && !host.eq_ignore_ascii_case(authority)
-    {
+    if authority.is_some_and(|authority| first.is_none_or(|host| !host.eq_ignore_ascii_case(authority))) {
         return Err(wrong("another one than in the request line"));
     }
-    Ok(first.or(authority).map(str::to_owned))
+    Ok(first.map(str::to_owned))
 }
 
 /// Whether s3s would take it for a form, or anybody could. The bytes are compared: s3s reads a content type that is not ASCII,
@@ -619,6 +617,8 @@ mod tests {
         assert_eq!(code(head("GET", "/", &[("host", "a"), ("host", "a")])), "InvalidRequest");
         assert_eq!(code(head("GET", "http://a/", &[("host", "b")])), "InvalidRequest");
         assert_eq!(code(head("GET", "http://a:80/", &[("host", "A:80")])), "ok");
+        assert_eq!(code(head("GET", "http://b.s3.test/k", &[])), "InvalidRequest");
+        assert_eq!(code(head("GET", "/b/k", &[])), "ok");
     }
 
     #[test]

@@ -72,3 +72,17 @@ def test_what_is_no_website_says_so(site_server, s3):
         answer = get(site_server, "plain.s3-website.s3.test", "/k", method, "content-length: 0\r\n")
         assert answer.status == 405 and b"MethodNotAllowed" in answer.body
     assert s3.list_objects_v2(Bucket="plain")["KeyCount"] == 0
+
+
+def test_an_authority_alone_names_no_bucket(site_server, s3):
+    """In HTTP/1.0 there may be no `Host`. Then nothing else says one."""
+    s3.create_bucket(Bucket="hostless")
+    for host in ["hostless.s3.test", "hostless.s3-website.s3.test", "127.0.0.1"]:
+        for method in ["GET", "PUT", "DELETE", "POST", "OPTIONS"]:
+            request = f"{method} http://{host}/k HTTP/1.0\r\norigin: http://a\r\naccess-control-request-method: PUT\r\ncontent-length: 0\r\n\r\n"
+            answer = raw.ask(site_server, request.encode(), method)
+            assert (answer.status, answer.code or "InvalidRequest") == (400, "InvalidRequest"), (host, method, answer)
+            assert b"host" in answer.body.lower()
+    # By its path it is one.
+    assert raw.ask(site_server, b"GET /hostless/k HTTP/1.0\r\n\r\n").code == "AccessDenied"
+    assert raw.ask(site_server, b"GET /-/live HTTP/1.0\r\n\r\n").body == b"live\n"
