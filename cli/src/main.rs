@@ -31,6 +31,13 @@ const REGION: &str = "us-east-1";
 /// logs the same request, with its id and as what it is.
 const LOG: &str = "warn,weir=info,s3s=off";
 
+/// A given filter leaves s3s out too, unless it names it: s3s prints requests as they came, and the signatures that would have
+/// been right.
+fn without_s3s(given: &str) -> String {
+    let target = |directive: &str| directive.split(['=', '[']).next().unwrap_or("").trim() == "s3s";
+    if given.split(',').any(target) { given.to_owned() } else { format!("{given},s3s=off") }
+}
+
 fn main() -> ExitCode {
     let args = Args::parse();
     if let Err(error) = start_log() {
@@ -84,11 +91,26 @@ fn start_log() -> Result<(), error::Error> {
     });
     let filter = match given {
         None => EnvFilter::new(LOG),
-        Some((name, value)) => EnvFilter::try_new(&value).map_err(|why| {
+        Some((name, value)) => EnvFilter::try_new(without_s3s(&value)).map_err(|why| {
             error::Error::Usage(format!("{name} is no filter of a log: {why}. Write info, or weir_storage=debug,info"))
         })?,
     };
     let is_colored = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_colored).init();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_given_filter_leaves_s3s_out_unless_it_names_it() {
+        for given in ["debug", "trace,weir=debug", "weir_gateway[call{a=1}]=trace", "s3s_fs=info", "s3s::ops=debug"] {
+            assert_eq!(without_s3s(given), format!("{given},s3s=off"));
+        }
+        for given in ["s3s=debug", "info, s3s=trace", "s3s", "s3s[prepare]=debug,warn"] {
+            assert_eq!(without_s3s(given), given);
+        }
+    }
 }

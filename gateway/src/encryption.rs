@@ -7,7 +7,7 @@ mod envelope;
 mod request;
 
 pub use envelope::Envelope;
-pub use request::{Asked, CustomerKey, Whose, hide_keys, refuse_on_read};
+pub use request::{Asked, CustomerKey, Whose, hide_secrets, refuse_on_read};
 
 use crate::error::{Error, Result};
 use crate::s3::Service;

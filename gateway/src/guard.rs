@@ -91,7 +91,7 @@ impl Guard {
             return answer;
         }
         let (mut head, incoming) = request.into_parts();
-        encryption::hide_keys(&mut head.headers);
+        encryption::hide_secrets(&mut head.headers);
         let exchange = Exchange::begin(&*self.random, &head);
         let address = head.extensions.get::<Peer>().map(|peer| peer.address);
         if let Err(throttle) = self.rates.arrives(address, &head.headers, false) {

@@ -229,3 +229,30 @@ def test_unknown_key_and_bad_secret_take_the_same_time(scene):
     lower, _, upper = statistics.quantiles(times[wrong], n=4)
     print(f"unknown key {one * 1e6:.0f} us, bad secret {other * 1e6:.0f} us, quartiles {lower * 1e6:.0f} to {upper * 1e6:.0f} us")
     assert abs(one - other) < max(upper - lower, 0.05 * other)
+
+
+@pytest.mark.parametrize("level", ["debug", "trace,hyper=trace"])
+def test_no_log_says_what_would_be_a_right_signature(tmp_path, monkeypatch, level):
+    plain_environment = weir.clean_environment
+    monkeypatch.setattr(weir, "clean_environment", lambda: plain_environment() | {"WEIR_LOG": level})
+    server = weir.Server(tmp_path / "data").start()
+    secrets = {weir.SECRET_KEY}
+    try:
+        weir.boto3_client(server).create_bucket(Bucket="logged")
+        for method, headers in [("GET", {}), ("PUT", {"cookie": "cookie-of-a-browser"}), ("GET", {"x-amz-security-token": "a-token"})]:
+            right = Signed(server, method, "/logged/k", headers=headers, body=b"")
+            wrong = right.signature[::-1]
+            secrets |= {right.signature, wrong, *headers.values()}
+            right.authorization = right.authorization.replace(right.signature, wrong)
+            assert raw.ask(server, right.bytes()).status in (400, 403)
+        target = presigned(server, "GET", "/logged/k")
+        secrets.add(target[-64:])
+        assert raw.ask(server, plain(server, "GET", target[:-64] + "0" * 64)).code == "SignatureDoesNotMatch"
+        good = Signed(server, "PUT", "/logged/k", body=b"x")
+        secrets.add(good.signature)
+        assert raw.ask(server, good.bytes()).status == 200
+    finally:
+        server.stop()
+    log = server.log.read_text()
+    assert "request refused" in log and "SignatureDoesNotMatch" in log
+    assert [secret for secret in secrets if secret in log] == []

@@ -90,10 +90,11 @@ impl Asked {
     }
 }
 
-/// Who prints these headers, as s3s does at its lowest log levels, prints no key.
-pub fn hide_keys(headers: &mut HeaderMap) {
-    for name in [CUSTOMER_KEY, SOURCE_CUSTOMER_KEY] {
-        if let Some(value) = headers.get_mut(name) {
+/// Who prints these headers, as s3s does at its lowest log levels, prints no key and nothing that could be sent again.
+pub fn hide_secrets(headers: &mut HeaderMap) {
+    const SECRETS: [&str; 5] = [CUSTOMER_KEY, SOURCE_CUSTOMER_KEY, "authorization", "x-amz-security-token", "cookie"];
+    for (name, value) in headers.iter_mut() {
+        if SECRETS.contains(&name.as_str()) {
             value.set_sensitive(true);
         }
     }
@@ -275,8 +276,10 @@ mod tests {
     #[test]
     fn keys_are_not_printed() {
         let mut headers = headers(&customer(KEY, MD5));
-        hide_keys(&mut headers);
-        assert!(!format!("{headers:?}").contains(KEY));
+        let said = ["authorization", "x-amz-security-token", "cookie", "cookie"];
+        headers.extend(said.map(|name| (http::HeaderName::from_static(name), HeaderValue::from_static("said"))));
+        hide_secrets(&mut headers);
+        assert!(!format!("{headers:?}").contains(KEY) && !format!("{headers:?}").contains("said"));
         assert!(CustomerKey::parse(&headers, Whose::Target).is_ok());
     }
 
