@@ -174,18 +174,15 @@ impl Access {
         }
     }
 
-    /// Who sent it, before anything is decided.
-    fn identify(&self, context: &mut S3AccessContext<'_>) -> Result<Identity> {
-        let key = match context.credentials() {
-            Some(signed) => Some(signed.access_key.clone()),
-            None => verified_key(context.extensions_mut()).map(str::to_owned),
-        };
-        let identity = key.map_or(Ok(Identity::Anonymous), |key| identity(&*self.control, &key))?;
-        if let (Some(requester), Some(owner)) = (context.extensions_mut().get::<Requester>(), identity.owner()) {
+    /// Who sent it, before anything is decided: told to its findings too. `signed` is the key whose signature s3s verified.
+    pub fn identify(&self, signed: Option<&str>, extensions: &mut Extensions) -> Result<Identity> {
+        let key = signed.or_else(|| verified_key(extensions));
+        let identity = key.map_or(Ok(Identity::Anonymous), |key| identity(&*self.control, key))?;
+        if let (Some(requester), Some(owner)) = (extensions.get::<Requester>(), identity.owner()) {
             let _ = requester.0.owner.set(owner.0.clone());
         }
-        audit::identified(context.extensions_mut(), &identity);
-        context.extensions_mut().insert(identity.clone());
+        audit::identified(extensions, &identity);
+        extensions.insert(identity.clone());
         Ok(identity)
     }
 
@@ -211,7 +208,8 @@ impl Access {
     }
 
     async fn decide(&self, context: &mut S3AccessContext<'_>, operation: &str) -> Result<()> {
-        let identity = self.identify(context)?;
+        let signed = context.credentials().map(|signed| signed.access_key.clone());
+        let identity = self.identify(signed.as_deref(), context.extensions_mut())?;
         // The scene is of what was parsed, and the extensions can only be had from all of the context at once.
         let extensions = std::mem::take(context.extensions_mut());
         let decided = {

@@ -243,7 +243,8 @@ fn s3_service(
 ) -> S3Service {
     let inner = s3_builder(config, parts, (access, admission), domains).build();
     let mut outer = s3_builder(config, parts, (access, admission), domains);
-    let events = EventStreams::new(parts.clone(), admission.clone(), domains.clone(), config.region.clone(), stage);
+    let deciding = (access.clone(), admission.clone());
+    let events = EventStreams::new(parts.clone(), deciding, domains.clone(), config.region.clone(), stage);
     outer.set_route(Routes { lenient: Lenient::new(inner), events });
     outer.build()
 }

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import boto3
 import pytest
+import sigv4
 import weir
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -189,6 +190,34 @@ def test_what_a_narrow_rule_took_comes_back_when_a_wide_one_refuses(limited, buc
         assert refused.value.response["ResponseMetadata"]["HTTPHeaders"]["x-weir-limit"] == "wide"
     told = json.loads(limited.command("limits", "explain", "--as", weir.ACCESS_KEY, "--json").stdout)
     assert 9 <= next(rule for rule in told["rules"] if rule["name"] == "narrow")["left"] < 10
+
+
+def test_streams_of_events_count_and_are_shaped(limited, bucket):
+    def listen(lines=1, **query):
+        pairs = [("events", ""), *query.items()]
+        signed = sigv4.Signed(limited, "GET", f"/{bucket}", query=pairs)
+        connection = http.client.HTTPConnection("127.0.0.1", limited.port, timeout=20)
+        connection.request("GET", signed.target, headers=signed.headers | {"authorization": signed.authorization})
+        answer = connection.getresponse()
+        read = [answer.readline() for _ in range(lines)] if answer.status == 200 else []
+        connection.close()
+        return answer, read
+
+    _, (line,) = listen()
+    limited.run("limits", "set", "listens", "--per", "key", "--rate", "1")
+    answers = [listen()[0] for _ in range(6)]
+    refused = [answer for answer in answers if answer.status != 200]
+    assert answers[0].status == 200 and len(refused) >= 2
+    assert {(answer.status, answer.headers["x-weir-limit"]) for answer in refused} == {(503, "listens")}
+    limited.run("limits", "remove", "listens")
+
+    for number in range(6):
+        patient(limited).put_object(Bucket=bucket, Key=str(number) * 900, Body=b"x")
+    limited.run("limits", "set", "thin", "--per", "key", "--bandwidth-out", "4000")
+    begun = time.monotonic()
+    _, read = listen(lines=7, cursor=json.loads(line)["cursor"])
+    size, seconds = len(b"".join(read)), time.monotonic() - begun
+    assert size > 6000 and size / seconds < 1.2 * 4000, (size, seconds)
 
 
 def test_the_admin_api_answers_429_and_its_limits_can_always_be_changed(limited):

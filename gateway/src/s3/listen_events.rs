@@ -4,7 +4,7 @@
 //! s3s has no such operation, but a route behind its check of the signature.
 
 use crate::Parts;
-use crate::access::{self, OperationName, verified_key};
+use crate::access::{self, Access, OperationName, verified_key};
 use crate::admission::{Admission, Scene};
 use crate::error::{Error, Result};
 use crate::events::record::{Context, record};
@@ -14,6 +14,7 @@ use crate::host::Domains;
 use crate::lenient::Lenient;
 use crate::limits;
 use crate::listener::{Stage, leaves};
+use crate::rates::{self, Verb};
 use crate::sessions;
 use authn::Identity;
 use bytes::Bytes;
@@ -50,9 +51,9 @@ impl S3Route for Routes {
         Ok(())
     }
 
-    async fn call(&self, request: S3Request<Body>) -> S3Result<S3Response<Body>> {
+    async fn call(&self, mut request: S3Request<Body>) -> S3Result<S3Response<Body>> {
         if is_listening(&request.method, &request.uri) {
-            return Ok(self.events.listen(&request).await?);
+            return Ok(self.events.listen(&mut request).await?);
         }
         self.lenient.call(request).await
     }
@@ -67,6 +68,7 @@ fn is_listening(method: &Method, uri: &Uri) -> bool {
 
 pub struct EventStreams {
     parts: Parts,
+    access: Access,
     admission: Arc<Admission>,
     domains: Domains,
     region: String,
@@ -77,24 +79,26 @@ pub struct EventStreams {
 impl EventStreams {
     pub fn new(
         parts: Parts,
-        admission: Arc<Admission>,
+        (access, admission): (Access, Arc<Admission>),
         domains: Domains,
         region: String,
         stage: watch::Receiver<Stage>,
     ) -> Self {
         let places = Arc::new(Semaphore::new(limits::EVENT_STREAMS_MAX));
-        Self { parts, admission, domains, region, places, stage }
+        Self { parts, access, admission, domains, region, places, stage }
     }
 
-    async fn listen(&self, request: &S3Request<Body>) -> Result<S3Response<Body>> {
+    async fn listen(&self, request: &mut S3Request<Body>) -> Result<S3Response<Body>> {
         if let Some(name) = request.extensions.get::<OperationName>() {
             let _ = name.0.set(OPERATION.to_owned());
         }
         let control = &*self.parts.control;
-        let signed = request.credentials.as_ref().map(|credentials| credentials.access_key.as_str());
-        let claimed = signed.or_else(|| verified_key(&request.extensions));
-        let identity = claimed.map_or(Ok(Identity::Anonymous), |key| access::identity(control, key))?;
+        let signed = request.credentials.as_ref().map(|credentials| credentials.access_key.clone());
+        let claimed = signed.or_else(|| verified_key(&request.extensions).map(str::to_owned));
+        let identity = self.access.identify(claimed.as_deref(), &mut request.extensions)?;
         let name = self.bucket_name(request);
+        let price = (Verb::of(OPERATION), rates::cost(OPERATION));
+        self.access.admit_rate(price, Some(&name), &identity, (&request.headers, &request.extensions))?;
         let asker = Asker::of(request, identity);
         self.admission.admit(&asker.scene(&name)).await?;
         let bucket = access::find(control, &name)?;
@@ -113,7 +117,7 @@ impl EventStreams {
         let stream = Stream {
             parts: self.parts.clone(),
             region: self.region.clone(),
-            session: claimed.and_then(sessions::current),
+            session: claimed.as_deref().and_then(sessions::current),
             admission: self.admission.clone(),
             asker,
             bucket,
