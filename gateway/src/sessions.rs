@@ -16,7 +16,7 @@ use authn::web_identity;
 use cluster::iam::Iam;
 use cluster::{AccessKey, ControlPlane, KmsKey, State};
 use common::{AccessKeyId, Clock, Random, SecretKey};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// No session is longer: 12 hours, as in AWS.
@@ -280,7 +280,7 @@ fn caller(state: &State, opened: &Opened) -> Result<Caller, Void> {
             (of, Standing { identity, boundary, ..Standing::default() })
         }
     };
-    all_tags.extend(tags.clone());
+    overlay(&mut all_tags, tags);
     if let Some(text) = policy {
         let policy = Policy::parse(text, Purpose::Identity).map_err(|_| Void::Gone)?;
         standing.session.push(("the session's policy".to_owned(), Arc::new(policy)));
@@ -296,6 +296,14 @@ fn caller(state: &State, opened: &Opened) -> Result<Caller, Void> {
         kind: Kind::Session(Session { of, issued_ms: *issued_ms, expires_ms: *expires_ms, tags: all_tags, claims }),
         standing,
     })
+}
+
+/// Adds a session's own tags to those of its role or user. Policies do not tell the case of a tag's key, so one of its own takes
+/// the place of every one that differs in case only: the role's trust policy was asked about its own.
+fn overlay(tags: &mut BTreeMap<String, String>, own: &BTreeMap<String, String>) {
+    let keys: BTreeSet<String> = own.keys().map(|key| key.to_lowercase()).collect();
+    tags.retain(|key, _| !keys.contains(&key.to_lowercase()));
+    tags.extend(own.clone());
 }
 
 /// The session that a role is asked about with, which nobody has.
@@ -420,6 +428,16 @@ mod tests {
         assert_eq!(gone(&state(), another), Some(Void::Gone));
         without.iam.accounts = Arc::default();
         assert_eq!(gone(&without, GrantedTo::Root { admin: false }), Some(Void::Gone));
+    }
+
+    #[test]
+    fn a_tag_of_a_session_takes_the_place_of_its_roles() {
+        let tags = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        };
+        let mut all = tags(&[("Team", "red"), ("TEAM", "white"), ("floor", "2")]);
+        overlay(&mut all, &tags(&[("team", "blue"), ("Room", "1")]));
+        assert_eq!(all, tags(&[("team", "blue"), ("Room", "1"), ("floor", "2")]));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::query_api::{Form, Refusal};
 use authn::policy::{Policy, Purpose};
 use cluster::State;
 use common::OwnerId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub const SECONDS_MIN: u64 = 900;
 const SECONDS_DEFAULT: u64 = 3600;
@@ -118,8 +118,7 @@ pub fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), Refusal> {
     if tags.len() > TAGS_MAX {
         return Err(Refusal::validation(format!("Tags has more than {TAGS_MAX} members")));
     }
-    let mut lower: Vec<String> = tags.keys().map(|key| key.to_lowercase()).collect();
-    lower.dedup();
+    let lower: BTreeSet<String> = tags.keys().map(|key| key.to_lowercase()).collect();
     if lower.len() < tags.len() {
         return Err(bad("InvalidParameterValue", "Duplicate tag keys found: tag keys differ by more than case."));
     }
@@ -197,6 +196,10 @@ mod tests {
         let cases =
             "RoleSessionName=ab&Tags.member.1.Key=a&Tags.member.1.Value=&Tags.member.2.Key=A&Tags.member.2.Value=";
         assert_eq!(wanted(cases), Err("InvalidParameterValue"));
+        // Also where another one stands between them.
+        let apart = |keys: &[&str]| check_tags(&keys.iter().map(|key| ((*key).to_owned(), String::new())).collect());
+        assert_eq!(apart(&["A", "B", "a"]).map_err(|refusal| refusal.code), Err("InvalidParameterValue"));
+        assert!(apart(&["A", "B", "c"]).is_ok());
         assert_eq!(wanted("RoleSessionName=ab&Policy=%7B"), Err("MalformedPolicyDocument"));
         let long = format!("RoleSessionName=ab&Policy={}", "x".repeat(2049));
         assert_eq!(wanted(&long), Err("PackedPolicyTooLarge"));
