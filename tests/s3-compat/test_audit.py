@@ -255,11 +255,11 @@ def test_sessions_and_forms(audited, user):
     assert given["SecretAccessKey"] not in audited.log.read_text()
 
     s3 = weir.boto3_client(server, user["key"], user["secret"])
-    form = s3.generate_presigned_post(user["bucket"], "by-a-form")
+    form = s3.generate_presigned_post(user["bucket"], "by-a-${filename}")
     fields = "".join(
         f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in form["fields"].items()
     )
-    body = fields + '--x\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n\r\nbytes\r\n--x--\r\n'
+    body = fields + '--x\r\nContent-Disposition: form-data; name="file"; filename="form"\r\n\r\nbytes\r\n--x--\r\n'
     request = (
         f"POST /{user['bucket']} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
         f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {len(body)}\r\n\r\n{body}"

@@ -56,13 +56,16 @@ impl Forms {
         let scope = |credential: &str| check_scope(credential, &service.region);
         let signed = Signed::of(&fields, self.version_2.takes_forms(), now_ms, scope)?;
         let proof = signed.as_ref().map_or(Proof::NONE, Signed::proof);
+        let key = key_of(&fields, &filename);
         if let Some(requester) = head.extensions.get::<Requester>() {
-            requester.0.trail.of_form(proof.kind, signed.as_ref().map(|signed| signed.access_key), fields.get("key"));
+            // What is no key is told as it was given.
+            let told = key.as_ref().map_or(fields.get("key"), |key| Some(key.as_str()));
+            requester.0.trail.of_form(proof.kind, signed.as_ref().map(|signed| signed.access_key), told);
         }
         // A form that nobody signed has no policy either, and goes where everybody may write.
         let signed = signed.map(|signed| self.verify(&signed, fields.get("x-amz-security-token"))).transpose()?;
         let (policy, identity) = signed.map_or((None, Identity::Anonymous), |(policy, by)| (Some(policy), by));
-        let key = key_of(&fields, &filename)?;
+        let key = key?;
         fields.set("key", key.as_str().to_owned());
         if let Some(policy) = &policy {
             policy.check(&fields, bucket.name.as_str(), &*service.parts.clock)?;
