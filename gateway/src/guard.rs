@@ -33,7 +33,7 @@ use crate::audit::{self, Asked};
 use crate::concurrency;
 use crate::encryption;
 use crate::error::{Error, Result};
-use crate::health::Health;
+use crate::health::{self, Health};
 use crate::host::Domains;
 use crate::lenient::Verified;
 use crate::limits;
@@ -87,7 +87,9 @@ impl Guard {
 
     /// One request of the data port.
     pub async fn call(&self, request: Request<Incoming>) -> Response<Body> {
-        if let Some(answer) = self.health.answer(request.method(), request.uri().path()) {
+        if health::is_asked(request.uri().path(), request.headers(), &self.domains)
+            && let Some(answer) = self.health.answer(request.method(), request.uri().path())
+        {
             return answer;
         }
         let (mut head, incoming) = request.into_parts();

@@ -1,12 +1,20 @@
-//! Health and discovery, before any credentials: `/-/live`, `/-/ready`, `/-/info`, `/-/ca.pem`. No bucket name can begin with a hyphen.
+//! Health and discovery, before any credentials: `/-/live`, `/-/ready`, `/-/info`, `/-/ca.pem`. No bucket name can begin with a hyphen;
+//! where the host names a bucket, or its website, these are keys like any other.
 
+use crate::host::Domains;
 use certs::{Edge, Serving};
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use s3s::Body;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
+
+/// Whether this is about the server, and not about a key of the bucket that the host names.
+pub fn is_asked(path: &str, headers: &HeaderMap, domains: &Domains) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("");
+    path.starts_with("/-/") && domains.bucket_of(host).is_none()
+}
 
 #[derive(Clone)]
 pub struct Health {
@@ -68,6 +76,19 @@ impl Health {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bucket_in_the_host_has_its_own_keys() {
+        let domains = Domains::new(&["s3.test".to_owned()]);
+        let asked = |path: &str, host: &'static str| {
+            is_asked(path, &[(header::HOST, HeaderValue::from_static(host))].into_iter().collect(), &domains)
+        };
+        assert!(asked("/-/live", "10.0.0.1:9000") && asked("/-/live", "s3.test") && asked("/-/x", "other.test"));
+        assert!(
+            !asked("/-/live", "b.s3.test:9000") && !asked("/-/live", "b.s3-website.s3.test") && !asked("/b/-/", "")
+        );
+        assert!(is_asked("/-/ready", &HeaderMap::new(), &domains));
+    }
 
     #[test]
     fn readiness_ends_when_draining() {

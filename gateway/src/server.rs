@@ -149,7 +149,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
         s3,
         access,
         forms,
-        domains,
+        domains: domains.clone(),
         region,
         signature_v2,
         signing_keys: SigningKeys::default(),
@@ -186,7 +186,7 @@ pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = 
     let mut data: Arc<dyn Handler> = Arc::new(Data(guard));
     let mut admin: Arc<dyn Handler> = Arc::new(Admin { api, health: health.clone(), metrics });
     if let Some(audit) = audit {
-        data = Watched::data(data, audit.clone());
+        data = Watched::data(data, audit.clone(), domains);
         admin = Watched::admin(admin, audit);
     }
     let (data, admin) = (Proxied::around(data, config.proxies.clone()), Proxied::around(admin, config.proxies));

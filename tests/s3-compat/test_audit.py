@@ -461,6 +461,28 @@ class Piped:
         return raw.ask(self.server, f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.server.port}\r\n\r\n".encode()).status
 
 
+def test_readers_of_events_and_keys_like_the_probes_have_lines(tmp_path):
+    audited = Audited(tmp_path, "--audit-reads", "all", "--domain", "s3.test").start()
+    try:
+        server = audited.server
+        server.run("key", "import", "--owner", "reads", "--access-key", "READSEVENTS", "--secret-key", "r" * 40, "--tenant", "acme")
+        client(server, "s3", "READSEVENTS", "r" * 40).create_bucket(Bucket="told")
+        signed = sigv4.Signed(server, "GET", "/told", query=[("events", "")], key="READSEVENTS", secret="r" * 40)
+        with raw.Connection(server.port) as connection:
+            connection.send(signed.bytes())
+            while b'"cursor"' not in connection.rest:
+                assert connection.more()
+        (line,) = eventually(audited.log, operation="ListenBucketNotification")
+        assert (line["access_key"], line["tenant"], line["decision"]) == ("READSEVENTS", "acme", "allow")
+        assert line["principal"].endswith(":root") and line["account"] in line["principal"]
+        put = sigv4.Signed(server, "PUT", "/-/live", body=b"x", key="READSEVENTS", secret="r" * 40, host="told.s3.test")
+        assert raw.ask(server, put.bytes()).status == 200
+        (line,) = eventually(audited.log, resource="arn:aws:s3:::told/-/live")
+        assert (line["operation"], line["decision"]) == ("PutObject", "allow")
+    finally:
+        audited.server.kill()
+
+
 def test_reads_and_standard_output(tmp_path):
     """Both sinks at once, each with a chain of its own; the reader of standard output goes away in the middle."""
     log = tmp_path / "audit.log"

@@ -4,6 +4,7 @@ import pytest
 
 import raw
 import weir
+from sigv4 import Signed
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,23 @@ def test_what_is_no_website_says_so(site_server, s3):
         answer = get(site_server, "plain.s3-website.s3.test", "/k", method, "content-length: 0\r\n")
         assert answer.status == 405 and b"MethodNotAllowed" in answer.body
     assert s3.list_objects_v2(Bucket="plain")["KeyCount"] == 0
+
+
+def test_a_bucket_by_its_host_may_have_any_key(site_server, s3):
+    """Also those that are about the server at its own name."""
+    s3.create_bucket(Bucket="lively")
+
+    def ask(method, key, body=b""):
+        return raw.ask(site_server, Signed(site_server, method, f"/{key}", body=body, host="lively.s3.test").bytes(), method)
+
+    for key in ["-/live", "-/ready", "-/info", "-/ca.pem", "-/other"]:
+        assert ask("PUT", key, b"mine").status == 200
+        assert ask("GET", key).body == b"mine", key
+        assert get(site_server, "lively.s3.test", f"/{key}").code == "AccessDenied"
+        assert b"NoSuchWebsiteConfiguration" in get(site_server, "lively.s3-website.s3.test", f"/{key}").body
+        assert get(site_server, "s3.test", f"/{key}").status == (404 if key in ("-/ca.pem", "-/other") else 200)
+        assert ask("DELETE", key).status == 204
+    assert get(site_server, f"127.0.0.1:{site_server.port}", "/-/live").body == b"live\n"
 
 
 def test_an_authority_alone_names_no_bucket(site_server, s3):

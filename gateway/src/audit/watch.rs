@@ -7,6 +7,8 @@ use crate::admission::action;
 use crate::admission::explanation;
 use crate::error::Error;
 use crate::guard::{ErrorCode, query_pairs};
+use crate::health;
+use crate::host::Domains;
 use crate::listener::{Handler, Incoming};
 use crate::peer::Peer;
 use authn::Identity;
@@ -33,15 +35,17 @@ pub struct Watched {
     inner: Arc<dyn Handler>,
     audit: Arc<Audit>,
     listener: &'static str,
+    /// Of hosts that name a bucket.
+    domains: Domains,
 }
 
 impl Watched {
-    pub fn data(inner: Arc<dyn Handler>, audit: Arc<Audit>) -> Arc<Self> {
-        Arc::new(Self { inner, audit, listener: DATA })
+    pub fn data(inner: Arc<dyn Handler>, audit: Arc<Audit>, domains: Domains) -> Arc<Self> {
+        Arc::new(Self { inner, audit, listener: DATA, domains })
     }
 
     pub fn admin(inner: Arc<dyn Handler>, audit: Arc<Audit>) -> Arc<Self> {
-        Arc::new(Self { inner, audit, listener: ADMIN })
+        Arc::new(Self { inner, audit, listener: ADMIN, domains: Domains::new(&[]) })
     }
 
     /// The answer to a request whose line has no place.
@@ -56,7 +60,7 @@ impl Watched {
 impl Handler for Watched {
     async fn handle(&self, mut request: Request<Incoming>) -> Response<Body> {
         // Health: there is nothing to decide.
-        if request.uri().path().starts_with("/-/") {
+        if health::is_asked(request.uri().path(), request.headers(), &self.domains) {
             return self.inner.handle(request).await;
         }
         if !self.audit.has_room() {
