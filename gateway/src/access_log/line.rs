@@ -4,6 +4,7 @@
 //! is `-`; so are always the cipher suite, the version of TLS and the access point, as there is neither, and whether an
 //! access control list was needed.
 
+use crate::guard::query_pairs;
 use http::{HeaderMap, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fmt::Write;
@@ -105,7 +106,7 @@ impl Entry {
         field(&number(self.object_bytes));
         field(&self.total_ms.to_string());
         field(&self.turnaround_ms.to_string());
-        field(&quoted(self.referer.as_deref()));
+        field(&quoted(self.referer.as_deref().map(without_secrets).as_deref()));
         field(&quoted(self.user_agent.as_deref()));
         field(&bare(self.version_id.as_deref()));
         field(&self.host_id);
@@ -162,8 +163,13 @@ fn written(text: &str, is_special: impl Fn(u8) -> bool) -> String {
 
 fn without_secrets(target: &str) -> String {
     let Some((path, query)) = target.split_once('?') else { return target.to_owned() };
+    let is_secret = |name: &str| {
+        let read = query_pairs(name);
+        let is_any = |read: &str| SECRETS.iter().any(|secret| secret.eq_ignore_ascii_case(read));
+        read.first().is_some_and(|(read, _)| is_any(read))
+    };
     let piece = |piece: &str| match piece.split_once('=') {
-        Some((name, _)) if SECRETS.contains(&name) => format!("{name}=REDACTED"),
+        Some((name, _)) if is_secret(name) => format!("{name}=REDACTED"),
         _ => piece.to_owned(),
     };
     format!("{path}?{}", query.split('&').map(piece).collect::<Vec<_>>().join("&"))
@@ -266,6 +272,15 @@ mod tests {
             Entry { target: "/b/k?X-Amz-Signature=abc&X-Amz-Expires=5&X-Amz-Security-Token=t".into(), ..entry() };
         let line = entry.line();
         assert!(line.contains("/b/k?X-Amz-Signature=REDACTED&X-Amz-Expires=5&X-Amz-Security-Token=REDACTED HTTP/1.1"));
+    }
+
+    /// However its name is written, and in the page that a browser came from too.
+    #[test]
+    fn signatures_stay_out_of_referers_and_other_spellings() {
+        let target = "/b/k?X%2DAmz%2DSignature=abc&%58-amz-security-token=abc&signature=abc&Signatures=abd".to_owned();
+        let line = Entry { referer: Some(format!("http://web{target}")), target, ..entry() }.line();
+        assert_eq!((line.matches("=abc").count(), line.matches("=abd").count()), (0, 2), "{line}");
+        assert_eq!(line.matches("?X%2DAmz%2DSignature=REDACTED&%58-amz-security-token=REDACTED&").count(), 2, "{line}");
     }
 
     #[test]
