@@ -151,9 +151,15 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// SHA-256 of the first certificate of a PEM file.
-pub fn fingerprint_of_pem(bytes: &[u8]) -> Option<String> {
-    facts("", bytes).ok().map(|facts| facts.fingerprint)
+/// The certificate of a PEM file that has this one section and no other, without what stands around it, and its SHA-256. Who
+/// compares the fingerprint of one must not go on to believe what stands beside it.
+pub fn only_certificate(bytes: &[u8]) -> Option<(&str, String)> {
+    const BEGIN: &str = "-----BEGIN ";
+    const END: &str = "-----END CERTIFICATE-----";
+    let text = std::str::from_utf8(bytes).ok().filter(|text| text.matches(BEGIN).count() == 1)?;
+    let (begin, end) = (text.find(BEGIN)?, text.find(END)? + END.len());
+    let pem = text.get(begin..end)?;
+    facts("", pem.as_bytes()).ok().map(|facts| (pem, facts.fingerprint))
 }
 
 /// Whether a certificate's names stand for this one: itself, or a wildcard for its first label.
@@ -220,6 +226,32 @@ mod tests {
         assert_eq!(fault(&crt.repeat(9), key, NOW_S), Fault::LongChain(file()));
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert!(matches!(fault(broken, key, NOW_S), Fault::BadCertificate(..)));
+    }
+
+    #[test]
+    fn one_certificate_is_not_two() {
+        let (one, other) = (issued(1), issued(2));
+        let chain = one.certificate_pem.as_str();
+        let leaf = &chain[..chain.rfind("-----BEGIN").unwrap()];
+        let fingerprint = facts("", leaf.as_bytes()).unwrap().fingerprint;
+        let around = format!("subject: a\n{leaf}and more");
+        for text in [leaf, &around] {
+            assert_eq!(only_certificate(text.as_bytes()), Some((leaf.trim_end(), fingerprint.clone())));
+        }
+        let trusted = other.certificate_pem.replace("CERTIFICATE", "TRUSTED CERTIFICATE");
+        for text in [
+            chain,
+            &format!("{leaf}{}", &*other.key_pem),
+            &format!("{leaf}{trusted}"),
+            &format!("{trusted}{leaf}"),
+            &leaf.repeat(2),
+            &trusted,
+            &leaf[..200],
+            &leaf[30..],
+            "",
+        ] {
+            assert_eq!(only_certificate(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

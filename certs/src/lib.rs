@@ -16,7 +16,7 @@ mod store;
 mod watch;
 
 pub use authority::{Authority, Issued, Purpose};
-pub use check::{Facts, facts_of_der, fingerprint_of_pem};
+pub use check::{Facts, facts_of_der, only_certificate};
 pub use edge::{Config, Edge, Judged, Listener, Mode, Report, Scheme, Serving, State, validate};
 pub use error::{Error, Fault, Result};
 pub use load::write_private;

@@ -5,6 +5,7 @@ WEIR_TLS_LONG=1 swaps fifty times under two hundred connections, and waits for w
 
 import hashlib
 import http.client
+import http.server
 import json
 import os
 import re
@@ -656,6 +657,38 @@ def test_the_command_line_trusts_by_fingerprint(own, tmp_path):
     assert own.serial() != before, "the own certificate is another one"
     assert verb("issue", "a b").returncode == 2
     assert verb("validate", "--dir", str(tmp_path / "out"), "--name", "x.s3.example").returncode == 0
+
+
+def test_trust_takes_one_certificate_and_no_more(tmp_path, authority):
+    """Whoever stands between hangs an authority of his own behind the right one."""
+    good = authority.certificate.read_bytes()
+    fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(good.decode())).hexdigest()
+    body = [good + Authority(tmp_path / "between").certificate.read_bytes()]
+
+    class Between(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("content-length", str(len(body[0])))
+            self.end_headers()
+            self.wfile.write(body[0])
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Between) as between:
+        thread = threading.Thread(target=between.serve_forever)
+        thread.start()
+        environment = weir.clean_environment() | {
+            "WEIR_ENDPOINT": f"http://127.0.0.1:{between.server_port}", "XDG_CONFIG_HOME": str(tmp_path / "config")}
+        command = [weir.binary(), "tls", "trust", "--fingerprint", fingerprint]
+        written = tmp_path / "config/weir/ca.pem"
+        done = weir.run(command, env=environment, cwd=tmp_path, may_fail=True)
+        assert done.returncode != 0 and "is not one certificate" in done.stderr and not written.exists()
+        body[0] = b"beside it\n" + good
+        weir.run(command, env=environment, cwd=tmp_path)
+        assert written.read_bytes() == good
+        between.shutdown()
+        thread.join()
 
 
 @pytest.mark.skipif(not LONG, reason="it waits for ten seconds")

@@ -192,8 +192,8 @@ async fn trust_authority(fingerprint: Option<&str>) -> Result<()> {
     if !answer.status.is_success() {
         return Err(Error::NotFound(format!("{endpoint} has no authority of its own: name yours in WEIR_CA_FILE")));
     }
-    let found = certs::fingerprint_of_pem(&answer.body)
-        .ok_or_else(|| Error::Failed(format!("{endpoint} is not a weir: /-/ca.pem is no certificate")))?;
+    let (certificate, found) = certs::only_certificate(&answer.body)
+        .ok_or_else(|| Error::Failed(format!("{endpoint} is not a weir: /-/ca.pem is not one certificate")))?;
     let Some(wanted) = fingerprint else {
         output::line(format_args!("{found}"));
         return Err(Error::Refused(
@@ -207,7 +207,7 @@ async fn trust_authority(fingerprint: Option<&str>) -> Result<()> {
         return Err(Error::Refused(format!("{endpoint} shows an authority with another fingerprint: {found}")));
     }
     let path = trust::file(environment)?;
-    certs::write_private(&path, &answer.body)?;
+    certs::write_private(&path, format!("{certificate}\n").as_bytes())?;
     output::line(format_args!("trusted from now on: {}", path.display()));
     Ok(())
 }
