@@ -67,6 +67,11 @@ impl Authority {
         &self.facts
     }
 
+    #[cfg(test)]
+    pub fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
     /// A leaf for these names, with the authority's certificate behind it.
     pub fn issue(&self, names: &[String], purpose: Purpose, now_ms: u64, random: &dyn Random) -> Result<Issued> {
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(failed)?;

@@ -183,14 +183,19 @@ pub fn validate(dir: &Path, configured: &[String], now_ms: u64) -> Vec<Judged> {
         let missing = wanted.filter(|name| !check::covers(&all, name));
         first.warnings.extend(missing.map(|name| format!("no certificate has the name {name}")));
     }
-    if let Some(bundle) = &found.client_ca {
-        let lists = found.client_crl.as_ref().map(|lists| lists.as_ref().map_err(Fault::clone)).transpose();
-        let trust = bundle.as_ref().map_err(Fault::clone).and_then(|bundle| {
-            let lists = lists?;
-            Trust::parse(bundle, lists.map(|lists| lists.as_slice()))
-        });
-        let fault = trust.err().map(|fault| fault.to_string());
-        judged.push(Judged { name: CLIENT_CA.to_owned(), fault, warnings: Vec::new(), facts: None });
+    let bundle = found.client_ca.as_ref().map(|bundle| bundle.as_ref().map_err(Fault::clone));
+    let lists = found.client_crl.as_ref().map(|lists| lists.as_ref().map_err(Fault::clone));
+    let whose = bundle.clone().map(|bundle| bundle.and_then(|bundle| Trust::parse(bundle, None).map(drop)));
+    let revoked = lists.map(|lists| {
+        lists.and_then(|lists| match bundle {
+            Some(Ok(bundle)) if matches!(whose, Some(Ok(()))) => Trust::parse(bundle, Some(lists)).map(drop),
+            _ => mutual::parse_lists(lists).map(drop),
+        })
+    });
+    for (name, result) in [(CLIENT_CA, whose), (CLIENT_CRL, revoked)] {
+        let Some(result) = result else { continue };
+        let fault = result.err().map(|fault| fault.to_string());
+        judged.push(Judged { name: name.to_owned(), fault, warnings: Vec::new(), facts: None });
     }
     judged
 }
@@ -212,7 +217,7 @@ struct Slot {
 struct Inner {
     own: Option<Own>,
     trust: Option<Trust>,
-    /// The trust is the bundle of the directory, and not the own authority.
+    /// The trust is the bundle of the directory, and not the own authority; or nobody, as that bundle could not be used yet.
     has_bundle: bool,
     has_lists: bool,
     slots: Vec<Slot>,
@@ -361,8 +366,13 @@ impl Edge {
             // For whoever trusts it: clients, and those who look for it at /-/ca.pem.
             self.own(inner)?;
         }
-        if let Some(found) = &found {
-            self.load_trust(inner, found, &mut faults);
+        if let Err(fault) = self.load_trust(inner, found.as_ref())? {
+            if inner.trust.is_none() && self.verifies(inner) {
+                inner.trust = Some(Trust::nobody());
+            }
+            if !faults.contains(&fault) {
+                faults.push(fault);
+            }
         }
 
         let changed = ids(old.entries()) != ids(&entries);
@@ -382,10 +392,12 @@ impl Edge {
             if texts.is_empty() {
                 tracing::info!("all certificates are good again");
             } else {
+                let is_nobody = inner.trust.as_ref().is_some_and(Trust::is_nobody);
+                let clients = if is_nobody { ", and no client's certificate is taken" } else { "" };
                 tracing::error!(
                     faults = texts.join("; "),
                     ?reason,
-                    "certificates are not taken: those before are served"
+                    "certificates are not taken: those before are served{clients}"
                 );
             }
             inner.faults = faults;
@@ -398,30 +410,45 @@ impl Edge {
         Ok(Report { reason, result, faults: texts, certificates: self.served(), is_held })
     }
 
-    /// Whose clients are known. What is wrong, or gone, leaves what was there before.
-    fn load_trust(&self, inner: &mut Inner, found: &Found, faults: &mut Vec<Fault>) {
-        let lists = match &found.client_crl {
+    /// Whether a listener has to know whose clients are known.
+    fn verifies(&self, inner: &Inner) -> bool {
+        inner.slots.iter().any(|slot| slot.mode.client_auth.verifies())
+    }
+
+    /// Whose clients are known. What is wrong, or gone, leaves what was there before. A file that could not be used yet is not
+    /// passed over: without its lists, say, a client would be known that is not any more.
+    fn load_trust(&self, inner: &mut Inner, found: Option<&Found>) -> Result<Result<(), Fault>> {
+        let (bundle, lists) = match found {
+            Some(Found { fault: Some(fault @ (Fault::Missing(_) | Fault::Unreadable(..))), .. }) => {
+                return Ok(Err(fault.clone()));
+            }
+            Some(found) => (found.client_ca.as_ref(), found.client_crl.as_ref()),
+            None => (None, None),
+        };
+        if self.verifies(inner) && inner.trust.as_ref().is_none_or(Trust::is_nobody) {
+            inner.has_bundle |= bundle.is_some();
+            inner.has_lists |= lists.is_some();
+        }
+        let lists = match lists {
             Some(Ok(lists)) => Some(lists.as_slice()),
-            Some(Err(fault)) => return faults.push(fault.clone()),
-            None if inner.has_lists => return faults.push(Fault::Missing(CLIENT_CRL.to_owned())),
+            Some(Err(fault)) => return Ok(Err(fault.clone())),
+            None if inner.has_lists => return Ok(Err(Fault::Missing(CLIENT_CRL.to_owned()))),
             None => None,
         };
-        let own = inner.own.as_ref().map(|own| own.authority.certificate_pem().as_bytes());
-        let bundle = match (&found.client_ca, own) {
-            (Some(Ok(bundle)), _) => bundle.as_slice(),
-            (Some(Err(fault)), _) => return faults.push(fault.clone()),
-            (None, _) if inner.has_bundle => return faults.push(Fault::Missing(CLIENT_CA.to_owned())),
-            (None, Some(own)) => own,
-            (None, None) => return,
-        };
-        match Trust::parse(bundle, lists) {
-            Ok(trust) => {
-                inner.has_bundle = found.client_ca.is_some();
-                inner.has_lists = lists.is_some();
-                inner.trust = Some(trust);
+        let parsed = match bundle {
+            Some(Ok(bundle)) => Trust::parse(bundle, lists),
+            Some(Err(fault)) => Err(fault.clone()),
+            None if inner.has_bundle => Err(Fault::Missing(CLIENT_CA.to_owned())),
+            None if inner.own.is_some() || self.verifies(inner) => {
+                Trust::parse(self.own(inner)?.authority.certificate_pem().as_bytes(), lists)
             }
-            Err(fault) => faults.push(fault),
-        }
+            None => return Ok(Ok(())),
+        };
+        Ok(parsed.map(|trust| {
+            inner.has_bundle = bundle.is_some();
+            inner.has_lists = lists.is_some();
+            inner.trust = Some(trust);
+        }))
     }
 
     /// The own authority with its leaf, made where they are not there and renewed where it is time.
@@ -500,12 +527,6 @@ impl Edge {
     /// Gives listeners a configuration whose mode or whose trust is another than before. A new certificate of the server makes no
     /// new configuration: sessions stay.
     fn configure(&self, inner: &mut Inner) -> Result<()> {
-        if inner.trust.is_none() && inner.slots.iter().any(|slot| slot.mode.client_auth.verifies()) {
-            let pem = self.own(inner)?.authority.certificate_pem().to_owned();
-            let trust =
-                Trust::parse(pem.as_bytes(), None).map_err(|fault| Error::ClientAuthority(fault.to_string()))?;
-            inner.trust = Some(trust);
-        }
         let Inner { slots, trust, .. } = inner;
         for slot in slots {
             let wanted = trust.as_ref().filter(|_| slot.mode.client_auth.verifies()).map(|trust| trust.id);
@@ -557,19 +578,12 @@ impl Edge {
             return Ok(());
         }
         inner.slots[at].mode = mode;
-        let switched = self.load(&mut inner, Reason::Api).and_then(|_| {
-            if inner.trust.is_none() && mode.client_auth.verifies() {
-                self.own(&mut inner)?;
+        let switched = self.load(&mut inner, Reason::Api).and_then(|report| {
+            if mode.client_auth.verifies() && inner.trust.as_ref().is_some_and(Trust::is_nobody) {
+                return Err(Error::ClientAuthority(report.faults.join("; ")));
             }
-            let trust = match (&inner.trust, &inner.own) {
-                (None, Some(own)) if mode.client_auth.verifies() => {
-                    Trust::parse(own.authority.certificate_pem().as_bytes(), None).ok()
-                }
-                (trust, _) => trust.clone(),
-            };
-            let serving = self.serving_of(mode, trust.as_ref())?;
+            let serving = self.serving_of(mode, inner.trust.as_ref())?;
             write_modes(&self.config.modes_file, &inner.slots)?;
-            inner.trust = trust;
             Ok(serving)
         });
         match switched {
@@ -589,6 +603,9 @@ impl Edge {
             }
             Err(error) => {
                 inner.slots[at].mode = before;
+                if inner.trust.as_ref().is_some_and(Trust::is_nobody) && !self.verifies(&inner) {
+                    (inner.trust, inner.has_bundle, inner.has_lists) = (None, false, false);
+                }
                 Err(error)
             }
         }

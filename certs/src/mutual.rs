@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 /// What a listener asks of its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -71,6 +72,7 @@ impl Level {
 /// Whose clients are known, and which of them no more.
 #[derive(Debug, Clone)]
 pub struct Trust {
+    /// None: no certificate is taken.
     pub roots: Vec<CertificateDer<'static>>,
     pub revoked: Vec<CertificateRevocationListDer<'static>>,
     /// Two trusts with the same id are the same.
@@ -78,6 +80,15 @@ pub struct Trust {
 }
 
 impl Trust {
+    /// For while it is not known whom to trust: every certificate is refused.
+    pub fn nobody() -> Self {
+        Self { roots: Vec::new(), revoked: Vec::new(), id: [0; 32] }
+    }
+
+    pub fn is_nobody(&self) -> bool {
+        self.roots.is_empty()
+    }
+
     pub fn parse(bundle: &[u8], lists: Option<&[u8]>) -> Result<Self, Fault> {
         // A bundle has as many authorities as it likes, and no order.
         if bundle.is_empty() {
@@ -89,19 +100,31 @@ impl Trust {
         for root in &roots {
             check::facts_of_der(root).map_err(|why| Fault::BadCertificate(CLIENT_CA.to_owned(), why))?;
         }
-        let revoked: Result<Vec<_>, _> =
-            CertificateRevocationListDer::pem_slice_iter(lists.unwrap_or_default()).collect();
-        let revoked = revoked.ok().filter(|revoked| lists.is_none() || !revoked.is_empty());
-        let revoked = revoked.ok_or_else(|| Fault::NoRevocationList(CLIENT_CRL.to_owned()))?;
+        let revoked = lists.map_or_else(|| Ok(Vec::new()), parse_lists)?;
         let mut id = Sha256::new();
         id.update(Sha256::digest(bundle));
         id.update(lists.map_or([0; 32].into(), Sha256::digest));
         let trust = Self { roots, revoked, id: id.finalize().into() };
         // What the verifier does not take is no trust.
-        verifier(Level::RequireAndVerify, Some(&trust), &provider())
-            .map_err(|error| Fault::BadCertificate(CLIENT_CA.to_owned(), error.to_string()))?;
+        let without = Self { revoked: Vec::new(), ..trust.clone() };
+        for (trust, file) in [(&without, CLIENT_CA), (&trust, CLIENT_CRL)] {
+            verifier(Level::RequireAndVerify, Some(trust), &provider())
+                .map_err(|error| Fault::BadCertificate(file.to_owned(), error.to_string()))?;
+        }
         Ok(trust)
     }
+}
+
+/// The revocation lists of a file, at least one.
+pub fn parse_lists(bytes: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, Fault> {
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(bytes).collect();
+    let lists = lists.ok().filter(|lists| !lists.is_empty());
+    let lists = lists.ok_or_else(|| Fault::NoRevocationList(CLIENT_CRL.to_owned()))?;
+    for list in &lists {
+        CertificateRevocationList::from_der(list)
+            .map_err(|error| Fault::BadCertificate(CLIENT_CRL.to_owned(), error.to_string()))?;
+    }
+    Ok(lists)
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -152,11 +175,15 @@ fn verifier(
     if !level.verifies() {
         return Ok(match level {
             Level::None => WebPkiClientVerifier::no_client_auth(),
-            _ => Arc::new(Anybody { must: level == Level::RequireAny, provider: provider.clone() }),
+            _ => Arc::new(Alike { takes: true, must: level == Level::RequireAny, provider: provider.clone() }),
         });
     }
     let wrong = |why: String| Error::ClientAuthority(why);
     let trust = trust.ok_or_else(|| wrong(format!("there is no {CLIENT_CA} and no authority of our own")))?;
+    if trust.is_nobody() {
+        let must = level == Level::RequireAndVerify;
+        return Ok(Arc::new(Alike { takes: false, must, provider: provider.clone() }));
+    }
     let mut roots = RootCertStore::empty();
     for root in &trust.roots {
         roots.add(root.clone()).map_err(|error| wrong(error.to_string()))?;
@@ -172,14 +199,15 @@ fn verifier(
     builder.build().map_err(|error| wrong(error.to_string()))
 }
 
-/// Takes every certificate whose key the client has. It proves nothing about who that is.
+/// Treats all certificates alike. It takes each whose key the client has, which proves nothing about who that is; or none.
 #[derive(Debug)]
-struct Anybody {
+struct Alike {
+    takes: bool,
     must: bool,
     provider: Arc<CryptoProvider>,
 }
 
-impl ClientCertVerifier for Anybody {
+impl ClientCertVerifier for Alike {
     fn client_auth_mandatory(&self) -> bool {
         self.must
     }
@@ -194,6 +222,9 @@ impl ClientCertVerifier for Anybody {
         _: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
+        if !self.takes {
+            return Err(CertificateError::UnknownIssuer.into());
+        }
         match check::facts_of_der(leaf) {
             Ok(_) => Ok(ClientCertVerified::assertion()),
             Err(_) => Err(CertificateError::BadEncoding.into()),
@@ -224,11 +255,44 @@ impl ClientCertVerifier for Anybody {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::authority::Authority;
     use crate::store::Resolver;
     use common::doors::{SeededRandom, SimulatedClock};
+    use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber};
+    use time::OffsetDateTime;
+
+    const NOW_S: u64 = 1_790_000_000;
+
+    /// A list of this number that takes these certificates back, PEM.
+    pub fn list(issuer: &Issuer<'_, KeyPair>, number: u64, revoked: &[&str]) -> String {
+        let time = |seconds: u64| OffsetDateTime::from_unix_timestamp(seconds as i64).unwrap();
+        let revoked = revoked.iter().map(|pem| {
+            let leaf = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+            let serial = x509_parser::parse_x509_certificate(&leaf).unwrap().1.raw_serial().to_vec();
+            let serial_number = SerialNumber::from_slice(&serial);
+            let revocation_time = time(NOW_S);
+            RevokedCertParams { serial_number, revocation_time, reason_code: None, invalidity_date: None }
+        });
+        let params = CertificateRevocationListParams {
+            this_update: time(NOW_S + number),
+            next_update: time(NOW_S + number + 1000),
+            crl_number: number.into(),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(issuer).unwrap().pem().unwrap()
+    }
+
+    /// Whether a client with this chain, PEM, is known where it has to be.
+    pub fn knows(trust: &Trust, chain: &str) -> bool {
+        let verifier = verifier(Level::RequireAndVerify, Some(trust), &provider()).unwrap();
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes()).map(Result::unwrap).collect();
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(NOW_S));
+        verifier.verify_client_cert(&chain[0], &chain[1..], now).is_ok()
+    }
 
     #[test]
     fn levels_have_numbers_and_names() {
@@ -261,6 +325,21 @@ mod tests {
             (bundle.as_str(), Some("-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")),
         ] {
             assert!(Trust::parse(bundle.as_bytes(), lists.map(str::as_bytes)).is_err(), "{lists:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_known_where_nobody_is_trusted() {
+        let random = SeededRandom::new(2);
+        let made = Authority::make(NOW_S * 1000, &*random).unwrap();
+        let authority = Authority::open(&made.certificate_pem, &made.key_pem, "x").unwrap();
+        let ann = authority.issue(&["ann".to_owned()], crate::Purpose::Client, NOW_S * 1000, &*random).unwrap();
+        assert!(knows(&Trust::parse(made.certificate_pem.as_bytes(), None).unwrap(), &ann.certificate_pem));
+        let nobody = Trust::nobody();
+        assert!(nobody.is_nobody() && !knows(&nobody, &ann.certificate_pem));
+        for (level, must) in [(Level::VerifyIfGiven, false), (Level::RequireAndVerify, true)] {
+            let verifier = verifier(level, Some(&nobody), &provider()).unwrap();
+            assert!(verifier.offer_client_auth() && verifier.client_auth_mandatory() == must);
         }
     }
 

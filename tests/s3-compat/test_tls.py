@@ -567,6 +567,33 @@ def test_client_certificates(tmp_path, authority):
         assert server.stop() == 0
 
 
+def test_a_start_with_half_a_revocation_list(tmp_path, authority):
+    known, revoked = authority.issue("ann", client=True), authority.issue("joe", client=True)
+    lists = authority.revoke(revoked[0])
+    files = pair("tls", authority.issue(NAME, "127.0.0.1"))
+    files |= {"client-ca.pem": authority.certificate.read_bytes(), "client-crl.pem": lists[: len(lists) // 2]}
+    server = started(tmp_path, authority.certificate, ["--tls-client-auth", "4"], files)
+
+    def passes(content):
+        try:
+            return b"200 OK" in server.peer(NAME, client_context(server, content, tmp_path))[1]
+        except (ssl.SSLError, ConnectionError):
+            return False
+
+    try:
+        assert not passes(known) and not passes(revoked)
+        server.log_line("no client's certificate is taken.*client-crl.pem is no PEM file with a revocation list")
+        assert 'weir_tls_certificate_state{state="invalid"} 1' in server.metrics()
+        since = time.monotonic()
+        (server.tls / "client-crl.pem").write_bytes(lists)
+        while not passes(known):
+            assert time.monotonic() - since < SERVED_WITHIN_S
+            time.sleep(0.05)
+        assert not passes(revoked)
+    finally:
+        assert server.stop() == 0
+
+
 def handshake(server, context, session=None):
     """One request; the session to go on with, and whether this one went on with one."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain:

@@ -217,6 +217,76 @@ fn another_client_authority_is_another_configuration() {
     assert_eq!(edge.reload(Reason::Api).faults, ["client-crl.pem is no PEM file with a revocation list"]);
 }
 
+fn knows(edge: &Edge, chain: &Issued) -> bool {
+    mutual::tests::knows(edge.lock().trust.as_ref().unwrap(), &chain.certificate_pem)
+}
+
+#[test]
+fn a_start_with_a_list_that_is_broken_knows_nobody_until_it_is_whole() {
+    let scene = Scene::new();
+    let edge = scene.open(HTTPS, true).unwrap();
+    let [ann, joe] = ["ann", "joe"].map(|name| edge.issue(&[name.to_owned()], Purpose::Client).unwrap());
+    let list = mutual::tests::list(edge.lock().own.as_ref().unwrap().authority.issuer(), 1, &[&joe.certificate_pem]);
+    drop(edge);
+    let write = |content: &[u8]| scene.write(CLIENT_CRL, content);
+    for broken in [&list.as_bytes()[..list.len() / 2], b"", &[b'x'; 2_000_000]] {
+        write(broken);
+        let edge = scene.open(MUTUAL, true).unwrap();
+        assert!(!knows(&edge, &ann) && !knows(&edge, &joe));
+        assert!(edge.state().faults[0].starts_with("client-crl.pem"), "{:?}", edge.state().faults);
+        let judged = edge.validate();
+        assert!(judged.iter().any(|judged| judged.name == CLIENT_CRL && judged.fault.is_some()), "{judged:?}");
+        // Gone is no better.
+        fs::remove_file(scene.dir().join(CLIENT_CRL)).unwrap();
+        assert_eq!(edge.reload(Reason::Api).faults, ["client-crl.pem is missing"]);
+        assert!(!knows(&edge, &ann) && !knows(&edge, &joe));
+        let before = config_of(&edge, "data").unwrap();
+        write(list.as_bytes());
+        assert!(edge.reload(Reason::Watch).faults.is_empty());
+        assert!(knows(&edge, &ann) && !knows(&edge, &joe));
+        assert!(!Arc::ptr_eq(&before, &config_of(&edge, "data").unwrap()));
+        assert!(edge.validate().iter().all(|judged| judged.name != CLIENT_CRL || judged.fault.is_none()));
+    }
+}
+
+#[test]
+fn a_start_with_a_bundle_that_is_broken_knows_nobody_until_it_is_whole() {
+    let scene = Scene::new();
+    let edge = scene.open(HTTPS, true).unwrap();
+    let ann = edge.issue(&["ann".to_owned()], Purpose::Client).unwrap();
+    let bundle = edge.authority_pem().unwrap();
+    drop(edge);
+    scene.write(CLIENT_CA, &bundle.as_bytes()[..200]);
+    let edge = scene.open(MUTUAL, true).unwrap();
+    assert!(!knows(&edge, &ann), "the own authority does not stand in");
+    scene.write(CLIENT_CA, bundle.as_bytes());
+    edge.reload(Reason::Watch);
+    assert!(knows(&edge, &ann));
+    drop(edge);
+    // A directory that cannot be read is not an empty one.
+    fs::rename(scene.dir(), scene.home.path().join("away")).unwrap();
+    fs::write(scene.dir(), "no directory").unwrap();
+    let edge = scene.open(MUTUAL, true).unwrap();
+    assert!(!knows(&edge, &ann) && !edge.state().faults.is_empty());
+    fs::remove_file(scene.dir()).unwrap();
+    fs::create_dir(scene.dir()).unwrap();
+    edge.reload(Reason::Watch);
+    assert!(knows(&edge, &ann), "it is empty");
+}
+
+#[test]
+fn nobody_is_asked_for_what_nobody_can_show() {
+    let scene = Scene::new();
+    fs::create_dir(scene.dir()).unwrap();
+    scene.write(CLIENT_CRL, b"nonsense");
+    let edge = scene.open(HTTPS, true).unwrap();
+    let refused = edge.switch("data", MUTUAL).unwrap_err().to_string();
+    assert!(refused.contains(CLIENT_CRL), "{refused}");
+    assert!(edge.mode("data") == Some(HTTPS) && edge.lock().trust.is_none());
+    fs::remove_file(scene.dir().join(CLIENT_CRL)).unwrap();
+    edge.switch("data", MUTUAL).unwrap();
+}
+
 #[test]
 fn an_authority_without_its_key_is_refused() {
     let scene = Scene::new();
