@@ -23,7 +23,7 @@ use http2::Http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use s3s::Body;
-use socket::Socket;
+use socket::{Counted, Socket};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -241,6 +241,7 @@ async fn open(
     shaking: &Shaking,
     handshakes: &Handshakes,
 ) -> Option<(Socket, Peer)> {
+    let stream = Counted::new(stream);
     let Serving::Tls { config, level } = serving else { return Some((Socket::Plain(stream), Peer::plain(address))) };
     let place = shaking.addresses.enter(address);
     let permit = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, shaking.places.acquire()).await;

@@ -718,6 +718,34 @@ def test_trust_takes_one_certificate_and_no_more(tmp_path, authority):
         thread.join()
 
 
+@pytest.mark.skipif(not LONG, reason="it waits for two minutes")
+def test_who_takes_nothing_is_cut(own):
+    """Where the kernel has no room left and TLS has some, every write succeeds."""
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.connect(("127.0.0.1", own.port))
+    stream = ssl._create_unverified_context().wrap_socket(plain)
+    ends = [f"0100007F:{port:04X}" for port in (own.port, stream.getsockname()[1])]
+
+    def queued():
+        """What the server has written and its client has not taken, as the first number; None when the connection is gone."""
+        rows = [line.split() for line in open("/proc/net/tcp")]
+        found = [row[4].split(":") for row in rows if row[1:3] == ends and row[3] == "01"]
+        return [int(number, 16) for number in found[0]] if found else None
+
+    before = -1
+    while (now := queued()[0]) != before or now == 0:
+        before = now
+        stream.sendall(b"GET /-/live HTTP/1.1\r\nhost: x\r\n\r\n" * 100)
+        time.sleep(0.1)
+    began = time.monotonic()
+    while queued():
+        assert time.monotonic() - began < 260
+        time.sleep(0.5)
+    assert time.monotonic() - began > 100
+    stream.close()
+
+
 @pytest.mark.skipif(not LONG, reason="it waits for ten seconds")
 def test_what_takes_ten_seconds(given):
     """A fault is reported, and a handshake that does not go on is cut."""

@@ -154,8 +154,7 @@ pub struct Connection {
     held: BytesMut,
     head_deadline: Option<Pin<Box<Sleep>>>,
     progress: Progress,
-    /// Whether the client takes its answer.
-    taking: Progress,
+    taking: Taking,
     refused: bool,
     farewell: Option<Farewell>,
 }
@@ -169,7 +168,7 @@ impl Connection {
             held: BytesMut::new(),
             head_deadline: None,
             progress: Progress::of_bodies(),
-            taking: Progress::new(limits::ANSWER_TIMEOUT, 1),
+            taking: Taking::new(),
             refused: false,
             farewell: None,
         }
@@ -222,10 +221,11 @@ impl Connection {
         Reading::Passing { left: STAND_IN.len(), body: BodyFraming::Length(0) }
     }
 
-    fn judge_write(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        let was_written = written.is_ready();
-        let judged = self.taking.of_write(context, written);
-        if judged.is_ready() && !was_written {
+    /// What a write, a flush or the end came to, or an error when the client takes nothing.
+    fn judge<T>(&mut self, context: &mut Context<'_>, came: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let had_come = came.is_ready();
+        let judged = self.taking.judge(context, self.stream.taken(), came);
+        if judged.is_ready() && !had_come {
             self.stream.forget_unsent();
         }
         judged
@@ -348,7 +348,7 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.judge_write(context, written)
+        self.judge(context, written)
     }
 
     fn poll_write_vectored(
@@ -357,7 +357,7 @@ impl AsyncWrite for Connection {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
-        self.judge_write(context, written)
+        self.judge(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -365,7 +365,8 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.judge(context, flushed)
     }
 
     /// Closes the writing side. If the client may still be sending, its bytes are read and forgotten until it has seen the end:
@@ -373,7 +374,8 @@ impl AsyncWrite for Connection {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         if this.farewell.is_none() {
-            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            let shut = Pin::new(&mut this.stream).poll_shutdown(context);
+            ready!(this.judge(context, shut))?;
             let all_read = matches!(this.reading, Reading::Head { seen: 0 }) && this.held.is_empty();
             if all_read && !this.refused {
                 return Poll::Ready(Ok(()));
@@ -441,15 +443,6 @@ impl Progress {
         self.waited = false;
     }
 
-    /// What came of a write, or an error when its reader takes nothing.
-    fn of_write(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        match &written {
-            Poll::Pending => return self.poll_wait(context).map(|slow| slow.map(|()| 0)),
-            Poll::Ready(written) => self.came(*written.as_ref().unwrap_or(&0)),
-        }
-        written
-    }
-
     /// Pending, or an error when a window has ended with too little in it.
     pub fn poll_wait(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         // It ended while nobody waited for the client: a rule of rates holds its body up, or the disk does.
@@ -466,6 +459,32 @@ impl Progress {
             }
             self.window = None;
         }
+    }
+}
+
+/// Whether the client takes its answer. TLS has room for some of it while the kernel has none, so what counts is the kernel's.
+struct Taking {
+    progress: Progress,
+    seen: u64,
+}
+
+impl Taking {
+    fn new() -> Self {
+        Self { progress: Progress::new(limits::ANSWER_TIMEOUT, 1), seen: 0 }
+    }
+
+    /// `taken` is what the kernel has taken so far.
+    fn judge<T>(&mut self, context: &mut Context<'_>, taken: u64, came: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let more = usize::try_from(taken.saturating_sub(self.seen)).unwrap_or(usize::MAX);
+        self.seen = taken;
+        if more > 0 {
+            self.progress.came(more);
+        }
+        if came.is_pending() {
+            ready!(self.progress.poll_wait(context))?;
+            return Poll::Pending;
+        }
+        came
     }
 }
 
@@ -497,16 +516,26 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_takes_nothing_of_an_answer_is_cut() {
-        let mut taking = Progress::new(limits::ANSWER_TIMEOUT, 1);
-        let mut write = async |written: Poll<io::Result<usize>>| {
-            let mut written = Some(written);
-            let once = |context: &mut Context<'_>| taking.of_write(context, written.take().unwrap_or(Poll::Pending));
-            std::future::poll_fn(once).await
+        let mut taking = Taking::new();
+        let mut judge = async |taken: u64, came: Poll<io::Result<usize>>, wait: Duration| {
+            let mut came = Some(came);
+            let once =
+                std::future::poll_fn(|context| taking.judge(context, taken, came.take().unwrap_or(Poll::Pending)));
+            tokio::time::timeout(wait, once).await
         };
-        assert_eq!(write(Poll::Ready(Ok(5))).await.expect("taken"), 5);
+        let (short, long) = (limits::ANSWER_TIMEOUT * 2 / 3, limits::ANSWER_TIMEOUT * 2);
+        assert_eq!(judge(5, Poll::Ready(Ok(5)), long).await.expect("at once").expect("taken"), 5);
+        // A client that takes a byte now and then has its time anew.
+        for taken in 6..10 {
+            assert!(judge(taken, Poll::Pending, short).await.is_err(), "it is waited for");
+        }
+        // One that takes nothing has not, whatever TLS still has room for, and whether a write waits or a flush.
         let began = tokio::time::Instant::now();
-        assert_eq!(write(Poll::Pending).await.expect_err("too slow").kind(), io::ErrorKind::TimedOut);
-        assert_eq!(began.elapsed().as_secs(), limits::ANSWER_TIMEOUT.as_secs());
+        assert!(judge(10, Poll::Pending, short).await.is_err());
+        assert_eq!(judge(10, Poll::Ready(Ok(500)), short).await.expect("at once").expect("room"), 500);
+        let cut = judge(10, Poll::Pending, long).await.expect("in time").expect_err("too slow");
+        assert_eq!(cut.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() < limits::ANSWER_TIMEOUT * 2);
     }
 
     #[tokio::test]

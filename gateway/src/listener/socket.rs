@@ -8,15 +8,46 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 pub enum Socket {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Plain(Counted),
+    Tls(Box<TlsStream<Counted>>),
+}
+
+/// Counts what the kernel has taken. TLS calls bytes written that it has sealed and still holds itself.
+pub struct Counted {
+    stream: TcpStream,
+    taken: u64,
+}
+
+impl Counted {
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream, taken: 0 }
+    }
+
+    fn count(&mut self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.taken += bytes as u64;
+        }
+        written
+    }
 }
 
 impl Socket {
+    fn counted(&self) -> &Counted {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
+    /// How many bytes the kernel has taken so far.
+    pub fn taken(&self) -> u64 {
+        self.counted().taken
+    }
+
     /// Whether a read has something to look for. Only a kernel can say so beforehand; TLS finds out by reading.
     pub fn poll_read_ready(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Plain(stream) => stream.poll_read_ready(context),
+            Self::Plain(counted) => counted.stream.poll_read_ready(context),
             Self::Tls(_) => Poll::Ready(Ok(())),
         }
     }
@@ -24,11 +55,7 @@ impl Socket {
     /// What the kernel still holds is thrown away when the socket is closed. Otherwise it would keep some MiB for minutes more, for
     /// a client that takes none of it.
     pub fn forget_unsent(&self) {
-        let stream = match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        };
-        let _ = stream.set_zero_linger();
+        let _ = self.counted().stream.set_zero_linger();
     }
 }
 
@@ -79,5 +106,43 @@ impl AsyncWrite for Socket {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.count(written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.count(written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
