@@ -32,6 +32,13 @@ pub struct Facts {
     pub fingerprint: String,
 }
 
+impl Facts {
+    /// Its time has come, and is not over.
+    pub fn is_timely(&self, now_s: i64) -> bool {
+        (self.not_before_s..self.not_after_s).contains(&now_s)
+    }
+}
+
 /// A pair that may be served.
 #[derive(Debug, Clone)]
 pub struct Checked {

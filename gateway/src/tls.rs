@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::{ProtocolVersion, ServerConfig};
 use tokio_rustls::server::TlsStream;
 
@@ -138,6 +139,12 @@ impl Handshakes {
             }
         };
         let (_, session) = stream.get_ref();
+        let leaf = session.peer_certificates().and_then(|chain| chain.first()).filter(|_| level.verifies());
+        let Ok(client) = known(leaf, i64::try_from(self.clock.now_ms() / 1000).unwrap_or(i64::MAX)) else {
+            self.count("failed", "none", "none");
+            tracing::debug!(listener = self.listener, "a session goes on with a certificate that has ended");
+            return None;
+        };
         let version = match session.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "1.2",
             _ => "1.3",
@@ -150,10 +157,16 @@ impl Handshakes {
         self.count("ok", version, alpn);
         #[expect(clippy::cast_precision_loss, reason = "microseconds of a handshake are far below 2^52")]
         self.seconds.observe(self.clock.now_us().saturating_sub(begun_us) as f64 / 1e6);
-        let leaf = session.peer_certificates().and_then(|chain| chain.first()).filter(|_| level.verifies());
-        let client = leaf.and_then(|leaf| facts_of_der(leaf).ok());
         Some((stream, Secure(Arc::new(Connection { version, alpn, client }))))
     }
+}
+
+/// The client's certificate, if it has shown one that counts. Its time is looked at here again: who goes on with a session shows
+/// none anew, and rustls asks only what it was at the beginning.
+fn known(leaf: Option<&CertificateDer<'_>>, now_s: i64) -> Result<Option<certs::Facts>, ()> {
+    let Some(leaf) = leaf else { return Ok(None) };
+    let facts = facts_of_der(leaf).map_err(|_| ())?;
+    if facts.is_timely(now_s) { Ok(Some(facts)) } else { Err(()) }
 }
 
 /// Certificates and their reloads, as gauges.
@@ -227,6 +240,7 @@ impl Collector for Certificates {
 pub(crate) mod tests {
     use super::*;
     use common::doors::{SeededRandom, SystemClock};
+    use tokio_rustls::rustls::pki_types::pem::PemObject;
 
     /// For what does not care about TLS.
     pub fn edge_without_tls() -> Edge {
@@ -244,6 +258,24 @@ pub(crate) mod tests {
             listeners: listeners.into(),
         };
         Edge::open(config, Arc::new(SystemClock), SeededRandom::new(1)).expect("an edge without TLS")
+    }
+
+    #[test]
+    fn a_client_is_known_while_its_certificate_holds() {
+        let edge = edge_without_tls();
+        let issued = edge.issue(&["ann".to_owned()], certs::Purpose::Client).expect("a certificate");
+        let leaf = CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).expect("PEM");
+        let facts = facts_of_der(&leaf).expect("a certificate");
+        for (now_s, is_known) in [
+            (facts.not_before_s - 1, false),
+            (facts.not_before_s, true),
+            (facts.not_after_s - 1, true),
+            (facts.not_after_s, false),
+        ] {
+            assert_eq!(known(Some(&leaf), now_s).is_ok_and(|client| client.as_ref() == Some(&facts)), is_known);
+        }
+        assert_eq!(known(None, 0), Ok(None));
+        assert!(known(Some(&CertificateDer::from(&b"nonsense"[..])), 0).is_err());
     }
 
     #[tokio::test]

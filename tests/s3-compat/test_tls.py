@@ -57,8 +57,11 @@ class Authority:
         return certificate.read_bytes(), key.read_bytes()
 
     def expired(self, *names):
+        return self.dated("20200101000000Z", "20200201000000Z", *names)
+
+    def dated(self, begin, end, *names, client=False):
         """By openssl ca, as openssl x509 takes no dates."""
-        _, key = self.issue(*names)
+        _, key = self.issue(*names, client=client)
         home = self.home / "ca"
         home.mkdir(exist_ok=True)
         (home / "index").write_text("")
@@ -68,7 +71,7 @@ class Authority:
             f"default_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n")
         openssl("ca", "-batch", "-config", home / "config", "-cert", self.certificate, "-keyfile", self.key, "-notext",
                 "-in", self.home / f"{self.count}.csr", "-out", home / "expired.crt", "-extfile", self.home / "extensions",
-                "-startdate", "20200101000000Z", "-enddate", "20200201000000Z")
+                "-startdate", begin, "-enddate", end)
         return (home / "expired.crt").read_bytes(), key
 
     def revoke(self, certificate):
@@ -626,6 +629,29 @@ def test_another_policy_resumes_no_session(given, authority, version):
         answer, _, reused = handshake(given, context, session)
         assert not reused
         raise ConnectionError(answer) if not answer else AssertionError(answer)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_ends_with_the_clients_certificate(tmp_path, authority, version):
+    files = pair("tls", authority.issue(NAME, "127.0.0.1")) | {"client-ca.pem": authority.certificate.read_bytes()}
+    server = started(tmp_path, authority.certificate, ["--tls-client-auth", "3"], files)
+    try:
+        ends = int(time.time()) + 4
+        content = authority.dated(*(time.strftime("%Y%m%d%H%M%SZ", time.gmtime(at)) for at in (ends - 3600, ends)), "ann", client=True)
+        context = client_context(server, content, tmp_path)
+        context.minimum_version = context.maximum_version = version
+        answer, session, reused = handshake(server, context)
+        assert b"200 OK" in answer and not reused
+        answer, session, reused = handshake(server, context, session)
+        assert b"200 OK" in answer and reused and time.time() < ends, "else this test would test nothing"
+        time.sleep(max(0, ends + 0.1 - time.time()))
+        try:
+            answer, _, _ = handshake(server, context, session)
+        except (ssl.SSLError, ConnectionError):
+            answer = b""
+        assert answer == b""
+    finally:
+        assert server.stop() == 0
 
 
 def test_http_and_https_at_once_and_switched(tmp_path):
