@@ -566,14 +566,16 @@ impl Edge {
         Ok(())
     }
 
-    /// Lets a listener speak something else from now on, and after a restart. Connections that it has end after their request.
-    pub fn switch(&self, name: &str, mode: Mode) -> Result<()> {
+    /// Lets a listener speak something else from now on, and after a restart. What is not said stays (`switched`). Connections that
+    /// it has end after their request.
+    pub fn switch(&self, name: &str, scheme: Option<Scheme>, level: Option<Level>) -> Result<()> {
         let mut inner = self.lock();
         let known = || inner.slots.iter().map(|slot| slot.listener.name).collect::<Vec<_>>().join(", ");
         let at = inner.slots.iter().position(|slot| slot.listener.name == name);
         let at = at.ok_or_else(|| Error::NoListener(name.to_owned(), known()))?;
-        self.check_mode(&inner.slots[at].listener, mode)?;
         let before = inner.slots[at].mode;
+        let mode = switched(before, inner.slots[at].listener.mode, scheme, level)?;
+        self.check_mode(&inner.slots[at].listener, mode)?;
         if before == mode {
             return Ok(());
         }
@@ -681,6 +683,24 @@ impl Slot {
             is_switched: self.mode != self.listener.mode,
         }
     }
+}
+
+/// What a listener speaks after a switch. Nobody stops asking for client certificates without having said so, and who comes back
+/// to HTTPS is asked for what the flags say.
+fn switched(before: Mode, flags: Mode, scheme: Option<Scheme>, level: Option<Level>) -> Result<Mode> {
+    let scheme = scheme.unwrap_or(before.scheme);
+    let client_auth = match (level, scheme) {
+        (Some(level), _) => level,
+        (None, Scheme::Http) if before.client_auth != Level::None => {
+            return Err(Error::ClientAuthority(format!(
+                "there are none without TLS, and this listener has the level {}: say --client-auth none too",
+                before.client_auth.name()
+            )));
+        }
+        (None, Scheme::Https) if before.scheme == Scheme::Http && flags.scheme == Scheme::Https => flags.client_auth,
+        (None, _) => before.client_auth,
+    };
+    Ok(Mode { scheme, client_auth })
 }
 
 const CA_CERTIFICATE: &str = "ca.pem";

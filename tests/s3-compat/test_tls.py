@@ -676,7 +676,10 @@ def test_http_and_https_at_once_and_switched(tmp_path):
         assert server.stop() == 0
         server.start()
         assert server.scheme == "https", "a switch outlives a restart"
-        server.run("tls", "switch", "data", "--scheme", "http")
+        server.run("tls", "switch", "data", "--client-auth", "request")
+        refused = server.command("tls", "switch", "data", "--scheme", "http")
+        assert refused.returncode == 4 and "--client-auth none" in refused.stderr, "nothing is given up in passing"
+        server.run("tls", "switch", "data", "--scheme", "http", "--client-auth", "none")
         server.scheme = "http"
         with urllib.request.urlopen(f"{server.endpoint}/-/live") as answer:
             assert answer.status == 200

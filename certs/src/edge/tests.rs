@@ -58,6 +58,10 @@ const HTTPS: Mode = Mode { scheme: Scheme::Https, client_auth: Level::None };
 const HTTP: Mode = Mode { scheme: Scheme::Http, client_auth: Level::None };
 const MUTUAL: Mode = Mode { scheme: Scheme::Https, client_auth: Level::RequireAndVerify };
 
+fn switch(edge: &Edge, listener: &str, mode: Mode) -> Result<()> {
+    edge.switch(listener, Some(mode.scheme), Some(mode.client_auth))
+}
+
 fn served(edge: &Edge) -> Vec<(String, String)> {
     edge.served().into_iter().map(|served| (served.name, served.facts.serial)).collect()
 }
@@ -165,26 +169,54 @@ fn listeners_are_switched_and_stay_so() {
     let edge = scene.open(HTTP, false).unwrap();
     assert!(config_of(&edge, "data").is_none());
     let mut changes = edge.serving("data").unwrap();
-    edge.switch("data", HTTPS).unwrap();
+    switch(&edge, "data", HTTPS).unwrap();
     assert!(changes.has_changed().unwrap());
     let first = config_of(&edge, "data").unwrap();
-    edge.switch("data", MUTUAL).unwrap();
+    switch(&edge, "data", MUTUAL).unwrap();
     let second = config_of(&edge, "data").unwrap();
     assert!(!Arc::ptr_eq(&first, &second), "sessions of another policy are not resumed");
     assert_eq!(edge.state().client_authorities, [edge.authority_facts().unwrap().subject]);
     changes.mark_unchanged();
-    edge.switch("data", MUTUAL).unwrap();
+    switch(&edge, "data", MUTUAL).unwrap();
     edge.reload(Reason::Api);
     assert!(!changes.has_changed().unwrap());
-    assert!(matches!(edge.switch("other", HTTPS), Err(Error::NoListener(..))));
-    assert!(edge.switch("data", Mode { scheme: Scheme::Http, client_auth: Level::Request }).is_err());
+    assert!(matches!(switch(&edge, "other", HTTPS), Err(Error::NoListener(..))));
+    assert!(switch(&edge, "data", Mode { scheme: Scheme::Http, client_auth: Level::Request }).is_err());
     drop(edge);
     let edge = scene.open(HTTP, false).unwrap();
     assert_eq!(edge.mode("data"), Some(MUTUAL));
-    edge.switch("data", HTTP).unwrap();
+    switch(&edge, "data", HTTP).unwrap();
     assert_eq!(fs::read_to_string(scene.home.path().join("listeners.json")).unwrap(), "{}");
     scene.write("../listeners.json", b"[");
     assert!(matches!(scene.open(HTTP, false), Err(Error::Modes(..))));
+}
+
+#[test]
+fn what_a_switch_does_not_say_stays() {
+    use Level::{None as Nobody, Request, RequireAndVerify as Known};
+    use Scheme::{Http, Https};
+    let mode = |scheme, client_auth| Mode { scheme, client_auth };
+    for (before, flags, scheme, level, after) in [
+        (mode(Https, Known), HTTP, None, None, Some(mode(Https, Known))),
+        (mode(Https, Known), HTTP, Some(Https), None, Some(mode(Https, Known))),
+        (mode(Https, Known), HTTP, None, Some(Request), Some(mode(Https, Request))),
+        (mode(Https, Known), HTTP, Some(Http), None, None),
+        (mode(Https, Known), HTTP, Some(Http), Some(Nobody), Some(HTTP)),
+        (HTTPS, HTTPS, Some(Http), None, Some(HTTP)),
+        (HTTP, mode(Https, Known), Some(Https), None, Some(mode(Https, Known))),
+        (HTTP, mode(Https, Known), Some(Https), Some(Nobody), Some(HTTPS)),
+        (HTTP, HTTP, Some(Https), None, Some(HTTPS)),
+        (HTTP, HTTP, None, None, Some(HTTP)),
+    ] {
+        assert_eq!(switched(before, flags, scheme, level).ok(), after, "{before:?} {flags:?} {scheme:?} {level:?}");
+    }
+    let scene = Scene::new();
+    let edge = scene.open(MUTUAL, false).unwrap();
+    let refused = edge.switch("data", Some(Http), None).unwrap_err();
+    assert!(matches!(&refused, Error::ClientAuthority(why) if why.contains("--client-auth none")), "{refused}");
+    edge.switch("data", Some(Http), Some(Nobody)).unwrap();
+    edge.switch("data", Some(Https), None).unwrap();
+    assert_eq!(edge.mode("data"), Some(MUTUAL), "as the flags say");
 }
 
 #[test]
@@ -192,7 +224,7 @@ fn plain_http_is_not_for_open_listeners() {
     let scene = Scene::new();
     assert!(matches!(scene.open(HTTP, true), Err(Error::PlainHttp("data"))));
     let edge = scene.open(HTTPS, true).unwrap();
-    assert!(matches!(edge.switch("data", HTTP), Err(Error::PlainHttp("data"))));
+    assert!(matches!(switch(&edge, "data", HTTP), Err(Error::PlainHttp("data"))));
     assert_eq!(edge.mode("data"), Some(HTTPS));
 }
 
@@ -280,11 +312,11 @@ fn nobody_is_asked_for_what_nobody_can_show() {
     fs::create_dir(scene.dir()).unwrap();
     scene.write(CLIENT_CRL, b"nonsense");
     let edge = scene.open(HTTPS, true).unwrap();
-    let refused = edge.switch("data", MUTUAL).unwrap_err().to_string();
+    let refused = switch(&edge, "data", MUTUAL).unwrap_err().to_string();
     assert!(refused.contains(CLIENT_CRL), "{refused}");
     assert!(edge.mode("data") == Some(HTTPS) && edge.lock().trust.is_none());
     fs::remove_file(scene.dir().join(CLIENT_CRL)).unwrap();
-    edge.switch("data", MUTUAL).unwrap();
+    switch(&edge, "data", MUTUAL).unwrap();
 }
 
 #[test]

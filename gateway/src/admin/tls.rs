@@ -3,7 +3,7 @@
 use crate::admin::Answer;
 use crate::admin::problem::Problem;
 use crate::admin::routes::Route;
-use certs::{Edge, Error, Level, Mode, Purpose, Reason, Scheme};
+use certs::{Edge, Error, Level, Purpose, Reason, Scheme};
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -91,14 +91,7 @@ async fn switch(edge: &Arc<Edge>, listener: &str, body: &[u8]) -> Result<Answer,
     });
     let level = level.transpose()?;
     let name = listener.to_owned();
-    waiting(edge, move |edge| {
-        let before = edge.mode(&name).unwrap_or_default();
-        let scheme = scheme.unwrap_or(before.scheme);
-        // Without TLS nobody is asked.
-        let kept = if scheme == Scheme::Http { Level::None } else { before.client_auth };
-        edge.switch(&name, Mode { scheme, client_auth: level.unwrap_or(kept) })
-    })
-    .await??;
+    waiting(edge, move |edge| edge.switch(&name, scheme, level)).await??;
     Ok(done(&*edge.state()))
 }
 
