@@ -743,12 +743,17 @@ fn read_modes(path: &Path) -> Result<BTreeMap<String, Mode>> {
     serde_json::from_str(&text).map_err(|error| Error::Modes(path.display().to_string(), error.to_string()))
 }
 
+/// Listeners that this start does not have keep their switch.
 fn write_modes(path: &Path, slots: &[Slot]) -> Result<()> {
-    let modes: BTreeMap<&str, Mode> = slots
-        .iter()
-        .filter(|slot| slot.mode != slot.listener.mode)
-        .map(|slot| (slot.listener.name, slot.mode))
-        .collect();
+    let mut modes = read_modes(path)?;
+    for slot in slots {
+        let name = slot.listener.name;
+        if slot.mode == slot.listener.mode {
+            modes.remove(name);
+        } else {
+            modes.insert(name.to_owned(), slot.mode);
+        }
+    }
     let text = serde_json::to_string_pretty(&modes).expect("names and words are JSON");
     load::write_private(path, text.as_bytes())
 }

@@ -22,7 +22,8 @@ pub struct Entry {
 #[derive(Debug, Default)]
 pub struct Store {
     entries: Vec<Arc<Entry>>,
-    by_name: HashMap<String, Arc<Entry>>,
+    /// The best of each name, and whether its time is now.
+    by_name: HashMap<String, (Arc<Entry>, bool)>,
     fallback: Option<Arc<Entry>>,
 }
 
@@ -32,13 +33,13 @@ impl Store {
     pub fn of(mut entries: Vec<Arc<Entry>>, now_s: i64) -> Self {
         let is_timely = |entry: &Entry| check::untimely(&entry.name, &entry.facts, now_s).is_none();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut by_name: HashMap<String, Arc<Entry>> = HashMap::new();
+        let mut by_name: HashMap<String, (Arc<Entry>, bool)> = HashMap::new();
         for entry in &entries {
+            let timely = is_timely(entry);
             for name in &entry.facts.names {
-                let kept = by_name.entry(name.clone()).or_insert_with(|| entry.clone());
-                let worth = |entry: &Entry| (is_timely(entry), entry.facts.not_after_s);
-                if worth(kept) < worth(entry) {
-                    *kept = entry.clone();
+                let kept = by_name.entry(name.clone()).or_insert_with(|| (entry.clone(), timely));
+                if (kept.1, kept.0.facts.not_after_s) < (timely, entry.facts.not_after_s) {
+                    *kept = (entry.clone(), timely);
                 }
             }
         }
@@ -56,12 +57,16 @@ impl Store {
         self.fallback.as_ref()
     }
 
-    /// `name` is what the client asked for (SNI).
+    /// `name` is what the client asked for (SNI). The exact name goes before a wildcard, where both are good now or neither is.
     pub fn pick(&self, name: Option<&str>) -> Option<&Arc<Entry>> {
         let Some(name) = name else { return self.fallback() };
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let wildcard = || name.split_once('.').and_then(|(_, parent)| self.by_name.get(&format!("*.{parent}")));
-        self.by_name.get(&name).or_else(wildcard).or(self.fallback())
+        let picked = match self.by_name.get(&name) {
+            exact @ (None | Some((_, false))) => wildcard().filter(|found| found.1 || exact.is_none()).or(exact),
+            exact => exact,
+        };
+        picked.map(|(entry, _)| entry).or(self.fallback())
     }
 }
 
@@ -165,6 +170,21 @@ mod tests {
         assert_eq!(store.pick(None).unwrap().name, "b", "what has ended is no default");
         assert_eq!(store.pick(Some("old.example")).unwrap().name, "a");
         assert_eq!(Store::of(vec![expired], NOW_S).pick(None).unwrap().name, "a", "but where there is nothing else");
+    }
+
+    #[test]
+    fn what_is_good_now_goes_before_the_exact_name() {
+        let (old, new) = (NOW_S - 100 * 24 * 3600, NOW_S);
+        for (exact_s, wildcard_s, name) in
+            [(new, new, "exact"), (old, new, "wildcard"), (new, old, "exact"), (old, old, "exact")]
+        {
+            let exact = entry("exact", &["x.b.example"], exact_s);
+            let wildcard = entry("wildcard", &["*.b.example"], wildcard_s);
+            let other = entry("default", &["d.example"], NOW_S);
+            let store = Store::of(vec![exact, wildcard, other], NOW_S);
+            assert_eq!(store.pick(Some("x.b.example")).unwrap().name, name, "{exact_s} {wildcard_s}");
+            assert_eq!(store.pick(Some("y.b.example")).unwrap().name, "wildcard");
+        }
     }
 
     #[test]

@@ -192,6 +192,20 @@ fn listeners_are_switched_and_stay_so() {
 }
 
 #[test]
+fn a_switch_of_a_listener_that_is_not_there_is_kept() {
+    let scene = Scene::new();
+    fs::create_dir(scene.dir()).unwrap();
+    let kept = r#"{"https":{"scheme":"https","client_auth":"require-and-verify"}}"#;
+    scene.write("../listeners.json", kept.as_bytes());
+    let edge = scene.open(HTTP, false).unwrap();
+    let modes = || read_modes(&scene.home.path().join("listeners.json")).unwrap();
+    switch(&edge, "data", HTTPS).unwrap();
+    assert_eq!(modes(), [("data".to_owned(), HTTPS), ("https".to_owned(), MUTUAL)].into());
+    switch(&edge, "data", HTTP).unwrap();
+    assert_eq!(modes(), [("https".to_owned(), MUTUAL)].into());
+}
+
+#[test]
 fn what_a_switch_does_not_say_stays() {
     use Level::{None as Nobody, Request, RequireAndVerify as Known};
     use Scheme::{Http, Https};
