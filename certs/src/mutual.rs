@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use x509_parser::prelude::{CertificateRevocationList, FromDer};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 /// What a listener asks of its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -75,14 +75,16 @@ pub struct Trust {
     /// None: no certificate is taken.
     pub roots: Vec<CertificateDer<'static>>,
     pub revoked: Vec<CertificateRevocationListDer<'static>>,
-    /// Two trusts with the same id are the same.
+    /// One of the roots takes back too, and so authorities between it and a client.
+    has_list_of_root: bool,
+    /// Two trusts with the same id know the same clients: a list that is published anew with nothing new in it changes nothing.
     pub id: Hash,
 }
 
 impl Trust {
     /// For while it is not known whom to trust: every certificate is refused.
     pub fn nobody() -> Self {
-        Self { roots: Vec::new(), revoked: Vec::new(), id: [0; 32] }
+        Self { roots: Vec::new(), revoked: Vec::new(), has_list_of_root: false, id: [0; 32] }
     }
 
     pub fn is_nobody(&self) -> bool {
@@ -100,11 +102,20 @@ impl Trust {
         for root in &roots {
             check::facts_of_der(root).map_err(|why| Fault::BadCertificate(CLIENT_CA.to_owned(), why))?;
         }
-        let revoked = lists.map_or_else(|| Ok(Vec::new()), parse_lists)?;
+        let lists = lists.map_or_else(|| Ok(Vec::new()), parse_lists)?;
         let mut id = Sha256::new();
         id.update(Sha256::digest(bundle));
-        id.update(lists.map_or([0; 32].into(), Sha256::digest));
-        let trust = Self { roots, revoked, id: id.finalize().into() };
+        let mut has_list_of_root = false;
+        for list in &lists {
+            let of_root = roots.iter().filter_map(|root| list.of_root(root));
+            // One that its authority has not signed is not in force as it stands there.
+            let signed = of_root.reduce(|one, other| one || other);
+            has_list_of_root |= signed.is_some();
+            id.update(list.content);
+            id.update([u8::from(signed == Some(true))]);
+        }
+        let revoked = lists.into_iter().map(|list| list.der).collect();
+        let trust = Self { roots, revoked, has_list_of_root, id: id.finalize().into() };
         // What the verifier does not take is no trust.
         let without = Self { revoked: Vec::new(), ..trust.clone() };
         for (trust, file) in [(&without, CLIENT_CA), (&trust, CLIENT_CRL)] {
@@ -115,15 +126,66 @@ impl Trust {
     }
 }
 
-/// The revocation lists of a file, at least one.
-pub fn parse_lists(bytes: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, Fault> {
+/// A revocation list.
+#[derive(Debug)]
+pub struct List {
+    der: CertificateRevocationListDer<'static>,
+    issuer: Vec<u8>,
+    /// Which of its issuer's certificates it is about (the issuing distribution point); all of them if this is empty.
+    part: Vec<u8>,
+    /// How new it is: its number, as its length and its bytes, and its date.
+    age: (usize, Vec<u8>, i64),
+    /// All of it that makes a difference.
+    content: Hash,
+}
+
+const ISSUING_DISTRIBUTION_POINT: &str = "2.5.29.28";
+const AUTHORITY_KEY_IDENTIFIER: &str = "2.5.29.35";
+
+impl List {
+    fn parse(der: CertificateRevocationListDer<'static>) -> Result<Self, String> {
+        let (_, list) = CertificateRevocationList::from_der(&der).map_err(|error| error.to_string())?;
+        let extension = |oid: &str| {
+            let found = list.extensions().iter().find(|extension| extension.oid.to_id_string() == oid);
+            found.map_or_else(Vec::new, |extension| extension.value.to_vec())
+        };
+        let (issuer, part) = (list.issuer().as_raw().to_vec(), extension(ISSUING_DISTRIBUTION_POINT));
+        let number = list.crl_number().map_or_else(Vec::new, |number| number.to_bytes_be());
+        let age = (number.len(), number, list.last_update().timestamp());
+        let mut serials: Vec<&[u8]> = list.iter_revoked_certificates().map(|revoked| revoked.raw_serial()).collect();
+        serials.sort_unstable();
+        let mut content = Sha256::new();
+        for field in
+            [&issuer, &part, &extension(AUTHORITY_KEY_IDENTIFIER)].map(Vec::as_slice).into_iter().chain(serials)
+        {
+            content.update((field.len() as u64).to_le_bytes());
+            content.update(field);
+        }
+        let content = content.finalize().into();
+        Ok(Self { der, issuer, part, age, content })
+    }
+
+    /// Whether this root has signed it; `None` if it is of somebody else.
+    fn of_root(&self, root: &CertificateDer<'_>) -> Option<bool> {
+        let (_, root) =
+            X509Certificate::from_der(root).ok().filter(|(_, root)| root.subject().as_raw() == self.issuer)?;
+        let (_, list) = CertificateRevocationList::from_der(&self.der).ok()?;
+        Some(list.verify_signature(root.public_key()).is_ok())
+    }
+}
+
+/// The revocation lists of a file that are in force, at least one.
+pub fn parse_lists(bytes: &[u8]) -> Result<Vec<List>, Fault> {
     let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(bytes).collect();
     let lists = lists.ok().filter(|lists| !lists.is_empty());
     let lists = lists.ok_or_else(|| Fault::NoRevocationList(CLIENT_CRL.to_owned()))?;
-    for list in &lists {
-        CertificateRevocationList::from_der(list)
-            .map_err(|error| Fault::BadCertificate(CLIENT_CRL.to_owned(), error.to_string()))?;
-    }
+    let lists: Result<Vec<_>, _> = lists.into_iter().map(List::parse).collect();
+    let mut lists = lists.map_err(|why| Fault::BadCertificate(CLIENT_CRL.to_owned(), why))?;
+    // The verifier looks at the first list that a certificate may stand in, and at no other.
+    lists.sort_by(|a, b| (&a.issuer, &a.part).cmp(&(&b.issuer, &b.part)).then_with(|| b.age.cmp(&a.age)));
+    lists.dedup_by(|later, kept| (&later.issuer, &later.part) == (&kept.issuer, &kept.part));
+    // Those of two parts of one issuer have numbers of their own.
+    lists.sort_by(|a, b| a.issuer.cmp(&b.issuer).then_with(|| b.age.2.cmp(&a.age.2)));
     Ok(lists)
 }
 
@@ -190,8 +252,12 @@ fn verifier(
     }
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
     if !trust.revoked.is_empty() {
-        // A client of an authority without a list is refused; the authority itself stands in nobody's list.
-        builder = builder.with_crls(trust.revoked.iter().cloned()).only_check_end_entity_revocation();
+        // A client of an authority without a list is refused, and where a root has one an authority below it too. Without one of a
+        // root nothing is known of those.
+        builder = builder.with_crls(trust.revoked.iter().cloned());
+        if !trust.has_list_of_root {
+            builder = builder.only_check_end_entity_revocation();
+        }
     }
     if level == Level::VerifyIfGiven {
         builder = builder.allow_unauthenticated();
@@ -260,7 +326,10 @@ pub(crate) mod tests {
     use crate::authority::Authority;
     use crate::store::Resolver;
     use common::doors::{SeededRandom, SimulatedClock};
-    use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber};
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType, ExtendedKeyUsagePurpose, IsCa,
+        Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+    };
     use time::OffsetDateTime;
 
     const NOW_S: u64 = 1_790_000_000;
@@ -326,6 +395,79 @@ pub(crate) mod tests {
         ] {
             assert!(Trust::parse(bundle.as_bytes(), lists.map(str::as_bytes)).is_err(), "{lists:?}");
         }
+    }
+
+    /// A certificate, PEM, and what it issues with if it is an authority.
+    fn made(
+        name: &str,
+        issuer: Option<&Issuer<'_, KeyPair>>,
+        is_authority: bool,
+    ) -> (String, Issuer<'static, KeyPair>) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
+        if is_authority {
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        } else {
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        }
+        let certificate = match issuer {
+            Some(issuer) => params.signed_by(&key, issuer).unwrap(),
+            None => params.self_signed(&key).unwrap(),
+        };
+        (certificate.pem(), Issuer::new(params, key))
+    }
+
+    #[test]
+    fn of_two_lists_the_newer_one_is_in_force() {
+        let (root, issuer) = made("root", None, true);
+        let [(ann, _), (joe, _)] = ["ann", "joe"].map(|name| made(name, Some(&issuer), false));
+        let lists = [list(&issuer, 2, &[]), list(&issuer, 256, &[&joe]), list(&issuer, 1, &[&ann])];
+        for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+            let file = order.map(|at| lists[at].as_str()).concat();
+            let trust = Trust::parse(root.as_bytes(), Some(file.as_bytes())).unwrap();
+            assert_eq!((trust.revoked.len(), knows(&trust, &ann), knows(&trust, &joe)), (1, true, false), "{order:?}");
+        }
+    }
+
+    #[test]
+    fn a_root_takes_back_authorities_too() {
+        let (root, issuer) = made("root", None, true);
+        let (between, below) = made("between", Some(&issuer), true);
+        let (ann, _) = made("ann", Some(&below), false);
+        let chain = format!("{ann}{between}");
+        let of_between = list(&below, 1, &[]);
+        for (lists, known) in [
+            (vec![of_between.clone()], true),
+            (vec![of_between.clone(), list(&issuer, 1, &[])], true),
+            (vec![of_between.clone(), list(&issuer, 1, &[&between])], false),
+            (vec![list(&below, 1, &[&ann]), list(&issuer, 1, &[])], false),
+            (vec![list(&below, 1, &[&ann])], false),
+            (vec![list(&issuer, 1, &[])], false),
+        ] {
+            let trust = Trust::parse(root.as_bytes(), Some(lists.concat().as_bytes())).unwrap();
+            assert_eq!(knows(&trust, &chain), known, "{}", lists.len());
+        }
+        assert!(knows(&Trust::parse(root.as_bytes(), None).unwrap(), &chain));
+    }
+
+    #[test]
+    fn a_list_that_says_the_same_again_is_the_same_trust() {
+        let (root, issuer) = made("root", None, true);
+        let (_, stranger) = made("root", None, true);
+        let [(ann, _), (joe, _)] = ["ann", "joe"].map(|name| made(name, Some(&issuer), false));
+        let id = |list: String| Trust::parse(root.as_bytes(), Some(list.as_bytes())).unwrap().id;
+        let (_, other) = made("other", None, true);
+        let of_two = |one, two| id(list(&issuer, one, &[&ann]) + &list(&other, two, &[]));
+        assert_eq!(of_two(1, 2), of_two(3, 2), "whichever of them is newer");
+        let first = id(list(&issuer, 1, &[&ann, &joe]));
+        assert_eq!(id(list(&issuer, 7, &[&joe, &ann])), first);
+        for other in [list(&issuer, 7, &[&joe]), list(&issuer, 7, &[]), list(&stranger, 1, &[&ann, &joe])] {
+            assert_ne!(id(other), first);
+        }
+        assert_ne!(id(list(&issuer, 1, &[])), Trust::parse(root.as_bytes(), None).unwrap().id);
     }
 
     #[test]

@@ -272,7 +272,9 @@ fn a_start_with_a_list_that_is_broken_knows_nobody_until_it_is_whole() {
     let scene = Scene::new();
     let edge = scene.open(HTTPS, true).unwrap();
     let [ann, joe] = ["ann", "joe"].map(|name| edge.issue(&[name.to_owned()], Purpose::Client).unwrap());
-    let list = mutual::tests::list(edge.lock().own.as_ref().unwrap().authority.issuer(), 1, &[&joe.certificate_pem]);
+    let [list, again] = [1, 2].map(|number| {
+        mutual::tests::list(edge.lock().own.as_ref().unwrap().authority.issuer(), number, &[&joe.certificate_pem])
+    });
     drop(edge);
     let write = |content: &[u8]| scene.write(CLIENT_CRL, content);
     for broken in [&list.as_bytes()[..list.len() / 2], b"", &[b'x'; 2_000_000]] {
@@ -290,7 +292,12 @@ fn a_start_with_a_list_that_is_broken_knows_nobody_until_it_is_whole() {
         write(list.as_bytes());
         assert!(edge.reload(Reason::Watch).faults.is_empty());
         assert!(knows(&edge, &ann) && !knows(&edge, &joe));
-        assert!(!Arc::ptr_eq(&before, &config_of(&edge, "data").unwrap()));
+        let config = config_of(&edge, "data").unwrap();
+        assert!(!Arc::ptr_eq(&before, &config));
+        write(again.as_bytes());
+        assert!(
+            edge.reload(Reason::Watch).faults.is_empty() && Arc::ptr_eq(&config, &config_of(&edge, "data").unwrap())
+        );
         assert!(edge.validate().iter().all(|judged| judged.name != CLIENT_CRL || judged.fault.is_none()));
     }
 }
