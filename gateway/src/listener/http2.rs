@@ -24,7 +24,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
@@ -62,9 +62,9 @@ impl Http2 {
         let service = {
             let load = load.clone();
             service_fn(move |request: Request<Inner>| {
-                let open = Open::new(&load);
+                let (open, is_late) = (Open::new(&load), load.refuses());
                 let (http2, peer, handler) = (self.clone(), peer.clone(), handler.clone());
-                async move { Ok::<_, Infallible>(http2.answer(request, peer, handler, open).await) }
+                async move { Ok::<_, Infallible>(http2.answer(request, peer, handler, open, is_late).await) }
             })
         };
         let connection = http2::Builder::new(Streams { open })
@@ -100,6 +100,9 @@ impl Http2 {
                     () = leaves(&mut stage, Stage::Draining) => return,
                     // Some clients do not answer the ping by which h2 learns that they have seen the end coming.
                     () = load.is_done() => return,
+                    // Those that go on asking would do so under what is no more in force.
+                    () = load.closes() => return,
+                    () = load.is_wasteful.notified() => return,
                 }
             }
         };
@@ -114,9 +117,10 @@ impl Http2 {
         peer: Peer,
         handler: Arc<dyn Handler>,
         mut open: Open,
+        is_late: bool,
     ) -> Response<Answer> {
         let (mut head, body) = request.into_parts();
-        let room = self.enter(&peer);
+        let room = self.enter(&peer).filter(|_| !is_late);
         head.extensions.insert(peer);
         let checked = if room.is_some() { as_of_http_1(&mut head) } else { Err(Error::TooManyStreams) };
         let answer = match checked {
@@ -177,9 +181,28 @@ struct Load {
     /// Frames since the last look at the time.
     idle_frames: AtomicU32,
     is_wasteful: Notify,
+    /// The connection has ended for requests that begin now.
+    is_closed: AtomicBool,
+    is_late: Notify,
 }
 
 impl Load {
+    /// Whether a request that begins now is too late; then the connection is cut.
+    fn refuses(&self) -> bool {
+        let is_closed = self.is_closed.load(Ordering::Relaxed);
+        if is_closed {
+            self.is_late.notify_one();
+        }
+        is_closed
+    }
+
+    /// Takes no more requests in a while, and waits for one.
+    async fn closes(&self) {
+        tokio::time::sleep(limits::LINGER_SILENCE_TIMEOUT).await;
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.is_late.notified().await;
+    }
+
     /// Until no stream is open, and what was answered has had its time on the way.
     async fn is_done(&self) {
         let mut quiet = 0;
@@ -313,7 +336,13 @@ impl http_body::Body for Answer {
                 None => return Poll::Ready(None),
             }
         }
-        let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES_MAX));
+        let mut length = this.rest.len().min(PIECE_BYTES_MAX);
+        if length == this.rest.len() && length > 1 && this.body.is_end_stream() {
+            // hyper would be done with the last piece as soon as the client's window has room for a byte, and h2 hold the rest of it
+            // for as long as the client likes. It sends this byte when there is room for all before it.
+            length -= 1;
+        }
+        let piece = this.rest.split_to(length);
         this.pace.gives();
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

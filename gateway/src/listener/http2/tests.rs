@@ -61,7 +61,11 @@ async fn ask(requests: &mut SendRequest<Bytes>, request: Request<()>, body: &[u8
     if !body.is_empty() {
         sending.send_data(Bytes::copy_from_slice(body), true).expect("sent");
     }
-    let (head, mut body) = answer.await.expect("an answer").into_parts();
+    whole(answer.await.expect("an answer")).await
+}
+
+async fn whole(answer: Response<h2::RecvStream>) -> (StatusCode, String) {
+    let (head, mut body) = answer.into_parts();
     let mut text = Vec::new();
     while let Some(data) = body.data().await {
         let data = data.expect("bytes");
@@ -124,9 +128,43 @@ async fn framing_of_http_1_is_an_error() {
 async fn large_answers_come_whole() {
     let (stream, _scene) = serve();
     let (mut requests, _connection) = connect(stream).await;
-    for count in [0, 1, PIECE_BYTES_MAX, PIECE_BYTES_MAX + 1, 65_535, 1_000_000] {
-        let (_, text) = ask(&mut requests, get(&format!("https://a/bytes/{count}")), b"").await;
-        assert_eq!(text.len(), count);
+    for count in [0, 1, 2, PIECE_BYTES_MAX, PIECE_BYTES_MAX + 1, 65_535, 1_000_000] {
+        let (answer, _) = requests.send_request(get(&format!("https://a/bytes/{count}")), true).expect("sent");
+        let answer = answer.await.expect("an answer");
+        let length = answer.headers().get("content-length").map(|length| length.to_str().expect("digits").to_owned());
+        assert_eq!(length, (count > 0).then(|| count.to_string()));
+        assert_eq!(whole(answer).await.1.len(), count);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_no_room_for_the_end_of_an_answer_is_cut() {
+    let (mut stream, _scene) = serve();
+    // SETTINGS_INITIAL_WINDOW_SIZE of one byte.
+    let small = frame(4, 0, 0, b"\0\x04\0\0\0\x01");
+    stream.write_all(&[PREFACE, &small, &headers(1, "/bytes/100")].concat()).await.expect("taken");
+    let (mut began, mut came, mut is_reset) = (tokio::time::Instant::now(), 0, false);
+    while !is_reset {
+        let (kind, of, payload) = frames(&mut stream, |_, _| true).await.pop().expect("the connection goes on");
+        match (kind, of) {
+            (0, 1) => (came, began) = (came + payload.len(), tokio::time::Instant::now()),
+            (3, 1) => is_reset = true,
+            (6, 0) => stream.write_all(&frame(6, 1, 0, &payload)).await.expect("taken"),
+            _ => {}
+        }
+    }
+    assert_eq!(came, 1);
+    assert!((1..3).contains(&(began.elapsed().as_secs() / limits::ANSWER_TIMEOUT.as_secs())), "{:?}", began.elapsed());
+    // One that makes room gets it whole, with its length said before.
+    stream.write_all(&headers(3, "/bytes/100")).await.expect("taken");
+    stream.write_all(&frame(8, 0, 3, &99_u32.to_be_bytes())).await.expect("taken");
+    let (mut came, mut has_ended) = (0, false);
+    while !has_ended {
+        let (kind, of, payload) = frames(&mut stream, |_, _| true).await.pop().expect("the connection goes on");
+        if (kind, of) == (0, 3) {
+            came += payload.len();
+            has_ended = came == 100;
+        }
     }
 }
 
@@ -141,11 +179,50 @@ async fn a_drain_lets_requests_end() {
     tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     assert!(!scene.serving.is_finished());
     sending.send_data(Bytes::from_static(b"end"), true).expect("sent");
-    let (_, mut body) = answer.await.expect("an answer").into_parts();
-    assert_eq!(body.data().await.expect("a body").expect("bytes"), "PUT / a 3");
-    drop((body, requests));
+    assert_eq!(whole(answer.await.expect("an answer")).await.1, "PUT / a 3");
+    drop(requests);
     scene.serving.await.expect("an end");
     connection.await.expect("ended").expect("GOAWAY without an error");
+}
+
+/// Reads frames until `until` is found, or the end of the connection.
+async fn frames(stream: &mut DuplexStream, until: impl Fn(u8, u32) -> bool) -> Vec<(u8, u32, Vec<u8>)> {
+    let mut found = Vec::new();
+    loop {
+        let mut head = [0; 9];
+        if stream.read_exact(&mut head).await.is_err() {
+            return found;
+        }
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        let mut payload = vec![0; length];
+        stream.read_exact(&mut payload).await.expect("a whole frame");
+        let (kind, of) = (head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
+        found.push((kind, of, payload));
+        if until(kind, of) {
+            return found;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_takes_no_requests_of_who_does_not_see_it() {
+    let (mut stream, scene) = serve();
+    stream.write_all(&[PREFACE, &headers(1, "/wait"), &headers(3, "/")].concat()).await.expect("taken");
+    let came = frames(&mut stream, |kind, of| (kind, of) == (0, 3)).await;
+    assert!(came.iter().any(|(_, of, payload)| *of == 3 && payload.starts_with(b"GET / a ")), "{came:?}");
+    scene.stage.send_replace(Stage::Draining);
+    // GOAWAY and a ping, which is not answered: h2 takes requests for as long as that.
+    frames(&mut stream, |kind, _| kind == 7).await;
+    stream.write_all(&headers(5, "/")).await.expect("taken");
+    let came = frames(&mut stream, |kind, of| (kind, of) == (0, 5)).await;
+    assert!(came.iter().any(|(_, of, payload)| *of == 5 && payload.starts_with(b"GET / a ")), "still on its way");
+    tokio::time::sleep(limits::LINGER_SILENCE_TIMEOUT).await;
+    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    assert!(!scene.serving.is_finished(), "a request of before goes on");
+    stream.write_all(&headers(7, "/")).await.expect("taken");
+    let came = frames(&mut stream, |_, _| false).await;
+    assert!(!came.iter().any(|(_, _, payload)| payload.starts_with(b"GET")), "{came:?}");
+    scene.serving.await.expect("an end");
 }
 
 #[tokio::test]
@@ -352,8 +429,7 @@ async fn a_slow_body_ends_alone() {
         }
     });
     let began = tokio::time::Instant::now();
-    let (_, mut body) = answer.await.expect("an answer").into_parts();
-    assert_eq!(body.data().await.expect("a body").expect("bytes"), "PUT / a Some(RequestTimeout)");
+    assert_eq!(whole(answer.await.expect("an answer")).await.1, "PUT / a Some(RequestTimeout)");
     assert_eq!(began.elapsed().as_secs(), limits::BODY_WINDOW.as_secs());
     drip.await.expect("an end");
     assert_eq!(ask(&mut requests, get("https://a/"), b"").await.0, StatusCode::OK, "the connection goes on");
