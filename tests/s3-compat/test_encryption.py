@@ -303,7 +303,7 @@ def test_customers_keys_do_not_come_in_the_clear(tmp_path):
 
 def test_nothing_readable_is_on_the_disk_or_in_the_log(tmp_path, monkeypatch):
     plain = weir.clean_environment
-    monkeypatch.setattr(weir, "clean_environment", lambda: plain() | {"WEIR_LOG": "trace"})
+    monkeypatch.setattr(weir, "clean_environment", lambda: plain() | {"WEIR_LOG": "trace,s3s=trace"})
     running = weir.Server(tmp_path / "data", flags=TEST_MODE).start()
     marks = []
     try:
