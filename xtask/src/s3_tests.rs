@@ -230,7 +230,8 @@ pub fn run(root: &Path, options: &Options) -> Result<bool> {
         results.append(&mut junit::parse(&std::fs::read_to_string(&report).context("pytest left no report")?));
     }
     drop(server);
-    if options.only.is_some() {
+    if let Some(only) = &options.only {
+        ensure!(!results.is_empty(), "no test that is in scope has an id that begins with {only}");
         for (id, outcome) in &results {
             println!("{id} {outcome:?}");
         }
