@@ -198,9 +198,8 @@ impl Access {
             return Ok(());
         };
         let key = concurrency.key(identity, extensions.get::<Peer>().map(|peer| peer.address));
-        let declared = ["x-amz-decoded-content-length", "content-length"];
-        let bytes = declared.iter().find_map(|name| headers.get(*name)?.to_str().ok()?.parse().ok());
-        let permit = concurrency.acquire(key, Work::of(operation, bytes)).await.inspect_err(|refused| {
+        let work = Work::of(operation, declared_bytes(operation, headers));
+        let permit = concurrency.acquire(key, work).await.inspect_err(|refused| {
             let _ = requester.0.throttled.set(Throttle::from(*refused));
         })?;
         requester.0.stay.begin(permit);
@@ -251,6 +250,17 @@ impl Access {
         scene.document = document;
         self.admission.admit(&scene).await
     }
+}
+
+/// How long a request says that its body is. Only framing makes the other header true, and a form has none: its price would be
+/// what it likes.
+fn declared_bytes(operation: &str, headers: &HeaderMap) -> Option<u64> {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let is_framed =
+        operation != "PostObject" && text("x-amz-content-sha256").is_some_and(|hash| hash.starts_with("STREAMING-"));
+    let decoded = is_framed.then(|| text("x-amz-decoded-content-length")).flatten();
+    let bytes = |text: &str| text.parse().ok();
+    decoded.and_then(bytes).or_else(|| text("content-length").and_then(bytes))
 }
 
 /// Condition keys that are in an operation's document: where a policy speaks of one, the decision waits until it is read.
@@ -365,5 +375,28 @@ impl S3Access for Access {
         };
         let document = constraint.map(key).into_iter().collect();
         Ok(self.decide_with(request, "CreateBucket", (&request.input.bucket, None), document).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_framing_says_another_length_than_http() {
+        let declared = |operation: &str, pairs: &[(&'static str, &'static str)]| {
+            let pairs = pairs
+                .iter()
+                .map(|(name, value)| (http::HeaderName::from_static(name), HeaderValue::from_static(value)));
+            declared_bytes(operation, &pairs.collect())
+        };
+        let (decoded, length) = (("x-amz-decoded-content-length", "1"), ("content-length", "5000"));
+        let framed = ("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD");
+        assert_eq!(declared("PutObject", &[decoded, length, framed]), Some(1));
+        assert_eq!(declared("PutObject", &[decoded, length]), Some(5000), "nothing takes that header away here");
+        assert_eq!(declared("PostObject", &[decoded, length]), Some(5000));
+        assert_eq!(declared("PostObject", &[decoded, length, framed]), Some(5000));
+        assert_eq!(declared("PostObject", &[decoded]), None);
+        assert_eq!(declared("PutObject", &[framed, length]), Some(5000));
     }
 }
