@@ -411,6 +411,28 @@ def test_streams_of_one_key_share_its_bandwidth(limited, bucket):
     assert ends[0] >= 0.7 * ends[-1], "they end together"
 
 
+@pytest.mark.parametrize("way", ["in", "out"])
+def test_bodies_under_way_follow_their_rule(limited, bucket, way):
+    s3 = client(limited, read_timeout=60, retries={"total_max_attempts": 1})
+    body = os.urandom(500_000)
+    s3.put_object(Bucket=bucket, Key="k", Body=body)
+    limited.run("limits", "set", "trickle", "--per", "key", f"--bandwidth-{way}", "50KB")
+    with ThreadPoolExecutor(1) as pool:
+        if way == "in":
+            done = pool.submit(lambda: s3.put_object(Bucket=bucket, Key="slow", Body=body))
+        else:
+            done = pool.submit(lambda: s3.get_object(Bucket=bucket, Key="k")["Body"].read())
+        time.sleep(1)
+        assert not done.done(), "it takes ten seconds"
+        if way == "in":
+            limited.run("limits", "set", "trickle", "--per", "key", "--bandwidth-in", "10MB")
+        else:
+            limited.run("limits", "remove", "trickle")
+        begun = time.monotonic()
+        done.result(timeout=30)
+        assert time.monotonic() - begun < 1
+
+
 def resident_bytes(server):
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) * 1024

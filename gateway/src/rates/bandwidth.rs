@@ -3,6 +3,8 @@
 //!
 //! A body passes in slices. For each one its stream books the time that it takes at the rate, behind what others of the same key
 //! have booked, and sleeps until then: so streams of one key take turns, and each has its share. A stream holds one frame.
+//!
+//! A body may be on its way for hours, and its rules change: it looks for that before each slice, and while it sleeps.
 
 use super::keys::{Place, Table};
 use super::quota::RateClock;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 /// How far a stream may be ahead: more than what the runtime's timer sleeps too long.
 const SLACK_NS: u64 = 50_000_000;
@@ -24,6 +26,26 @@ const SLACK_NS: u64 = 50_000_000;
 const SLICES_A_SECOND: u64 = 128;
 const SLICE_BYTES_MIN: u64 = 1024;
 const SLICE_BYTES_MAX: u64 = 256 * 1024;
+
+/// How often who sleeps looks whether the rules have changed.
+const LOOK: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    In,
+    Out,
+}
+
+impl Direction {
+    pub const BOTH: [Self; 2] = [Self::In, Self::Out];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+        }
+    }
+}
 
 pub type Seconds = Counter<f64, AtomicU64>;
 
@@ -86,26 +108,73 @@ impl std::fmt::Debug for Lane {
     }
 }
 
-/// The lanes of a request, one for each rule that is about it.
-#[derive(Debug, Clone, Default)]
+/// The rules that are about a request, as they are at the moment.
+pub trait Rules: Send + Sync {
+    /// Another one after each change of theirs.
+    fn generation(&self) -> u64;
+    fn lanes(&self, direction: Direction) -> Vec<Lane>;
+}
+
+/// The lanes of a body, one for each rule that is about it.
+#[derive(Clone)]
+pub struct Lanes {
+    lanes: Arc<[Lane]>,
+    direction: Direction,
+    generation: u64,
+    rules: Arc<dyn Rules>,
+}
+
+impl Lanes {
+    /// `generation`: of the rules, from before these lanes were made of them.
+    pub fn following(lanes: Vec<Lane>, direction: Direction, generation: u64, rules: Arc<dyn Rules>) -> Self {
+        Self { lanes: lanes.into(), direction, generation, rules }
+    }
+
+    #[cfg(test)]
+    pub fn rules(&self) -> &dyn Rules {
+        &*self.rules
+    }
+
+    fn are_old(&self) -> bool {
+        self.generation != self.rules.generation()
+    }
+
+    fn follow(&mut self) {
+        let generation = self.rules.generation();
+        if generation != self.generation {
+            self.lanes = self.rules.lanes(self.direction).into();
+            self.generation = generation;
+        }
+    }
+}
+
+impl std::fmt::Debug for Lanes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lanes").field("lanes", &self.lanes).finish_non_exhaustive()
+    }
+}
+
+/// What shapes the bodies of a request.
+#[derive(Debug, Clone)]
 pub struct Shape {
-    pub inbound: Arc<[Lane]>,
-    pub outbound: Arc<[Lane]>,
+    pub inbound: Lanes,
+    pub outbound: Lanes,
 }
 
 /// Lets what it is given through in time.
 pub struct Shaper {
-    lanes: Arc<[Lane]>,
+    lanes: Lanes,
     held: Bytes,
     /// How much of it is booked.
     booked: usize,
-    sleep: Option<Pin<Box<Sleep>>>,
+    /// Until then, or until it looks for changes.
+    sleep: Option<(Pin<Box<Sleep>>, Instant)>,
 }
 
 impl Shaper {
     /// None where nothing shapes.
-    pub fn of(lanes: &Arc<[Lane]>) -> Option<Self> {
-        if lanes.is_empty() {
+    pub fn of(lanes: &Lanes) -> Option<Self> {
+        if lanes.lanes.is_empty() {
             return None;
         }
         Some(Self { lanes: lanes.clone(), held: Bytes::new(), booked: 0, sleep: None })
@@ -122,28 +191,57 @@ impl Shaper {
 
     /// The next slice of what is held, of which there is some.
     pub fn poll_pass(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
-        if self.booked == 0 {
-            let slice = self.lanes.iter().map(|lane| lane.pipe.slice_bytes()).min().unwrap_or(SLICE_BYTES_MAX);
-            self.booked = self.held.len().min(usize::try_from(slice).unwrap_or(usize::MAX));
-            let wait_ns = self.lanes.iter().map(|lane| lane.book(self.booked)).max().unwrap_or(0);
-            self.sleep = (wait_ns > 0).then(|| Box::pin(tokio::time::sleep(Duration::from_nanos(wait_ns))));
-        }
-        if let Some(sleep) = &mut self.sleep {
+        loop {
+            if self.booked == 0 {
+                self.book();
+            }
+            let Some((sleep, due)) = &mut self.sleep else { break };
             ready!(sleep.as_mut().poll(context));
-            self.sleep = None;
+            let slept_until = sleep.deadline();
+            if slept_until >= *due {
+                break;
+            }
+            if self.lanes.are_old() {
+                self.give_back();
+            } else {
+                sleep.as_mut().reset((slept_until + LOOK).min(*due));
+            }
         }
+        self.sleep = None;
         Poll::Ready(self.held.split_to(std::mem::take(&mut self.booked)))
+    }
+
+    /// Takes the time of a slice.
+    fn book(&mut self) {
+        self.lanes.follow();
+        let lanes = &self.lanes.lanes;
+        let slice = lanes.iter().map(|lane| lane.pipe.slice_bytes()).min().unwrap_or(SLICE_BYTES_MAX);
+        self.booked = self.held.len().min(usize::try_from(slice).unwrap_or(usize::MAX));
+        let wait = Duration::from_nanos(lanes.iter().map(|lane| lane.book(self.booked)).max().unwrap_or(0));
+        self.sleep = (!wait.is_zero()).then(|| {
+            let first = wait.min(LOOK);
+            let sleep = Box::pin(tokio::time::sleep(first));
+            // Nobody waits for longer than a clock has room for.
+            let due = sleep.deadline().checked_add(wait - first).unwrap_or(sleep.deadline());
+            (sleep, due)
+        });
+    }
+
+    /// What was booked and has not passed is for others.
+    fn give_back(&mut self) {
+        self.sleep = None;
+        let booked = std::mem::take(&mut self.booked);
+        if booked > 0 {
+            for lane in self.lanes.lanes.iter() {
+                lane.pipe.table.give_back(lane.place, lane.pipe.time_ns(booked));
+            }
+        }
     }
 }
 
 impl Drop for Shaper {
-    /// What was booked and never passed is for others.
     fn drop(&mut self) {
-        if self.booked > 0 {
-            for lane in self.lanes.iter() {
-                lane.pipe.table.give_back(lane.place, lane.pipe.time_ns(self.booked));
-            }
-        }
+        self.give_back();
     }
 }
 
@@ -154,7 +252,7 @@ pub struct Shaped {
 }
 
 impl Shaped {
-    pub fn answer(lanes: &Arc<[Lane]>, body: Body) -> Body {
+    pub fn answer(lanes: &Lanes, body: Body) -> Body {
         match Shaper::of(lanes) {
             Some(shaper) if !http_body::Body::is_end_stream(&body) => Body::http_body(Self { body, shaper }),
             _ => body,
@@ -202,6 +300,46 @@ mod tests {
     use super::*;
     use common::doors::{SeededRandom, SimulatedMonotonic};
     use http_body_util::BodyExt;
+    use std::sync::Mutex;
+    use std::sync::atomic::Ordering;
+
+    /// Rules that a test changes.
+    #[derive(Default)]
+    struct Changing {
+        generation: AtomicU64,
+        lanes: Mutex<Vec<Lane>>,
+    }
+
+    impl Changing {
+        fn change(&self, lanes: Vec<Lane>) {
+            *self.lanes.lock().unwrap() = lanes;
+            self.generation.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    impl Rules for Changing {
+        fn generation(&self) -> u64 {
+            self.generation.load(Ordering::Relaxed)
+        }
+
+        fn lanes(&self, _: Direction) -> Vec<Lane> {
+            self.lanes.lock().unwrap().clone()
+        }
+    }
+
+    fn following(lane: &Lane) -> (Lanes, Arc<Changing>) {
+        let rules = Arc::new(Changing::default());
+        rules.change(vec![lane.clone()]);
+        (Lanes::following(vec![lane.clone()], Direction::Out, 1, rules.clone()), rules)
+    }
+
+    /// The same place at another rate, or another one.
+    fn changed(lane: &Lane, bytes_a_second: u64, place: Place) -> Lane {
+        let Pipe { table, clock, .. } = &*lane.pipe;
+        let (table, clock) = (table.clone(), clock.clone());
+        let pipe = Pipe { table, clock, bytes_a_second, dry_run: false, shaped: Seconds::default() };
+        Lane { pipe: Arc::new(pipe), place }
+    }
 
     fn lane(bytes_a_second: u64, dry_run: bool) -> (Lane, Arc<SimulatedMonotonic>) {
         let clock = Arc::new(SimulatedMonotonic::default());
@@ -280,7 +418,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_passes_in_time_and_unchanged() {
         let (lane, _) = lane(1_000_000, false);
-        let lanes: Arc<[Lane]> = vec![lane.clone()].into();
+        let (lanes, _) = following(&lane);
         let bytes: Vec<u8> = (0..100_000_u32).map(|at| at as u8).collect();
         let body = Shaped::answer(&lanes, Body::from(Bytes::from(bytes.clone())));
         assert_eq!(http_body::Body::size_hint(&body).exact(), Some(100_000));
@@ -294,7 +432,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_given_up_is_for_others() {
         let (lane, clock) = lane(1024, false);
-        let lanes: Arc<[Lane]> = vec![lane.clone()].into();
+        let (lanes, _) = following(&lane);
         let mut body = Shaped::answer(&lanes, Body::from(Bytes::from(vec![0; 4096])));
         assert_eq!(body.frame().await.expect("a frame").expect("data").into_data().expect("data").len(), 1024);
         let waiting = tokio::time::timeout(Duration::from_millis(1), body.frame()).await;
@@ -303,5 +441,37 @@ mod tests {
         assert_eq!(booked(&lane), 2_000_000_000);
         drop(body);
         assert_eq!(booked(&lane), 1_000_000_000);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_under_way_follows_its_rules() {
+        let (old, clock) = lane(1024, false);
+        let (lanes, rules) = following(&old);
+        let mut body = Shaped::answer(&lanes, Body::from(Bytes::from(vec![0; 40 * 1024])));
+        let booked = |lane: &Lane| lane.pipe.table.get(lane.place).unwrap_or(0).saturating_sub(clock.elapsed());
+        async fn next(body: &mut Body) -> (usize, Duration) {
+            let begun = tokio::time::Instant::now();
+            let frame = body.frame().await.expect("a frame").expect("data").into_data().expect("data");
+            (frame.len(), begun.elapsed())
+        }
+        assert_eq!(next(&mut body).await.0, 1024);
+        // The simulated clock stands still: what is booked adds up, and the fourth slice would wait for three seconds.
+        next(&mut body).await;
+        next(&mut body).await;
+        let new = changed(&old, 4096, old.place ^ 1);
+        let (length, waited) = {
+            let changing = async {
+                tokio::time::sleep(Duration::from_millis(600)).await;
+                rules.change(vec![new.clone()]);
+            };
+            tokio::join!(next(&mut body), changing).0
+        };
+        assert!(length == 1024 && (600..=800).contains(&waited.as_millis()), "{waited:?}");
+        assert_eq!((booked(&old), booked(&new)), (3_000_000_000, 250_000_000), "one of the two has the slice");
+        next(&mut body).await;
+        assert_eq!((booked(&old), booked(&new)), (3_000_000_000, 500_000_000));
+        rules.change(Vec::new());
+        let (length, waited) = next(&mut body).await;
+        assert_eq!((length, waited), (35 * 1024, Duration::ZERO), "nothing holds it up any more");
     }
 }
