@@ -9,7 +9,7 @@ use crate::directory;
 use crate::error::{Error, Result};
 use crate::lenient::Verified;
 use crate::peer::Peer;
-use crate::rates::{self, Asker, Rates, Shape, Throttle, Verb};
+use crate::rates::{self, Asker, Rates, Shape, Taken, Throttle, Verb};
 use crate::s3::{dates, rename_object};
 use crate::sessions::{self, Sessions};
 use authn::policy::Context;
@@ -20,7 +20,7 @@ use http::{Extensions, HeaderMap, HeaderValue};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Error, S3Request, S3Result, dto};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Whether the identity may do this, where no policy but its own speaks: the one decision, made by `authn`.
 pub fn verdict(identity: &Identity, action: &str, owner: Option<&OwnerId>) -> Verdict {
@@ -49,6 +49,8 @@ pub struct Findings {
     /// The owner id of the key that signed.
     pub owner: OnceLock<String>,
     pub admitted: OnceLock<Admitted>,
+    /// What it has taken from the rules of rates.
+    taken: Mutex<Taken>,
     /// Which rule of rates refused it.
     pub throttled: OnceLock<Throttle>,
     /// How fast its bodies pass, where a rule says so.
@@ -59,6 +61,16 @@ pub struct Findings {
     pub trail: Trail,
     /// Its place at the target.
     pub stay: Stay,
+}
+
+impl Findings {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_back(&self) -> Taken {
+        std::mem::take(&mut *self.taken())
+    }
 }
 
 /// The object that is read or changed must be the one whose list was asked: another one by now may be for others. A client
@@ -144,7 +156,8 @@ impl Access {
         find(&*self.control, name).ok()
     }
 
-    /// Whether the rules of rates let a request of somebody who is known through. What shapes its bodies is told to its findings.
+    /// Whether the rules of rates let a request of somebody who is known through, which costs so much in all. What it takes and
+    /// what shapes its bodies is told to its findings.
     pub fn admit_rate(
         &self,
         (verb, cost): (Verb, u32),
@@ -157,16 +170,21 @@ impl Access {
         }
         let address = extensions.get::<Peer>().map(|peer| peer.address);
         let asker = Asker { identity, address, bucket, verb, is_repetition: rates::is_repetition(headers) };
-        match self.rates.admits(&asker, cost) {
-            Ok(shape) => {
-                if let (Some(shape), Some(requester)) = (shape, extensions.get::<Requester>()) {
-                    let _ = requester.0.shape.set(shape);
+        let requester = extensions.get::<Requester>();
+        let before = requester.map(|requester| requester.0.take_back()).unwrap_or_default();
+        match self.rates.admits(&asker, cost, before) {
+            Ok((taken, shape)) => {
+                if let Some(requester) = requester {
+                    *requester.0.taken() = taken;
+                    if let Some(shape) = shape {
+                        let _ = requester.0.shape.set(shape);
+                    }
                 }
                 Ok(())
             }
             Err(throttle) => {
                 audit::reason(extensions, throttle.reason());
-                if let Some(requester) = extensions.get::<Requester>() {
+                if let Some(requester) = requester {
                     let _ = requester.0.throttled.set(throttle.clone());
                 }
                 Err(Error::Throttled(throttle))
@@ -186,7 +204,8 @@ impl Access {
         Ok(identity)
     }
 
-    /// Waits for a place at the target, which the request has from here on. Before any policy is asked: that reads, too.
+    /// Waits for a place at the target, which the request has from here on. Before any policy is asked: that reads, too. Who gets
+    /// none has not asked for anything, and gets back what the rules of rates took.
     pub async fn enter(
         &self,
         extensions: &Extensions,
@@ -200,6 +219,7 @@ impl Access {
         let key = concurrency.key(identity, extensions.get::<Peer>().map(|peer| peer.address));
         let work = Work::of(operation, declared_bytes(operation, headers));
         let permit = concurrency.acquire(key, work).await.inspect_err(|refused| {
+            self.rates.give_back(requester.0.take_back());
             let _ = requester.0.throttled.set(Throttle::from(*refused));
         })?;
         requester.0.stay.begin(permit);
@@ -325,10 +345,13 @@ impl S3Access for Access {
 
     /// How many keys it names is known when its document is read.
     async fn delete_objects(&self, request: &mut S3Request<dto::DeleteObjectsInput>) -> S3Result<()> {
-        let more = rates::cost_of_more_keys(request.input.delete.objects.len());
+        let cost = rates::cost_of_keys(request.input.delete.objects.len());
+        if cost == rates::cost("DeleteObjects") {
+            return Ok(());
+        }
         let identity = request.extensions.get::<Identity>().ok_or(Error::AccessDenied)?;
         let asked = (&request.headers, &request.extensions);
-        Ok(self.admit_rate((Verb::Delete, more), Some(&request.input.bucket), identity, asked)?)
+        Ok(self.admit_rate((Verb::Delete, cost), Some(&request.input.bucket), identity, asked)?)
     }
 
     async fn put_object_tagging(&self, request: &mut S3Request<dto::PutObjectTaggingInput>) -> S3Result<()> {

@@ -25,7 +25,7 @@ use crate::concurrency::Concurrency;
 use crate::guard::ErrorCode;
 use crate::kms::NamedKeys;
 use crate::peer::Peer;
-use crate::rates::{Asker, COST, Rates, Throttle, Verb, is_repetition};
+use crate::rates::{Asker, COST, Rates, Taken, Throttle, Verb, is_repetition};
 use crate::sessions::Sessions;
 use crate::sts::Issuers;
 use authn::Identity;
@@ -206,7 +206,7 @@ fn admit_rate(parts: &AdminParts, head: &Head, identity: &Identity) -> Result<()
     let address = head.extensions.get::<Peer>().map(|peer| peer.address);
     let is_repetition = is_repetition(&head.headers);
     let asker = Asker { identity, address, bucket: None, verb: Verb::Admin, is_repetition };
-    rates.admits(&asker, COST).map(drop).map_err(|throttle| throttled(head, throttle))
+    rates.admits(&asker, COST, Taken::default()).map(drop).map_err(|throttle| throttled(head, throttle))
 }
 
 /// Whoever changes the rules is not stopped by one that went wrong.

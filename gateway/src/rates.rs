@@ -11,6 +11,7 @@ pub mod aistore;
 mod asker;
 mod bandwidth;
 mod explain;
+mod held;
 mod keys;
 mod quota;
 mod rule;
@@ -18,9 +19,10 @@ mod verb;
 
 pub use asker::{Asker, is_repetition};
 pub use bandwidth::{Shape, Shaped, Shaper};
+pub use held::Taken;
 pub use keys::{KEYS_MAX, TABLE_BYTES_MAX};
 pub use rule::Rule;
-pub use verb::{COST, Verb, cost, cost_of_more_keys};
+pub use verb::{COST, Verb, cost, cost_of_keys};
 
 use crate::guard::ErrorCode;
 use crate::metrics::Metrics;
@@ -339,7 +341,7 @@ impl Rates {
             return Ok(());
         }
         let asker = Asker { is_repetition: is_repetition(headers), ..before_identity(address) };
-        self.take(&self.in_force().before, &asker, verb::COST)
+        self.take(&self.in_force().before, &asker, verb::COST, true).map(drop)
     }
 
     /// What came of a request: a credential that is not good costs its address.
@@ -375,16 +377,27 @@ impl Rates {
         self.asks.load(Ordering::Relaxed) & (AFTER | SHAPES) != 0
     }
 
-    /// Whether somebody who is known may ask for this, and how fast its bodies pass.
-    pub fn admits(&self, asker: &Asker<'_>, cost: u32) -> Result<Option<Shape>, Throttle> {
+    /// Whether somebody who is known may ask for this, which costs so much in all, and how fast its bodies pass.
+    ///
+    /// `before`: what the request has taken when less was known of it. It comes back first, so that the whole cost is there at
+    /// the moment for which a refusal says so.
+    pub fn admits(&self, asker: &Asker<'_>, cost: u32, before: Taken) -> Result<(Taken, Option<Shape>), Throttle> {
+        let is_first = before.is_empty();
+        self.give_back(before);
         let asks = self.asks.load(Ordering::Relaxed);
         if asks & (AFTER | SHAPES) == 0 {
-            return Ok(None);
+            return Ok((Taken::default(), None));
         }
+        let mut taken = Taken::default();
         if asks & AFTER != 0 {
-            self.take(&self.in_force().after, asker, cost)?;
+            let in_force = self.in_force();
+            let parts = self.take(&in_force.after, asker, cost, is_first)?;
+            taken = parts.into_iter().map(|(limiter, place)| limiter.part(place, cost)).collect();
         }
-        Ok(if asks & SHAPES == 0 { None } else { self.shape(asker) })
+        if asks & SHAPES == 0 {
+            return Ok((taken, None));
+        }
+        Ok((taken, self.shape(asker)))
     }
 
     fn shape(&self, asker: &Asker<'_>) -> Option<Shape> {
@@ -404,13 +417,28 @@ impl Rates {
         Some(Shape { inbound: follow(inbound, Direction::In), outbound: follow(outbound, Direction::Out) })
     }
 
+    /// What a request has taken that is not done after all.
+    pub fn give_back(&self, taken: Taken) {
+        let mut now_ns = None;
+        for part in taken {
+            let now_ns = *now_ns.get_or_insert_with(|| self.clock.now_ns());
+            self.table.give_back(part.place, part.left_ns(now_ns));
+        }
+    }
+
     /// Whether bodies may have to be held up: it is not known yet whose.
     pub fn shapes(&self) -> bool {
         self.asks.load(Ordering::Relaxed) & SHAPES != 0
     }
 
-    /// Takes the cost of a request from all rules that are about it, or from none.
-    fn take(&self, rules: &[Active], asker: &Asker<'_>, cost: u32) -> Result<(), Throttle> {
+    /// Takes the cost of a request from all rules that are about it, or from none. Gives where.
+    fn take<'r>(
+        &self,
+        rules: &'r [Active],
+        asker: &Asker<'_>,
+        cost: u32,
+        is_counted: bool,
+    ) -> Result<Vec<(&'r Limiter, Place)>, Throttle> {
         let mut taken: Vec<(&Limiter, Place)> = Vec::new();
         for active in rules {
             let Some(limiter) = &active.limiter else { continue };
@@ -418,7 +446,9 @@ impl Rates {
             let place = self.place(active, &counted);
             match limiter.take(place, cost, asker.is_repetition) {
                 Ok(()) => {
-                    active.passed.inc();
+                    if is_counted {
+                        active.passed.inc();
+                    }
                     taken.push((limiter, place));
                 }
                 Err(_) if active.rule.dry_run => {
@@ -432,7 +462,7 @@ impl Rates {
                 }
             }
         }
-        Ok(())
+        Ok(taken)
     }
 
     fn refuse(&self, active: &Active, limiter: &Limiter, place: Place, cost: u32, wait: Duration) -> Throttle {
@@ -557,7 +587,7 @@ mod tests {
     }
 
     fn refused(rates: &Rates, verb: Verb) -> Option<String> {
-        rates.admits(&asker(verb), COST).err().map(|throttle| throttle.rule.to_string())
+        rates.admits(&asker(verb), COST, Taken::default()).err().map(|throttle| throttle.rule.to_string())
     }
 
     #[test]
@@ -629,6 +659,45 @@ mod tests {
     }
 
     #[test]
+    fn a_deletion_of_many_keys_is_charged_whole_or_not_at_all() {
+        let (rates, clock) = rates(0);
+        follow(&rates, 1, &[("r", r#"{"per": "node", "rate": 1, "burst": 10, "match": {"verb": "delete"}}"#)]);
+        let asker = asker(Verb::Delete);
+        let admits = |cost, before| rates.admits(&asker, cost, before).map(|(taken, _)| taken);
+        admits(COST, Taken::default()).expect("it is full");
+        clock.advance_ns(SECOND_NS / 2);
+        let asks = || admits(10, admits(COST, Taken::default()).expect("there is one")).map(drop);
+        let throttle = asks().expect_err("half is missing");
+        assert!((400..=600).contains(&throttle.retry_ms), "what is missing of all: {throttle:?}");
+        let mut attempts = 2;
+        // More often than what the first charge costs comes back.
+        while asks().is_err() {
+            attempts += 1;
+            assert!(attempts < 12, "it never ends");
+            clock.advance_ns(SECOND_NS / 10);
+        }
+        assert_eq!(refused(&rates, Verb::Delete).as_deref(), Some("r"), "it cost all");
+        let in_force = rates.in_force();
+        assert_eq!(in_force.after[0].passed.get(), 1 + attempts, "one for each request");
+    }
+
+    #[test]
+    fn who_gets_no_place_has_taken_nothing() {
+        let (rates, clock) = rates(0);
+        follow(&rates, 1, &[("r", r#"{"per": "node", "rate": 1, "burst": 2, "match": {"verb": "get"}}"#)]);
+        for _ in 0..20 {
+            let (taken, _) = rates.admits(&asker(Verb::Get), COST, Taken::default()).expect("it came back");
+            clock.advance_ns(1000);
+            rates.give_back(taken);
+        }
+        let (taken, _) = rates.admits(&asker(Verb::Get), COST, Taken::default()).expect("it came back");
+        clock.advance_ns(3 * SECOND_NS);
+        assert_eq!((refused(&rates, Verb::Get), refused(&rates, Verb::Get)), (None, None));
+        rates.give_back(taken);
+        assert!(refused(&rates, Verb::Get).is_some(), "its time was over");
+    }
+
+    #[test]
     fn older_rules_do_not_come_back() {
         let (rates, _) = rates(0);
         let rule = r#"{"per": "node", "rate": 1, "burst": 1, "match": {"verb": "get"}}"#;
@@ -650,7 +719,7 @@ mod tests {
             (rules.generation(), lanes.iter().map(|lane| lane.pipe.bytes_a_second).collect::<Vec<_>>())
         };
         follow(&rates, 1, &[("r", &rule(5000))]);
-        let shaped = || rates.admits(&asker(Verb::Get), COST).expect("no rate");
+        let shaped = || rates.admits(&asker(Verb::Get), COST, Taken::default()).expect("no rate").1;
         let shape = shaped().expect("a shape");
         let before = lanes(&shape);
         assert_eq!(before.1, [5000]);
@@ -723,7 +792,7 @@ mod tests {
                 clock.advance_ns(10_000);
                 rates.arrives(address, &headers, false).expect("it may");
                 if rates.asks_by_identity() {
-                    rates.admits(&asker(Verb::Get), COST).expect("it may");
+                    rates.admits(&asker(Verb::Get), COST, Taken::default()).expect("it may");
                 }
                 rates.ended(address, None);
             }

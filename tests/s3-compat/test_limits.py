@@ -178,6 +178,29 @@ def test_costs_count(limited, bucket):
     assert refused.value.response["Error"]["Code"] == "SlowDown"
 
 
+def test_a_deletion_of_many_keys_ends(limited, bucket):
+    """Also of a client that comes more often than what an attempt costs comes back."""
+    s3 = client(limited, retries={"mode": "standard", "total_max_attempts": 1})
+    limited.run("limits", "set", "few", "--per", "key", "--rate", "5", "--burst", "10", "--verb", "delete")
+    keys = [{"Key": f"k{number}"} for number in range(1000)]
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+    until = time.monotonic() + 10
+    refusals = 0
+    while True:
+        try:
+            s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+            break
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "SlowDown"
+            assert time.monotonic() < until, "it never ends"
+            refusals += 1
+            time.sleep(0.05)
+    assert refusals > 0
+    # What the refused ones were admitted with came back: one for each request, and all of the last.
+    told = json.loads(limited.command("limits", "explain", "--as", weir.ACCESS_KEY, "--verb", "delete", "--json").stdout)
+    assert next(rule for rule in told["rules"] if rule["name"] == "few")["left"] < 5
+
+
 def test_what_a_narrow_rule_took_comes_back_when_a_wide_one_refuses(limited, bucket):
     s3 = client(limited, retries={"mode": "standard", "total_max_attempts": 1})
     s3.put_object(Bucket=bucket, Key="a", Body=b"x")

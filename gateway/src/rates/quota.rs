@@ -99,6 +99,21 @@ impl StateStore for Store {
     }
 }
 
+/// What was taken of a key's, and when it has come back by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    pub place: Place,
+    cost_ns: u64,
+    until_ns: u64,
+}
+
+impl Part {
+    /// What is left of it to give back: who gave all of it back late would get it twice.
+    pub fn left_ns(&self, now_ns: u64) -> u64 {
+        self.cost_ns.min(self.until_ns.saturating_sub(now_ns))
+    }
+}
+
 /// The requests of one rule.
 pub struct Limiter {
     governor: RateLimiter<Ask, Store, FromZero, NoOpMiddleware<Moment>>,
@@ -151,7 +166,12 @@ impl Limiter {
         Ok(())
     }
 
-    /// What was taken and is not used.
+    /// What was taken a moment ago, for who may want to give it back.
+    pub fn part(&self, place: Place, cost: u32) -> Part {
+        Part { place, cost_ns: self.cost_ns(cost), until_ns: self.table.get(place).unwrap_or(0) }
+    }
+
+    /// What was taken a moment ago and is not used.
     pub fn give_back(&self, place: Place, cost: u32) {
         self.table.give_back(place, self.cost_ns(cost));
     }
@@ -255,6 +275,21 @@ mod tests {
         limiter.give_back(place, 4);
         limiter.charge(place, 10);
         assert_eq!(limiter.left(place), 0.0, "a charge takes what is there");
+    }
+
+    #[test]
+    fn what_has_come_back_by_itself_is_not_given_back_again() {
+        let (limiter, clock, place) = limiter(1.0, 10, 10);
+        assert_eq!(limiter.take(place, 4, true), Ok(()));
+        let first = limiter.part(place, 4);
+        assert_eq!(limiter.take(place, 2, true), Ok(()));
+        let second = limiter.part(place, 2);
+        let left = |part: Part, clock: &SimulatedMonotonic| part.left_ns(clock.elapsed_ns()) / SECOND_NS;
+        assert_eq!((left(first, &clock), left(second, &clock)), (4, 2));
+        clock.advance_ns(3 * SECOND_NS);
+        assert_eq!((left(first, &clock), left(second, &clock)), (1, 2));
+        clock.advance_ns(2 * SECOND_NS);
+        assert_eq!((left(first, &clock), left(second, &clock)), (0, 1));
     }
 
     #[test]

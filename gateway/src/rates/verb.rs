@@ -80,10 +80,9 @@ pub fn cost(operation: &str) -> u32 {
     }
 }
 
-/// What a DeleteObjects of so many keys costs beyond that.
-pub fn cost_of_more_keys(keys: usize) -> u32 {
-    let cost = u32::try_from(keys.div_ceil(KEYS_PER_COST)).unwrap_or(u32::MAX);
-    cost.clamp(COST, DELETE_COST_MAX) - COST
+/// What a DeleteObjects of so many keys costs in all.
+pub fn cost_of_keys(keys: usize) -> u32 {
+    u32::try_from(keys.div_ceil(KEYS_PER_COST)).unwrap_or(u32::MAX).clamp(COST, DELETE_COST_MAX)
 }
 
 #[cfg(test)]
@@ -115,9 +114,9 @@ mod tests {
 
     #[test]
     fn a_deletion_of_many_keys_costs_one_for_each_hundred() {
-        for (keys, more) in [(0, 0), (1, 0), (100, 0), (101, 1), (1000, 9), (usize::MAX, 9)] {
-            assert_eq!(cost_of_more_keys(keys), more, "{keys}");
+        for (keys, cost) in [(0, 1), (1, 1), (100, 1), (101, 2), (1000, 10), (usize::MAX, 10)] {
+            assert_eq!(cost_of_keys(keys), cost, "{keys}");
         }
-        assert_eq!(Verb::Delete.cost_max(), 10);
+        assert_eq!((cost("DeleteObjects"), Verb::Delete.cost_max()), (cost_of_keys(0), 10));
     }
 }
