@@ -9,7 +9,7 @@ use crate::directory;
 use crate::error::{Error, Result};
 use crate::lenient::Verified;
 use crate::peer::Peer;
-use crate::rates::{self, Asker, Rates, Shape, Taken, Throttle, Verb};
+use crate::rates::{self, Arrival, Asker, Rates, Shape, Taken, Throttle, Verb};
 use crate::s3::{dates, rename_object};
 use crate::sessions::{self, Sessions};
 use authn::policy::Context;
@@ -49,6 +49,8 @@ pub struct Findings {
     /// The owner id of the key that signed.
     pub owner: OnceLock<String>,
     pub admitted: OnceLock<Admitted>,
+    /// As the rules of its address have it.
+    pub arrival: OnceLock<Arrival>,
     /// What it has taken from the rules of rates.
     taken: Mutex<Taken>,
     /// Which rule of rates refused it.

@@ -25,7 +25,7 @@ use crate::concurrency::Concurrency;
 use crate::guard::ErrorCode;
 use crate::kms::NamedKeys;
 use crate::peer::Peer;
-use crate::rates::{Asker, COST, Rates, Taken, Throttle, Verb, is_repetition};
+use crate::rates::{Arrival, Asker, COST, Rates, Taken, Throttle, Verb, is_repetition};
 use crate::sessions::Sessions;
 use crate::sts::Issuers;
 use authn::Identity;
@@ -75,7 +75,6 @@ where
 {
     let (head, body) = request.into_parts();
     let mut code = None;
-    let address = head.extensions.get::<Peer>().map(|peer| peer.address);
     let answer = answer(parts, &head, body).await.unwrap_or_else(|problem| {
         code = Some(ErrorCode(problem.code.to_owned()));
         if problem.status.is_server_error() {
@@ -86,9 +85,6 @@ where
         problem.into_answer()
     });
     let mut response = answer.into_response();
-    if let Some(rates) = &parts.rates {
-        rates.ended(address, code.as_ref());
-    }
     if let Some(code) = code {
         response.extensions_mut().insert(code);
     }
@@ -102,8 +98,11 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let checked = async {
+        let arrival = arrives(parts, head)?;
         let state = parts.control.read().await.map_err(Problem::from)?;
-        read_body(body, verified(parts, head, &state)?.0).await
+        let payload_hash = charged(parts, &arrival, verified(parts, head, &state))?.0;
+        drop(arrival);
+        read_body(body, payload_hash).await
     };
     checked.await.err().map(|problem| {
         tracing::info!(method = %head.method, path = head.uri.path(), %problem, "refused");
@@ -132,8 +131,8 @@ where
     }
     let admitted = arrives(parts, head);
     let state = parts.control.read().await.map_err(Problem::from)?;
-    let verified = admitted.and_then(|()| {
-        let (payload_hash, identity) = verified(parts, head, &state)?;
+    let verified = admitted.and_then(|arrival| {
+        let (payload_hash, identity) = charged(parts, &arrival, verified(parts, head, &state))?;
         admit_rate(parts, head, &identity).map(|()| payload_hash)
     });
     let payload_hash = match verified {
@@ -192,13 +191,22 @@ where
 }
 
 /// Whether the rules of rates let an address ask.
-fn arrives(parts: &AdminParts, head: &Head) -> Result<(), Problem> {
+fn arrives(parts: &AdminParts, head: &Head) -> Result<Arrival, Problem> {
     let address = head.extensions.get::<Peer>().map(|peer| peer.address);
-    let Some(rates) = &parts.rates else { return Ok(()) };
+    let Some(rates) = &parts.rates else { return Ok(Arrival::default()) };
     rates.arrives(address, &head.headers, is_of_limits(head)).map_err(|throttle| throttled(head, throttle))
 }
 
-/// The same, where it is known who asks.
+/// A credential that is not good costs its address, before anything else happens to the request.
+fn charged<T>(parts: &AdminParts, arrival: &Arrival, verified: Result<T, Problem>) -> Result<T, Problem> {
+    if let Some(rates) = &parts.rates {
+        let code = verified.as_ref().err().map(|problem| ErrorCode(problem.code.to_owned()));
+        rates.ended(Some(arrival), code.as_ref());
+    }
+    verified
+}
+
+/// Whether the rules let a request through, where it is known who asks.
 fn admit_rate(parts: &AdminParts, head: &Head, identity: &Identity) -> Result<(), Problem> {
     let Some(rates) = parts.rates.as_ref().filter(|rates| !is_of_limits(head) && rates.asks_by_identity()) else {
         return Ok(());

@@ -96,15 +96,19 @@ impl Guard {
         encryption::hide_secrets(&mut head.headers);
         let exchange = Exchange::begin(&*self.random, &head);
         let address = head.extensions.get::<Peer>().map(|peer| peer.address);
-        if let Err(throttle) = self.rates.arrives(address, &head.headers, false) {
-            audit::reason(&head.extensions, throttle.reason());
-            return unread(&head, incoming, exchange, refusal(Error::Throttled(throttle)), "-").await;
-        }
+        let arrival = match self.rates.arrives(address, &head.headers, false) {
+            Ok(arrival) => arrival,
+            Err(throttle) => {
+                audit::reason(&head.extensions, throttle.reason());
+                return unread(&head, incoming, exchange, refusal(Error::Throttled(throttle)), "-").await;
+            }
+        };
         let asked = head.extensions.get::<Asked>().cloned();
         let (operation, requester) = asked.as_ref().map_or_else(
             || (OperationName::default(), Requester::default()),
             |asked| (asked.operation.clone(), asked.requester.clone()),
         );
+        let _ = requester.0.arrival.set(arrival);
         let findings = self.rates.asks_by_identity().then(|| requester.clone());
         let place = Place::of(&head, &self.domains);
         if asked.is_some() {
@@ -137,7 +141,7 @@ impl Guard {
             answer.headers_mut().extend(cors.into_iter().flatten());
             answer
         };
-        self.rates.ended(address, answer.extensions().get());
+        self.rates.ended(requester.0.arrival.get(), answer.extensions().get());
         // A page of a website has findings of its own.
         let findings = findings.map(|ours| answer.extensions_mut().remove::<Requester>().unwrap_or(ours));
         if let Some(shape) = findings.as_ref().and_then(|requester| requester.0.shape.get()) {
@@ -210,6 +214,7 @@ impl Guard {
         }
         let operation = operation.0.get().map_or("-", String::as_str);
         let answer = exchange.complete(control::escape(operation, answer), operation).await;
+        self.rates.ended(requester.0.arrival.get(), answer.extensions().get());
         // A place is for the target's work, and what a refused request still sends makes none.
         let mut answer = concurrency::hold(requester, answer);
         settle(&mut answer, lent, waits).await;
@@ -257,8 +262,11 @@ impl Guard {
         if let Some(error) = lent.refusal() {
             answer = refusal(error);
         }
+        let mut answer = exchange.complete(answer, operation.0.get().map_or("-", String::as_str)).await;
+        self.rates
+            .ended(head.extensions.get::<Requester>().and_then(|it| it.0.arrival.get()), answer.extensions().get());
         settle(&mut answer, lent, waits(&head.headers)).await;
-        exchange.complete(answer, operation.0.get().map_or("-", String::as_str)).await
+        answer
     }
 
     /// A browser's question before its request. It is never signed.

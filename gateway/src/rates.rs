@@ -19,7 +19,7 @@ mod verb;
 
 pub use asker::{Asker, is_repetition};
 pub use bandwidth::{Shape, Shaped, Shaper};
-pub use held::Taken;
+pub use held::{Arrival, Taken};
 pub use keys::{KEYS_MAX, TABLE_BYTES_MAX};
 pub use rule::Rule;
 pub use verb::{COST, Verb, cost, cost_of_keys};
@@ -31,6 +31,7 @@ use authn::Identity;
 use bandwidth::{Direction, Lane, Lanes, Pipe, Rules, Seconds};
 use cluster::{ControlPlane, Limit, State};
 use common::{Monotonic, Random};
+use held::Held;
 use http::{HeaderMap, HeaderValue, header};
 use keys::{Place, Table};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -322,41 +323,58 @@ impl Rates {
     /// A request of an address comes, and nothing else of it is known.
     ///
     /// `only_failures`: for who comes to change the rules, which must not be in the way of that.
-    pub fn arrives(&self, address: Option<IpAddr>, headers: &HeaderMap, only_failures: bool) -> Result<(), Throttle> {
+    pub fn arrives(
+        &self,
+        address: Option<IpAddr>,
+        headers: &HeaderMap,
+        only_failures: bool,
+    ) -> Result<Arrival, Throttle> {
         let asks = self.asks.load(Ordering::Relaxed);
         if asks & (BEFORE | FAILED) == 0 {
-            return Ok(());
+            return Ok(Arrival::of(address, None));
         }
-        let Some(address) = address else { return Ok(()) };
-        if asks & FAILED != 0
-            && let Some(failures) = &self.failures
-            && let Some(limiter) = &failures.limiter
-        {
-            let (place, cost) = (self.place_of(failures, address), verb::FAILED_AUTHENTICATION_COST);
-            if let Err(wait) = limiter.has(place, cost) {
-                return Err(self.refuse(failures, limiter, place, cost, wait));
-            }
+        let Some(from) = address else { return Ok(Arrival::default()) };
+        let held = if asks & FAILED != 0 { self.hold_failure(from)? } else { None };
+        if asks & BEFORE != 0 && !only_failures {
+            let asker = Asker { is_repetition: is_repetition(headers), ..before_identity(from) };
+            self.take(&self.in_force().before, &asker, verb::COST, true)?;
         }
-        if asks & BEFORE == 0 || only_failures {
-            return Ok(());
-        }
-        let asker = Asker { is_repetition: is_repetition(headers), ..before_identity(address) };
-        self.take(&self.in_force().before, &asker, verb::COST, true).map(drop)
+        Ok(Arrival::of(address, held))
     }
 
-    /// What came of a request: a credential that is not good costs its address.
-    pub fn ended(&self, address: Option<IpAddr>, code: Option<&ErrorCode>) {
+    /// An address that has used up half of what may fail takes a failure for each request until it has not failed: else all
+    /// that it sends at once would be verified, however much of it. Before that nobody pays for what has not happened.
+    fn hold_failure(&self, address: IpAddr) -> Result<Option<Held>, Throttle> {
+        let Some(failures) = &self.failures else { return Ok(None) };
+        let Some(limiter) = &failures.limiter else { return Ok(None) };
+        let (place, cost) = (self.place_of(failures, address), verb::FAILED_AUTHENTICATION_COST);
+        if limiter.left(self.table.place(("failed", place))) > f64::from(limiter.burst() / 2) {
+            return Ok(None);
+        }
+        limiter.take(place, cost, true).map_err(|wait| self.refuse(failures, limiter, place, cost, wait))?;
+        Ok(Some(Held::new(limiter.part(place, cost), self.table.clone(), self.clock.clone())))
+    }
+
+    /// What came of a request, as soon as that is known: a credential that is not good costs its address, once. What is left of
+    /// the request's body may take its time.
+    pub fn ended(&self, arrival: Option<&Arrival>, code: Option<&ErrorCode>) {
         if code.is_some_and(|code| is_failed_authentication(&code.0)) {
-            self.failed(address);
+            self.failed(arrival);
+        } else if let Some(arrival) = arrival {
+            arrival.give_back();
         }
     }
 
-    fn failed(&self, address: Option<IpAddr>) {
-        let Some(address) = address else { return };
+    fn failed(&self, arrival: Option<&Arrival>) {
+        let Some(address) = arrival.and_then(Arrival::fails) else { return };
         if let Some(failures) = &self.failures
             && let Some(limiter) = &failures.limiter
         {
-            limiter.charge(self.place_of(failures, address), verb::FAILED_AUTHENTICATION_COST);
+            let place = self.place_of(failures, address);
+            // The second is of failures only, the first also of what is held for requests under way.
+            for place in [place, self.table.place(("failed", place))] {
+                limiter.charge(place, verb::FAILED_AUTHENTICATION_COST);
+            }
             self.asks.fetch_or(FAILED, Ordering::Relaxed);
         }
         if self.asks.load(Ordering::Relaxed) & BEFORE != 0 {
@@ -644,18 +662,81 @@ mod tests {
         let arrives = |address| rates.arrives(address, &HeaderMap::new(), false);
         let wrong = ErrorCode("SignatureDoesNotMatch".to_owned());
         let denied = ErrorCode("AccessDenied".to_owned());
-        (0..1000).for_each(|_| rates.ended(bad, Some(&denied)));
+        for _ in 0..1000 {
+            rates.ended(Some(&arrives(bad).expect("it may")), Some(&denied));
+        }
         assert_eq!(rates.keys(), 0, "a refusal by a policy is no failure");
         for failures in 0..50 {
-            assert_eq!(arrives(bad), Ok(()), "after {failures}");
-            rates.ended(bad, Some(&wrong));
+            let arrival = arrives(bad).unwrap_or_else(|_| panic!("after {failures}"));
+            rates.ended(Some(&arrival), Some(&wrong));
         }
         let throttle = arrives(bad).expect_err("ten seconds' worth");
         assert_eq!(&*throttle.rule, FAILED_AUTHENTICATION);
-        assert_eq!(arrives(good), Ok(()), "others are not meant");
-        clock.advance_ns(1_000_000_000);
-        let passed = (0..50).filter(|_| arrives(bad).map(|()| rates.ended(bad, Some(&wrong))).is_ok()).count();
+        assert!(arrives(good).is_ok(), "others are not meant");
+        clock.advance_ns(SECOND_NS);
+        let fails = |arrival: Arrival| rates.ended(Some(&arrival), Some(&wrong));
+        let passed = (0..50).filter(|_| arrives(bad).map(fails).is_ok()).count();
         assert_eq!(passed, 5, "those of one second");
+    }
+
+    fn wrong(rates: &Rates, arrival: &Arrival) {
+        rates.ended(Some(arrival), Some(&ErrorCode("SignatureDoesNotMatch".to_owned())));
+    }
+
+    #[test]
+    fn what_fails_is_charged_when_it_is_known_and_once() {
+        let (rates, _) = rates(5);
+        let address = Some(IpAddr::from([10, 0, 0, 7]));
+        let arrives = || rates.arrives(address, &HeaderMap::new(), false);
+        let under_way: Vec<Arrival> = (0..200).map_while(|_| arrives().ok()).collect();
+        assert_eq!(under_way.len(), 200, "nobody has failed");
+        for arrival in &under_way[..49] {
+            wrong(&rates, arrival);
+            wrong(&rates, arrival);
+        }
+        assert!(arrives().is_ok(), "one is left");
+        wrong(&rates, &under_way[49]);
+        assert!(arrives().is_err());
+    }
+
+    #[test]
+    fn an_address_that_fails_has_no_more_under_way_than_may_fail() {
+        let (rates, clock) = rates(5);
+        let address = Some(IpAddr::from([10, 0, 0, 7]));
+        let arrives = || rates.arrives(address, &HeaderMap::new(), false);
+        let fail = |times: usize| (0..times).for_each(|_| wrong(&rates, &arrives().expect("it may")));
+        fail(24);
+        let many: Vec<Arrival> = (0..200).map_while(|_| arrives().ok()).collect();
+        assert_eq!(many.len(), 200, "less than half has failed, and who shares the address pays for nothing");
+        fail(1);
+        let under_way: Vec<Arrival> = (0..200).map_while(|_| arrives().ok()).collect();
+        assert_eq!(under_way.len(), 25, "as many as may still fail");
+        drop(many);
+        assert!(arrives().is_err(), "they had taken nothing");
+        let denied = ErrorCode("AccessDenied".to_owned());
+        under_way[..10].iter().for_each(|arrival| rates.ended(Some(arrival), Some(&denied)));
+        let again: Vec<Arrival> = (0..200).map_while(|_| arrives().ok()).collect();
+        assert_eq!(again.len(), 10, "what did not fail came back");
+        drop(again);
+        drop(under_way);
+        clock.advance_ns(SECOND_NS / 5);
+        let after = (0..200).map_while(|_| arrives().ok()).count();
+        assert_eq!(after, 200, "what has come back by itself is below half again");
+    }
+
+    #[test]
+    fn what_is_held_for_long_does_not_come_back_twice() {
+        let (rates, clock) = rates(5);
+        let address = Some(IpAddr::from([10, 0, 0, 7]));
+        let arrives = || rates.arrives(address, &HeaderMap::new(), false);
+        let fail = || arrives().map(|arrival| wrong(&rates, &arrival)).is_ok();
+        assert_eq!((0..40).filter(|_| fail()).count(), 40);
+        let slow: Vec<Arrival> = (0..10).map_while(|_| arrives().ok()).collect();
+        assert_eq!(slow.len(), 10);
+        clock.advance_ns(10 * SECOND_NS);
+        assert_eq!((0..100).filter(|_| fail()).count(), 50);
+        drop(slow);
+        assert!(!fail(), "the time has given it back already");
     }
 
     #[test]
@@ -767,8 +848,8 @@ mod tests {
         let rates = Arc::new(rates);
         let following = tokio::spawn(rates.clone().run(Arc::new(Restless)));
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let wrong = ErrorCode("SignatureDoesNotMatch".to_owned());
-        rates.ended(Some(IpAddr::from([10, 0, 0, 7])), Some(&wrong));
+        let arrival = rates.arrives(Some(IpAddr::from([10, 0, 0, 7])), &HeaderMap::new(), false).expect("it may");
+        wrong(&rates, &arrival);
         assert!(rates.keys() > 0);
         clock.advance_ns(SECOND_NS);
         tokio::time::sleep(2 * SWEEP).await;
@@ -790,11 +871,11 @@ mod tests {
             let begun = tokio::time::Instant::now();
             for _ in 0..TIMES {
                 clock.advance_ns(10_000);
-                rates.arrives(address, &headers, false).expect("it may");
+                let arrival = rates.arrives(address, &headers, false).expect("it may");
                 if rates.asks_by_identity() {
                     rates.admits(&asker(Verb::Get), COST, Taken::default()).expect("it may");
                 }
-                rates.ended(address, None);
+                rates.ended(Some(&arrival), None);
             }
             println!("{rules} rules: {:?} for each request", begun.elapsed() / TIMES);
         }

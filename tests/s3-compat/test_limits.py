@@ -456,6 +456,30 @@ def test_bodies_under_way_follow_their_rule(limited, bucket, way):
         assert time.monotonic() - begun < 1
 
 
+def test_failures_are_counted_while_bodies_are_on_their_way(tmp_path):
+    """Ten may fail at once. Who keeps the bodies of its requests back does not get more of them verified."""
+    server = weir.Server(tmp_path / "data", flags=["--failed-auth-rate", "1"]).start()
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    authorization = (
+        f"AWS4-HMAC-SHA256 Credential={weir.ACCESS_KEY}/{stamp[:8]}/{weir.REGION}/s3/aws4_request, "
+        f"SignedHeaders=host;x-amz-content-sha256;x-amz-date, Signature={0:064x}"
+    )
+    request = (
+        f"PUT /bucket/k HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\ncontent-length: 1000\r\nx-amz-date: {stamp}\r\n"
+        f"x-amz-content-sha256: UNSIGNED-PAYLOAD\r\nauthorization: {authorization}\r\n\r\n"
+    ).encode()
+    connections = [socket.create_connection(("127.0.0.1", server.port), timeout=20) for _ in range(200)]
+    for connection in connections:
+        connection.sendall(request)
+    statuses = [connection.recv(4096).split(b" ")[1] for connection in connections]
+    for connection in connections:
+        connection.close()
+    verified = statuses.count(b"403")
+    print(f"of 200 wrong signatures {verified} were verified", sorted(set(statuses)))
+    assert 10 <= verified <= 20 and verified + statuses.count(b"503") == 200
+    assert server.stop() == 0
+
+
 def resident_bytes(server):
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) * 1024

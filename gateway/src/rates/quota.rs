@@ -159,13 +159,6 @@ impl Limiter {
         }
     }
 
-    /// Whether a repetition could take it, or how long not. Nothing is taken.
-    pub fn has(&self, place: Place, cost: u32) -> Result<(), Duration> {
-        self.take(place, cost, true)?;
-        self.give_back(place, cost);
-        Ok(())
-    }
-
     /// What was taken a moment ago, for who may want to give it back.
     pub fn part(&self, place: Place, cost: u32) -> Part {
         Part { place, cost_ns: self.cost_ns(cost), until_ns: self.table.get(place).unwrap_or(0) }
@@ -205,6 +198,10 @@ impl Limiter {
 
     pub fn kept(&self) -> u32 {
         self.kept
+    }
+
+    pub fn burst(&self) -> u32 {
+        self.burst
     }
 }
 
