@@ -179,8 +179,10 @@ fn experiments(options: &Options, directory: &Path, payload: &[u8], found: &mut 
             "tls" => {
                 Tls { programs, directory, payload, round: options.round(), rounds: options.rounds() }.run(&mut report)
             }
-            "limiter" => Limiter { programs, directory, payload, round: options.round(), rounds: options.rounds() }
-                .run(&mut report),
+            "limiter" => {
+                let (processes, pairs_of_each) = if short { (1, 2) } else { (5, 16) };
+                Limiter { programs, directory, payload, processes, pairs_of_each }.run(&mut report)
+            }
             _ => Churn {
                 programs,
                 directory,

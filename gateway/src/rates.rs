@@ -858,30 +858,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "it measures, and says so on standard output"]
-    fn what_a_request_pays() {
-        const TIMES: u32 = 1_000_000;
-        let rule = |per: &str| format!(r#"{{"per": "{per}", "rate": 1000000, "burst": 1000000}}"#);
-        let (key, bucket, node) = (rule("key"), rule("bucket"), rule("node"));
-        let all = [("a", key.as_str()), ("b", bucket.as_str()), ("c", node.as_str())];
-        for rules in [0, 1, 3] {
-            let (rates, clock) = rates(100);
-            follow(&rates, 1, &all[..rules]);
-            let (address, headers) = (Some(IpAddr::from([10, 0, 0, 7])), HeaderMap::new());
-            let begun = tokio::time::Instant::now();
-            for _ in 0..TIMES {
-                clock.advance_ns(10_000);
-                let arrival = rates.arrives(address, &headers, false).expect("it may");
-                if rates.asks_by_identity() {
-                    rates.admits(&asker(Verb::Get), COST, Taken::default()).expect("it may");
-                }
-                rates.ended(Some(&arrival), None);
-            }
-            println!("{rules} rules: {:?} for each request", begun.elapsed() / TIMES);
-        }
-    }
-
-    #[test]
     fn hints_are_spread_by_a_fifth() {
         let hints: Vec<u64> = (0..1000).map(|random| jittered(1000, random)).collect();
         assert!(hints.iter().all(|hint| (800..=1200).contains(hint)));
