@@ -140,6 +140,8 @@ pub struct DeleteRequest {
     pub key: ObjectKey,
     /// `None` deletes the current object: by a delete marker where versions are kept. `Some` ends this one version.
     pub version: Option<VersionId>,
+    /// The record that was decided about, which may be another one's by now: `ObjectChanged` if it is.
+    pub seen: Option<Stamp>,
     pub precondition: Precondition,
     /// `x-amz-bypass-governance-retention`, when the caller may: ends also what governance retention holds.
     pub bypass_governance: bool,

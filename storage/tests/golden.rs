@@ -96,8 +96,15 @@ async fn a_disk_of_format_1_opens_and_goes_on() {
     let key = ObjectKey::parse("copy").expect("a key");
     let version = Some(VersionId::Id(Stamp(1), 2));
     let (epoch, bucket) = (target.epoch(), ids["golden-two"]);
-    let request =
-        DeleteRequest { epoch, bucket, key, version, precondition: Precondition::default(), bypass_governance: false };
+    let request = DeleteRequest {
+        epoch,
+        bucket,
+        key,
+        version,
+        seen: None,
+        precondition: Precondition::default(),
+        bypass_governance: false,
+    };
     assert_eq!(target.delete(request).await.expect("nothing to do").stamp, None);
     assert_eq!(read(&target, bucket, "copy").await.0, 2000);
 

@@ -2,8 +2,7 @@
 //!
 //! It reads the index alone, page by page, and takes no more than a budget of entries and of changes a second. Where it is
 //! is written down now and then, so that a restart of a large store does not begin at the first bucket each time. Whatever it
-//! decides is decided once more by the disk's committer: a delete carries conditions that only the version that was
-//! looked at meets.
+//! decides is decided once more by the disk's committer: it is done to the record that was looked at, or to none.
 
 use super::evaluate::{Action, Days, Facts, aborts, evaluate};
 use super::rules::{self, Rule};
@@ -18,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    AfterVersion, DeleteRequest, ListUploadsRequest, ListVersionsRequest, ListedVersion, Match, Precondition, Target,
-    Update, UpdateRequest, UploadEntry, UploadInfo, UploadsPage, VersionEntry, VersionsPage,
+    AfterVersion, DeleteRequest, ListUploadsRequest, ListVersionsRequest, ListedVersion, Precondition, Target, Update,
+    UpdateRequest, UploadEntry, UploadInfo, UploadsPage, VersionEntry, VersionsPage,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -342,18 +341,6 @@ impl OfTarget {
         Concurrency::background(self.concurrency.as_ref()).await
     }
 
-    /// Holds for this version alone, also where the null version was written anew meanwhile.
-    fn only(version: &ListedVersion) -> Precondition {
-        // No object has as many bytes: a marker that became an object is left alone.
-        let size = if version.is_marker { u64::MAX } else { version.size };
-        Precondition {
-            if_match: version.etag.map(|etag| Match::ETags(vec![etag])),
-            if_none_match: None,
-            modified_s: i64::try_from(version.modified_ms / 1000).ok(),
-            size: Some(size),
-        }
-    }
-
     async fn delete(&self, bucket: BucketId, version: &ListedVersion, is_named: bool) -> Result<()> {
         let _place = self.place().await;
         let target = &self.target;
@@ -363,7 +350,9 @@ impl OfTarget {
                 bucket,
                 key: ObjectKey::parse(&version.key)?,
                 version: is_named.then_some(version.version),
-                precondition: Self::only(version),
+                // Of the null version another one may have taken the place, by what this page did before.
+                seen: Some(version.stamp),
+                precondition: Precondition::default(),
                 bypass_governance: false,
             })
             .await?;
@@ -401,8 +390,8 @@ impl Objects for OfTarget {
                 key: ObjectKey::parse(&version.key)?,
                 version: Some(version.version),
                 update: Update::Class(Some(class.to_owned())),
-                precondition: Self::only(version),
-                seen: None,
+                precondition: Precondition::default(),
+                seen: Some(version.stamp),
             })
             .await?;
         Ok(())
@@ -544,13 +533,5 @@ mod tests {
         assert_eq!(common_prefix(&[rule("üa"), rule("übc")]), "ü");
         assert_eq!(common_prefix(&[rule("a"), rule("")]), "");
         assert_eq!(common_prefix(&[]), "");
-    }
-
-    #[test]
-    fn a_delete_is_of_the_version_that_was_looked_at() {
-        let object = OfTarget::only(&version("k", 1, true, false));
-        assert_eq!((object.size, object.if_match.is_some()), (Some(1), true));
-        let marker = OfTarget::only(&version("k", 1, true, true));
-        assert_eq!((marker.size, marker.if_match.is_some(), marker.modified_s), (Some(u64::MAX), false, Some(0)));
     }
 }

@@ -33,6 +33,7 @@ pub async fn delete_object(
         bucket: bucket.id,
         key: key.clone(),
         version,
+        seen: None,
         precondition,
         bypass_governance: lock::bypasses(&request.headers, &request.extensions),
     };

@@ -115,6 +115,7 @@ async fn delete(
         bucket: bucket.id,
         key: key.clone(),
         version,
+        seen: None,
         precondition: Precondition {
             if_match: identifier.e_tag.as_ref().map(condition),
             if_none_match: None,

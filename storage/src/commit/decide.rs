@@ -17,8 +17,10 @@ pub enum Mutation {
         object: Box<ObjectRecord>,
         precondition: Precondition,
     },
+    /// `seen` is the stamp of the record that was decided about, where it was: it ends that one or none.
     Delete {
         version: Option<VersionId>,
+        seen: Option<Stamp>,
         precondition: Precondition,
         bypass_governance: bool,
     },
@@ -175,15 +177,17 @@ pub fn decide(facts: &Facts, request: &Request, first_stamp: Stamp) -> Result<De
             end.why.cause = Cause::Usual;
             of(vec![renamed, end], new_version, false)
         }
-        Mutation::Delete { version: Some(version), precondition, bypass_governance } => {
+        Mutation::Delete { version: Some(version), seen, precondition, bypass_governance } => {
             check(precondition, facts.decisive.as_ref())?;
+            is_seen(*seen, facts.decisive.as_ref())?;
             may_end(facts, facts.decisive.as_ref(), *bypass_governance)?;
             let is_marker = facts.decisive.as_ref().is_some_and(is_marker);
             let end = facts.decisive.as_ref().map(|_| record(0, Operation::Delete { version: *version }));
             of(end.into_iter().collect(), *version, is_marker)
         }
-        Mutation::Delete { version: None, precondition, .. } => {
+        Mutation::Delete { version: None, seen, precondition, .. } => {
             check(precondition, facts.current.as_ref())?;
+            is_seen(*seen, facts.current.as_ref())?;
             may_end(facts, facts.decisive.as_ref(), false)?;
             if facts.versioning == Versioning::Off {
                 // Nothing there: S3 answers 204 all the same, and the log need not grow by it.
@@ -202,9 +206,7 @@ pub fn decide(facts: &Facts, request: &Request, first_stamp: Stamp) -> Result<De
                 return Err(Error::IsDeleteMarker { version: marker, modified_ms, was_named: version.is_some() });
             }
             check(precondition, Some(row))?;
-            if row.stamp != *seen {
-                return Err(Error::ObjectChanged);
-            }
+            is_seen(Some(*seen), Some(row))?;
             let held = match what {
                 Updated::Beside => None,
                 Updated::Metadata => lock::held(row.lock(), facts.now_ms, false),
@@ -239,6 +241,14 @@ pub fn decide(facts: &Facts, request: &Request, first_stamp: Stamp) -> Result<De
             unchanged_upload(facts, *newest_part)?;
             of(vec![record(0, Operation::EndUpload { upload: *upload })], VersionId::Null, false)
         }
+    }
+}
+
+/// Whether a row is still of the record that was looked at. The null version's id does not tell: what takes its place has it too.
+fn is_seen(seen: Option<Stamp>, row: Option<&Row>) -> Result<()> {
+    match seen {
+        Some(stamp) if row.is_none_or(|row| row.stamp != stamp) => Err(Error::ObjectChanged),
+        _ => Ok(()),
     }
 }
 
@@ -347,20 +357,42 @@ mod tests {
 
     fn delete(if_match: Option<Match>, if_none_match: Option<Match>) -> Request {
         let precondition = Precondition { if_match, if_none_match, ..Precondition::default() };
-        request(Mutation::Delete { version: None, precondition, bypass_governance: false })
+        request(Mutation::Delete { version: None, seen: None, precondition, bypass_governance: false })
     }
 
     #[test]
     fn deletes_may_depend_on_time_and_size() {
         let outcome = |object, modified_s, size| {
             let precondition = Precondition { modified_s, size, ..Precondition::default() };
-            let delete = Mutation::Delete { version: None, precondition, bypass_governance: false };
+            let delete = Mutation::Delete { version: None, seen: None, precondition, bypass_governance: false };
             decide(&facts(object), &request(delete), Stamp(9)).map(|decision| decision.records.len())
         };
         assert_eq!(outcome(true, Some(0), Some(1)).ok(), Some(1));
         assert_eq!(outcome(false, Some(7), Some(7)).ok(), Some(0));
         assert!(matches!(outcome(true, Some(1), None), Err(Error::PreconditionFailed(_))));
         assert!(matches!(outcome(true, None, Some(0)), Err(Error::PreconditionFailed(_))));
+    }
+
+    #[test]
+    fn a_delete_of_what_was_seen_is_of_nothing_else() {
+        let marker = |stamp| {
+            let kind = RowKind::DeleteMarker { version: VersionId::Null, modified_ms: 0 };
+            Some(Row { stamp: Stamp(stamp), ..row(kind) })
+        };
+        let outcome = |version: Option<VersionId>, seen, there: Option<Row>| {
+            let other = || Some(row(RowKind::Inline(listed(VersionId::Id(Stamp(3), 1)))));
+            let (current, decisive) = if version.is_none() { (there, None) } else { (other(), there) };
+            let facts = Facts { versioning: Versioning::Suspended, current, decisive, ..facts(true) };
+            let (precondition, bypass_governance) = (Precondition::default(), false);
+            let delete = Mutation::Delete { version, seen: Some(Stamp(seen)), precondition, bypass_governance };
+            decide(&facts, &request(delete), Stamp(9)).map(|decision| decision.records.len())
+        };
+        for version in [None, Some(VersionId::Null)] {
+            assert_eq!(outcome(version, 1, marker(1)).ok(), Some(1));
+            // A marker that took the place of a marker, at the same millisecond.
+            assert!(matches!(outcome(version, 1, marker(2)), Err(Error::ObjectChanged)));
+            assert!(matches!(outcome(version, 1, None), Err(Error::ObjectChanged)));
+        }
     }
 
     #[test]

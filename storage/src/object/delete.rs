@@ -21,9 +21,9 @@ impl Target {
     }
 
     async fn delete_by(&self, request: DeleteRequest, cause: Cause) -> Result<DeleteOutcome> {
-        let DeleteRequest { epoch, bucket, key, version, precondition, bypass_governance } = request;
+        let DeleteRequest { epoch, bucket, key, version, seen, precondition, bypass_governance } = request;
         let store = Arc::clone(self.home(bucket, &key));
-        let mutation = Mutation::Delete { version, precondition, bypass_governance };
+        let mutation = Mutation::Delete { version, seen, precondition, bypass_governance };
         let nonce = store.random.u64();
         let request = Request { epoch, bucket, key: key.into(), mutation, nonce, cause, is_housekeeping: false };
         let Decided { stamp, version: ended, is_marker } = store.mutate(request, None, Vec::new()).await?;

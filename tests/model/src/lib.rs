@@ -118,7 +118,8 @@ pub async fn put(
 pub async fn delete(target: &Target, bucket: BucketId, name: &str) -> Result<()> {
     let precondition = Precondition::default();
     let (epoch, bypass_governance) = (target.epoch(), false);
-    let request = DeleteRequest { epoch, bucket, key: key(name), version: None, precondition, bypass_governance };
+    let request =
+        DeleteRequest { epoch, bucket, key: key(name), version: None, seen: None, precondition, bypass_governance };
     target.delete(request).await.map(|_| ())
 }
 

@@ -15,7 +15,8 @@ const COMPACTIONS: usize = 40;
 
 async fn delete(target: &Target, key: &str, version: Option<VersionId>) {
     let (epoch, key, precondition) = (target.epoch(), weir_model::key(key), Precondition::default());
-    let request = DeleteRequest { epoch, bucket: BUCKET, key, version, precondition, bypass_governance: false };
+    let request =
+        DeleteRequest { epoch, bucket: BUCKET, key, version, seen: None, precondition, bypass_governance: false };
     target.delete(request).await.expect("a delete");
 }
 

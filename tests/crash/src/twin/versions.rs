@@ -310,7 +310,17 @@ async fn put(target: &Target, name: &str, seed: u64, size: usize, legal_hold: bo
 
 async fn delete(target: &Target, name: &str, version: Option<VersionId>) -> storage::Result<storage::DeleteOutcome> {
     let (epoch, key, precondition) = (target.epoch(), weir_model::key(name), Precondition::default());
-    target.delete(DeleteRequest { epoch, bucket: BUCKET, key, version, precondition, bypass_governance: false }).await
+    target
+        .delete(DeleteRequest {
+            epoch,
+            bucket: BUCKET,
+            key,
+            version,
+            seen: None,
+            precondition,
+            bypass_governance: false,
+        })
+        .await
 }
 
 /// Lets the disk know that this bucket keeps its versions.
