@@ -11,6 +11,7 @@ pub mod aistore;
 mod asker;
 mod bandwidth;
 mod explain;
+mod failures;
 mod held;
 mod keys;
 mod quota;
@@ -24,7 +25,6 @@ pub use keys::{KEYS_MAX, TABLE_BYTES_MAX};
 pub use rule::Rule;
 pub use verb::{COST, Verb, cost, cost_of_keys};
 
-use crate::guard::ErrorCode;
 use crate::metrics::Metrics;
 use asker::{Counted, counted, counted_address};
 use authn::Identity;
@@ -342,54 +342,6 @@ impl Rates {
         Ok(Arrival::of(address, held))
     }
 
-    /// An address that has used up half of what may fail takes a failure for each request until it has not failed: else all
-    /// that it sends at once would be verified, however much of it. Before that nobody pays for what has not happened.
-    fn hold_failure(&self, address: IpAddr) -> Result<Option<Held>, Throttle> {
-        let Some(failures) = &self.failures else { return Ok(None) };
-        let Some(limiter) = &failures.limiter else { return Ok(None) };
-        let (place, cost) = (self.place_of(failures, address), verb::FAILED_AUTHENTICATION_COST);
-        if limiter.left(self.table.place(("failed", place))) > f64::from(limiter.burst() / 2) {
-            return Ok(None);
-        }
-        limiter.take(place, cost, true).map_err(|wait| self.refuse(failures, limiter, place, cost, wait))?;
-        Ok(Some(Held::new(limiter.part(place, cost), self.table.clone(), self.clock.clone())))
-    }
-
-    /// What came of a request, as soon as that is known: a credential that is not good costs its address, once. What is left of
-    /// the request's body may take its time.
-    pub fn ended(&self, arrival: Option<&Arrival>, code: Option<&ErrorCode>) {
-        if code.is_some_and(|code| is_failed_authentication(&code.0)) {
-            self.failed(arrival);
-        } else if let Some(arrival) = arrival {
-            arrival.give_back();
-        }
-    }
-
-    fn failed(&self, arrival: Option<&Arrival>) {
-        let Some(address) = arrival.and_then(Arrival::fails) else { return };
-        if let Some(failures) = &self.failures
-            && let Some(limiter) = &failures.limiter
-        {
-            let place = self.place_of(failures, address);
-            // The second is of failures only, the first also of what is held for requests under way.
-            for place in [place, self.table.place(("failed", place))] {
-                limiter.charge(place, verb::FAILED_AUTHENTICATION_COST);
-            }
-            self.asks.fetch_or(FAILED, Ordering::Relaxed);
-        }
-        if self.asks.load(Ordering::Relaxed) & BEFORE != 0 {
-            let in_force = self.in_force();
-            let asker = before_identity(address);
-            for active in &in_force.before {
-                if let (Some(limiter), Ok(counted)) = (&active.limiter, counted(&active.rule, &asker)) {
-                    // It has paid for coming.
-                    let more = verb::FAILED_AUTHENTICATION_COST - verb::COST;
-                    limiter.charge(self.place(active, &counted), more);
-                }
-            }
-        }
-    }
-
     /// Whether anything depends on who asks.
     pub fn asks_by_identity(&self) -> bool {
         self.asks.load(Ordering::Relaxed) & (AFTER | SHAPES) != 0
@@ -559,12 +511,6 @@ impl InForce {
     }
 }
 
-/// Of somebody who tries keys and secrets. An old clock or an expired session is no attempt, and neither is what a policy refuses.
-fn is_failed_authentication(code: &str) -> bool {
-    ["SignatureDoesNotMatch", "InvalidAccessKeyId", "InvalidClientTokenId", "InvalidToken", "InvalidIdentityToken"]
-        .contains(&code)
-}
-
 fn before_identity(address: IpAddr) -> Asker<'static> {
     let address = Some(address);
     Asker { identity: &Identity::Anonymous, address, bucket: None, verb: Verb::Get, is_repetition: false }
@@ -580,11 +526,12 @@ fn jittered(ms: u64, random: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::guard::ErrorCode;
     use common::doors::{SeededRandom, SimulatedMonotonic};
 
-    const SECOND_NS: u64 = 1_000_000_000;
+    pub(super) const SECOND_NS: u64 = 1_000_000_000;
 
-    fn rates(failures_per_second: u32) -> (Rates, Arc<SimulatedMonotonic>) {
+    pub(super) fn rates(failures_per_second: u32) -> (Rates, Arc<SimulatedMonotonic>) {
         let clock = Arc::new(SimulatedMonotonic::default());
         clock.advance_ns(1 << 40);
         (Rates::new(failures_per_second, clock.clone(), SeededRandom::new(7), &Metrics::default()), clock)
@@ -606,6 +553,10 @@ mod tests {
 
     fn refused(rates: &Rates, verb: Verb) -> Option<String> {
         rates.admits(&asker(verb), COST, Taken::default()).err().map(|throttle| throttle.rule.to_string())
+    }
+
+    pub(super) fn wrong(rates: &Rates, arrival: &Arrival) {
+        rates.ended(Some(arrival), Some(&ErrorCode("SignatureDoesNotMatch".to_owned())));
     }
 
     #[test]
@@ -653,90 +604,6 @@ mod tests {
         let in_force = rates.in_force();
         let [dry] = &in_force.after[..] else { panic!("one rule") };
         assert_eq!((dry.passed.get(), dry.refused.get()), (1, 4));
-    }
-
-    #[test]
-    fn an_address_that_fails_too_often_waits() {
-        let (rates, clock) = rates(5);
-        let (bad, good) = (Some(IpAddr::from([10, 0, 0, 7])), Some(IpAddr::from([10, 0, 0, 8])));
-        let arrives = |address| rates.arrives(address, &HeaderMap::new(), false);
-        let wrong = ErrorCode("SignatureDoesNotMatch".to_owned());
-        let denied = ErrorCode("AccessDenied".to_owned());
-        for _ in 0..1000 {
-            rates.ended(Some(&arrives(bad).expect("it may")), Some(&denied));
-        }
-        assert_eq!(rates.keys(), 0, "a refusal by a policy is no failure");
-        for failures in 0..50 {
-            let arrival = arrives(bad).unwrap_or_else(|_| panic!("after {failures}"));
-            rates.ended(Some(&arrival), Some(&wrong));
-        }
-        let throttle = arrives(bad).expect_err("ten seconds' worth");
-        assert_eq!(&*throttle.rule, FAILED_AUTHENTICATION);
-        assert!(arrives(good).is_ok(), "others are not meant");
-        clock.advance_ns(SECOND_NS);
-        let fails = |arrival: Arrival| rates.ended(Some(&arrival), Some(&wrong));
-        let passed = (0..50).filter(|_| arrives(bad).map(fails).is_ok()).count();
-        assert_eq!(passed, 5, "those of one second");
-    }
-
-    fn wrong(rates: &Rates, arrival: &Arrival) {
-        rates.ended(Some(arrival), Some(&ErrorCode("SignatureDoesNotMatch".to_owned())));
-    }
-
-    #[test]
-    fn what_fails_is_charged_when_it_is_known_and_once() {
-        let (rates, _) = rates(5);
-        let address = Some(IpAddr::from([10, 0, 0, 7]));
-        let arrives = || rates.arrives(address, &HeaderMap::new(), false);
-        let under_way: Vec<Arrival> = (0..200).map_while(|_| arrives().ok()).collect();
-        assert_eq!(under_way.len(), 200, "nobody has failed");
-        for arrival in &under_way[..49] {
-            wrong(&rates, arrival);
-            wrong(&rates, arrival);
-        }
-        assert!(arrives().is_ok(), "one is left");
-        wrong(&rates, &under_way[49]);
-        assert!(arrives().is_err());
-    }
-
-    #[test]
-    fn an_address_that_fails_has_no_more_under_way_than_may_fail() {
-        let (rates, clock) = rates(5);
-        let address = Some(IpAddr::from([10, 0, 0, 7]));
-        let arrives = || rates.arrives(address, &HeaderMap::new(), false);
-        let fail = |times: usize| (0..times).for_each(|_| wrong(&rates, &arrives().expect("it may")));
-        fail(24);
-        let many: Vec<Arrival> = (0..200).map_while(|_| arrives().ok()).collect();
-        assert_eq!(many.len(), 200, "less than half has failed, and who shares the address pays for nothing");
-        fail(1);
-        let under_way: Vec<Arrival> = (0..200).map_while(|_| arrives().ok()).collect();
-        assert_eq!(under_way.len(), 25, "as many as may still fail");
-        drop(many);
-        assert!(arrives().is_err(), "they had taken nothing");
-        let denied = ErrorCode("AccessDenied".to_owned());
-        under_way[..10].iter().for_each(|arrival| rates.ended(Some(arrival), Some(&denied)));
-        let again: Vec<Arrival> = (0..200).map_while(|_| arrives().ok()).collect();
-        assert_eq!(again.len(), 10, "what did not fail came back");
-        drop(again);
-        drop(under_way);
-        clock.advance_ns(SECOND_NS / 5);
-        let after = (0..200).map_while(|_| arrives().ok()).count();
-        assert_eq!(after, 200, "what has come back by itself is below half again");
-    }
-
-    #[test]
-    fn what_is_held_for_long_does_not_come_back_twice() {
-        let (rates, clock) = rates(5);
-        let address = Some(IpAddr::from([10, 0, 0, 7]));
-        let arrives = || rates.arrives(address, &HeaderMap::new(), false);
-        let fail = || arrives().map(|arrival| wrong(&rates, &arrival)).is_ok();
-        assert_eq!((0..40).filter(|_| fail()).count(), 40);
-        let slow: Vec<Arrival> = (0..10).map_while(|_| arrives().ok()).collect();
-        assert_eq!(slow.len(), 10);
-        clock.advance_ns(10 * SECOND_NS);
-        assert_eq!((0..100).filter(|_| fail()).count(), 50);
-        drop(slow);
-        assert!(!fail(), "the time has given it back already");
     }
 
     #[test]
