@@ -219,7 +219,7 @@ impl Access {
             return Ok(());
         };
         let key = concurrency.key(identity, extensions.get::<Peer>().map(|peer| peer.address));
-        let work = Work::of(operation, declared_bytes(operation, headers));
+        let work = Work::of(operation, || declared_bytes(operation, headers));
         let permit = concurrency.acquire(key, work).await.inspect_err(|refused| {
             self.rates.give_back(requester.0.take_back());
             let _ = requester.0.throttled.set(Throttle::from(*refused));
@@ -277,7 +277,7 @@ impl Access {
 /// How long a request says that its body is. Only framing makes the other header true, and a form has none: its price would be
 /// what it likes.
 fn declared_bytes(operation: &str, headers: &HeaderMap) -> Option<u64> {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let text = |name: &str| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let is_framed =
         operation != "PostObject" && text("x-amz-content-sha256").is_some_and(|hash| hash.starts_with("STREAMING-"));
     let decoded = is_framed.then(|| text("x-amz-decoded-content-length")).flatten();

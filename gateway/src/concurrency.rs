@@ -20,7 +20,9 @@ pub use stay::{Stay, client_came, client_waits, hold};
 use crate::access::Findings;
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::rates::Throttle;
+use crate::own_line::OwnLine;
+use crate::rates::{Throttle, counted_address};
+use crate::secret_hash::SecretHash;
 use authn::Identity;
 use authn::identity::{Kind, SessionOf};
 use class::{CLASSES, Class, PACE_NAMES, Pace};
@@ -31,7 +33,6 @@ use queue::{Full, Places, Queue, Ticket};
 use samples::Samples;
 use serde_json::{Value, json};
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -62,12 +63,13 @@ pub struct Concurrency {
     clock: Arc<dyn Monotonic>,
     begun_ns: u64,
     /// Who waits (upper half) and what is in flight (lower half): one number, so that nobody takes a place past those who wait.
-    state: AtomicU64,
+    state: OwnLine<AtomicU64>,
     limit: AtomicU32,
     /// The most in flight since the window began, and whether anyone found no room.
     peak: AtomicU32,
     was_full: AtomicU32,
-    answers: AtomicU32,
+    /// Answers without a sample, and those of them by which the target said that it is overloaded.
+    unmeasured: AtomicU32,
     overloads: AtomicU32,
     background: AtomicU32,
     holders: Box<[AtomicU32]>,
@@ -77,7 +79,7 @@ pub struct Concurrency {
     /// Requests that wait for their clients now and then, and may have to give up their places.
     stays: Mutex<Vec<Weak<Findings>>>,
     /// So that nobody can choose whose number is whose.
-    secret: [u8; 16],
+    hash: SecretHash,
     measures: Measures,
 }
 
@@ -181,19 +183,17 @@ impl Drop for Waiting<'_> {
 impl Concurrency {
     /// The limit of this node's own target.
     pub fn here(ceiling: u32, clock: Arc<dyn Monotonic>, random: &dyn Random, metrics: &Metrics) -> Arc<Self> {
-        let mut secret = [0; 16];
-        random.fill(&mut secret);
         let ceiling = ceiling.max(1);
         let bounds = Bounds { floor: FLOOR.min(ceiling), ceiling };
         let concurrency = Arc::new(Self {
             target: "here",
             begun_ns: clock.elapsed_ns(),
             clock,
-            state: AtomicU64::new(0),
+            state: OwnLine(AtomicU64::new(0)),
             limit: AtomicU32::new(ceiling),
             peak: AtomicU32::new(0),
             was_full: AtomicU32::new(0),
-            answers: AtomicU32::new(0),
+            unmeasured: AtomicU32::new(0),
             overloads: AtomicU32::new(0),
             background: AtomicU32::new(0),
             holders: (0..HOLDERS).map(|_| AtomicU32::new(0)).collect(),
@@ -201,7 +201,7 @@ impl Concurrency {
             line: Mutex::default(),
             gradient: Mutex::new(Gradient::new(bounds, 0)),
             stays: Mutex::default(),
-            secret,
+            hash: SecretHash::new(random),
             measures: Measures::default(),
         });
         measures::register(&concurrency, metrics);
@@ -227,11 +227,8 @@ impl Concurrency {
     /// Whom a request stands for: the principal in its account, whatever key it has signed with, and of those that show no
     /// credential the address, of which IPv6 gives everyone 2^64.
     pub fn key(&self, identity: &Identity, peer: Option<IpAddr>) -> Key {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(&self.secret);
-        match identity {
+        let hash = match identity {
             Identity::Known(caller) => {
-                hasher.write(caller.owner.0.as_bytes());
                 let (kind, name) = match &caller.kind {
                     Kind::Root => (0, ""),
                     Kind::User(user) => (1, user.id.as_str()),
@@ -241,17 +238,12 @@ impl Concurrency {
                         SessionOf::Role { id, .. } => (2, id.as_str()),
                     },
                 };
-                hasher.write_u8(kind);
-                hasher.write(name.as_bytes());
+                self.hash.of((&caller.owner.0, kind, name))
             }
-            Identity::Anonymous => match peer.map(|peer| peer.to_canonical()) {
-                Some(IpAddr::V4(address)) => hasher.write(&address.octets()),
-                Some(IpAddr::V6(address)) => hasher.write(&address.octets()[..8]),
-                None => {}
-            },
-        }
+            Identity::Anonymous => self.hash.of(peer.map(counted_address)),
+        };
         // 0 is the background's.
-        hasher.finish() | 1
+        hash | 1
     }
 
     /// A place, at once or after a wait of two seconds at most.
@@ -366,11 +358,11 @@ impl Concurrency {
 
     /// What was answered, and how long its first byte took.
     fn answered(&self, pace: Pace, took_us: u64, is_overload: bool) {
-        self.answers.fetch_add(1, Ordering::Relaxed);
         if is_overload {
             self.overloads.fetch_add(1, Ordering::Relaxed);
-        } else {
-            self.samples.add(pace, took_us);
+        }
+        if is_overload || !self.samples.add(pace, took_us) {
+            self.unmeasured.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -390,20 +382,22 @@ impl Concurrency {
         if waiting(self.state.load(Ordering::Acquire)) > 0 {
             self.expire(now_us);
         }
-        let answers = self.answers.load(Ordering::Relaxed);
-        if answers > 0 && self.gradient().is_due(now_us, self.samples.count()) {
+        let samples = self.samples.count();
+        let has_answered = samples > 0 || self.unmeasured.load(Ordering::Relaxed) > 0;
+        if has_answered && self.gradient().is_due(now_us, samples) {
             self.end_window(now_us);
         }
     }
 
     fn end_window(self: &Arc<Self>, now_us: u64) {
         let seen = self.samples.take();
+        let measured = seen.iter().map(|seen| seen.count).fold(0, u32::saturating_add);
         let in_flight = in_flight(self.state.load(Ordering::Acquire));
         let window = Window {
             now_us,
             peak: self.peak.swap(in_flight, Ordering::Relaxed),
             was_full: self.was_full.swap(0, Ordering::Relaxed) > 0,
-            answers: self.answers.swap(0, Ordering::Relaxed),
+            answers: measured.saturating_add(self.unmeasured.swap(0, Ordering::Relaxed)),
             overloads: self.overloads.swap(0, Ordering::Relaxed),
             seen: &seen,
         };
@@ -479,7 +473,7 @@ mod tests {
     }
 
     fn get() -> Work {
-        Work::of("GetObject", None)
+        Work::of("GetObject", || None)
     }
 
     fn is_at_rest(concurrency: &Concurrency) -> bool {
@@ -566,7 +560,7 @@ mod tests {
             let (concurrency, at_work) = (Arc::clone(&concurrency), Arc::clone(&at_work));
             tokio::spawn(async move {
                 for round in 0..300 {
-                    let work = Work::of(if round % 3 == 0 { "HeadObject" } else { "GetObject" }, None);
+                    let work = Work::of(if round % 3 == 0 { "HeadObject" } else { "GetObject" }, || None);
                     let place = concurrency.acquire(1 + number % 7 * 2, work);
                     let place = if (number + round) % 5 == 0 {
                         match tokio::time::timeout(Duration::from_micros(round), place).await {

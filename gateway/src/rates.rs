@@ -18,7 +18,7 @@ mod quota;
 mod rule;
 mod verb;
 
-pub use asker::{Asker, is_repetition};
+pub use asker::{Asker, counted_address, is_repetition};
 pub use bandwidth::{Shape, Shaped, Shaper};
 pub use held::{Arrival, Taken};
 pub use keys::{KEYS_MAX, TABLE_BYTES_MAX};
@@ -26,7 +26,9 @@ pub use rule::Rule;
 pub use verb::{COST, Verb, cost, cost_of_keys};
 
 use crate::metrics::Metrics;
-use asker::{Counted, counted, counted_address};
+use crate::own_line::Striped;
+use arc_swap::{ArcSwap, Guard};
+use asker::{Counted, counted};
 use authn::Identity;
 use bandwidth::{Direction, Lane, Lanes, Pipe, Rules, Seconds};
 use cluster::{ControlPlane, Limit, State};
@@ -43,7 +45,7 @@ use quota::{Limiter, RateClock};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::MissedTickBehavior;
 
@@ -55,8 +57,8 @@ pub const FAILED_AUTHENTICATION: &str = "failed-authentication";
 /// Its burst is what comes in so many seconds.
 pub const FAILED_AUTHENTICATION_SECONDS: u32 = 10;
 
-/// How often keys that are like new are looked for.
-const SWEEP: Duration = Duration::from_secs(10);
+/// How often it is counted who is remembered.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// What there is to ask, in one number.
 const BEFORE: u8 = 1;
@@ -108,12 +110,15 @@ struct ShapedLabels {
     direction: &'static str,
 }
 
+/// Each request counts at each rule that is about it.
+type Decisions = Counter<u64, Striped>;
+
 const PASSED: &str = "passed";
 const REFUSED: &str = "refused";
 const WOULD_REFUSE: &str = "would_refuse";
 
 struct Families {
-    decisions: Family<DecisionLabels, Counter>,
+    decisions: Family<DecisionLabels, Decisions>,
     shaped: Family<ShapedLabels, Seconds>,
     waits: Histogram,
     keys: Gauge,
@@ -124,12 +129,14 @@ struct Active {
     rule: Rule,
     version: u64,
     name: Arc<str>,
+    /// Of the name and the version: a rule that was changed begins anew.
+    mark: Place,
     limiter: Option<Limiter>,
     inbound: Option<Arc<Pipe>>,
     outbound: Option<Arc<Pipe>>,
-    passed: Counter,
+    passed: Decisions,
     /// Or would have been.
-    refused: Counter,
+    refused: Decisions,
 }
 
 #[derive(Default)]
@@ -144,7 +151,7 @@ struct InForce {
 
 /// The rules, for who follows their changes.
 struct Standing {
-    in_force: RwLock<Arc<InForce>>,
+    in_force: ArcSwap<InForce>,
     /// One more with each change.
     generation: AtomicU64,
     table: Arc<Table>,
@@ -167,7 +174,7 @@ pub struct Rates {
     clock: RateClock,
     random: Arc<dyn Random>,
     families: Families,
-    /// Rules that have families.
+    /// Rules that have families. Who has it changes the rules.
     named: Mutex<Vec<String>>,
 }
 
@@ -195,7 +202,7 @@ impl Rates {
             registry.register("ratelimit_keys", "Keys that rules remember", families.keys.clone());
         }
         let table = Arc::new(Table::new(&*random));
-        let standing = Standing { in_force: RwLock::default(), generation: AtomicU64::new(0), table: table.clone() };
+        let standing = Standing { in_force: ArcSwap::default(), generation: AtomicU64::new(0), table: table.clone() };
         let mut rates = Self {
             asks: AtomicU8::new(0),
             standing: Arc::new(standing),
@@ -211,26 +218,27 @@ impl Rates {
         rates
     }
 
-    /// Follows the control store, and forgets who need not be remembered. Ends with it.
+    /// Follows the control store, and notices when nobody has to be remembered. Ends with it.
     pub async fn run(self: Arc<Self>, control: Arc<dyn ControlPlane>) {
         let mut version = self.follow(&control.current());
         // By a clock of its own: a store that changes all the time would put off what waited for a quiet moment.
-        let mut sweeps = tokio::time::interval(SWEEP);
-        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = tokio::time::interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 changed = control.watch(version) => match changed {
                     Ok(state) => version = self.follow(&state),
                     Err(_) => return,
                 },
-                _ = sweeps.tick() => self.sweep(),
+                _ = looks.tick() => self.look(),
             }
         }
     }
 
     /// Puts the state's rules in force, unless those of a later one are. Gives the version that is.
     pub fn follow(&self, state: &State) -> u64 {
-        let mut in_force = self.standing.in_force.write().unwrap_or_else(PoisonError::into_inner);
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let in_force = self.in_force();
         if state.version < in_force.version {
             return in_force.version;
         }
@@ -238,19 +246,19 @@ impl Rates {
         if Arc::ptr_eq(&in_force.limits, limits) {
             return state.version;
         }
-        *in_force = Arc::new(self.compiled(state.version, limits.clone()));
-        self.forget_families(limits);
-        let asks = in_force.asks();
+        let next = self.compiled(state.version, limits.clone());
+        let asks = next.asks();
+        self.standing.in_force.store(Arc::new(next));
+        self.forget_families(&mut named, limits);
         let _ = self.asks.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(old & FAILED | asks));
         self.standing.generation.fetch_add(1, Ordering::Release);
         state.version
     }
 
-    fn sweep(&self) {
-        self.table.sweep(self.clock.now_ns());
-        let kept = self.table.len();
-        self.families.keys.set(i64::try_from(kept).unwrap_or(i64::MAX));
-        if kept == 0 {
+    fn look(&self) {
+        let busy = self.keys();
+        self.families.keys.set(i64::try_from(busy).unwrap_or(i64::MAX));
+        if busy == 0 {
             // Whoever fails right now is remembered when it fails again.
             self.asks.fetch_and(!FAILED, Ordering::Relaxed);
         }
@@ -274,9 +282,7 @@ impl Rates {
 
     fn active(&self, rule: Rule, version: u64) -> Active {
         let name: Arc<str> = rule.name.as_str().into();
-        let limiter = rule
-            .rate
-            .map(|rate| Limiter::new(rate, rule.burst, rule.cost_max(), self.table.clone(), self.clock.clone()));
+        let limiter = rule.rate.map(|rate| Limiter::new(rate, rule.burst, rule.cost_max(), self.table.clone()));
         let shaped = |direction: Direction| {
             let labels = ShapedLabels { rule: rule.name.clone(), direction: direction.name() };
             self.families.shaped.get_or_create(&labels).clone()
@@ -299,12 +305,12 @@ impl Rates {
         let (inbound, outbound) = (pipe(rule.bytes_in, Direction::In), pipe(rule.bytes_out, Direction::Out));
         let passed = decisions(PASSED);
         let refused = decisions(if rule.dry_run { WOULD_REFUSE } else { REFUSED });
-        Active { rule, version, name, limiter, inbound, outbound, passed, refused }
+        let mark = self.table.place((&name, version));
+        Active { rule, version, name, mark, limiter, inbound, outbound, passed, refused }
     }
 
     /// A family never forgets by itself, and rules come and go.
-    fn forget_families(&self, limits: &BTreeMap<String, Arc<Limit>>) {
-        let mut known = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+    fn forget_families(&self, known: &mut Vec<String>, limits: &BTreeMap<String, Arc<Limit>>) {
         for rule in known.iter().filter(|rule| !limits.contains_key(*rule)) {
             for decision in [PASSED, REFUSED, WOULD_REFUSE] {
                 self.families.decisions.remove(&DecisionLabels { rule: rule.clone(), decision });
@@ -316,8 +322,8 @@ impl Rates {
         *known = limits.keys().cloned().collect();
     }
 
-    fn in_force(&self) -> Arc<InForce> {
-        self.standing.in_force()
+    fn in_force(&self) -> Guard<Arc<InForce>> {
+        self.standing.in_force.load()
     }
 
     /// A request of an address comes, and nothing else of it is known.
@@ -337,7 +343,7 @@ impl Rates {
         let held = if asks & FAILED != 0 { self.hold_failure(from)? } else { None };
         if asks & BEFORE != 0 && !only_failures {
             let asker = Asker { is_repetition: is_repetition(headers), ..before_identity(from) };
-            self.take(&self.in_force().before, &asker, verb::COST, true)?;
+            self.take(&self.in_force().before, &asker, verb::COST, true, self.clock.now_ns())?;
         }
         Ok(Arrival::of(address, held))
     }
@@ -353,16 +359,15 @@ impl Rates {
     /// the moment for which a refusal says so.
     pub fn admits(&self, asker: &Asker<'_>, cost: u32, before: Taken) -> Result<(Taken, Option<Shape>), Throttle> {
         let is_first = before.is_empty();
-        self.give_back(before);
+        let now_ns = self.clock.now_ns();
+        self.give_back_at(before, now_ns);
         let asks = self.asks.load(Ordering::Relaxed);
         if asks & (AFTER | SHAPES) == 0 {
             return Ok((Taken::default(), None));
         }
         let mut taken = Taken::default();
         if asks & AFTER != 0 {
-            let in_force = self.in_force();
-            let parts = self.take(&in_force.after, asker, cost, is_first)?;
-            taken = parts.into_iter().map(|(limiter, place)| limiter.part(place, cost)).collect();
+            taken = self.take(&self.in_force().after, asker, cost, is_first, now_ns)?;
         }
         if asks & SHAPES == 0 {
             return Ok((taken, None));
@@ -389,9 +394,13 @@ impl Rates {
 
     /// What a request has taken that is not done after all.
     pub fn give_back(&self, taken: Taken) {
-        let mut now_ns = None;
+        if !taken.is_empty() {
+            self.give_back_at(taken, self.clock.now_ns());
+        }
+    }
+
+    fn give_back_at(&self, taken: Taken, now_ns: u64) {
         for part in taken {
-            let now_ns = *now_ns.get_or_insert_with(|| self.clock.now_ns());
             self.table.give_back(part.place, part.left_ns(now_ns));
         }
     }
@@ -401,60 +410,65 @@ impl Rates {
         self.asks.load(Ordering::Relaxed) & SHAPES != 0
     }
 
-    /// Takes the cost of a request from all rules that are about it, or from none. Gives where.
-    fn take<'r>(
+    /// Takes the cost of a request from all rules that are about it, or from none.
+    fn take(
         &self,
-        rules: &'r [Active],
+        rules: &[Active],
         asker: &Asker<'_>,
         cost: u32,
         is_counted: bool,
-    ) -> Result<Vec<(&'r Limiter, Place)>, Throttle> {
-        let mut taken: Vec<(&Limiter, Place)> = Vec::new();
+        now_ns: u64,
+    ) -> Result<Taken, Throttle> {
+        let mut taken = Taken::new();
         for active in rules {
             let Some(limiter) = &active.limiter else { continue };
             let Ok(counted) = counted(&active.rule, asker) else { continue };
             let place = self.place(active, &counted);
-            match limiter.take(place, cost, asker.is_repetition) {
-                Ok(()) => {
+            match limiter.take(place, cost, asker.is_repetition, now_ns) {
+                Ok(part) => {
                     if is_counted {
                         active.passed.inc();
                     }
-                    taken.push((limiter, place));
+                    taken.push(part);
                 }
                 Err(_) if active.rule.dry_run => {
                     active.refused.inc();
                 }
                 Err(wait) => {
-                    for (limiter, place) in taken {
-                        limiter.give_back(place, cost);
-                    }
-                    return Err(self.refuse(active, limiter, place, cost, wait));
+                    self.give_back_at(taken, now_ns);
+                    return Err(self.refuse(active, limiter, (place, cost), wait, now_ns));
                 }
             }
         }
         Ok(taken)
     }
 
-    fn refuse(&self, active: &Active, limiter: &Limiter, place: Place, cost: u32, wait: Duration) -> Throttle {
+    fn refuse(
+        &self,
+        active: &Active,
+        limiter: &Limiter,
+        (place, cost): (Place, u32),
+        wait: Duration,
+        now_ns: u64,
+    ) -> Throttle {
         active.refused.inc();
-        let wait = limiter.turn(self.table.place(("turn", place)), cost, wait);
+        let wait = limiter.turn(self.table.place(("turn", place)), cost, wait, now_ns);
         let retry_ms = jittered(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1), self.random.u64());
         self.families.waits.observe(retry_ms as f64 / 1000.0);
         Throttle { rule: active.name.clone(), retry_ms }
     }
 
-    /// A rule that was changed begins anew.
     fn place(&self, active: &Active, counted: &Counted<'_>) -> Place {
-        self.table.place((&active.name, active.version, counted))
+        self.table.place((active.mark, counted))
     }
 
     fn place_of(&self, active: &Active, address: IpAddr) -> Place {
         self.place(active, &Counted::Address(counted_address(address)))
     }
 
-    /// How many keys are remembered.
+    /// How many keys have taken something that has not come back.
     pub fn keys(&self) -> usize {
-        self.table.len()
+        self.table.busy(self.clock.now_ns())
     }
 
     /// The rule that nobody has written.
@@ -464,10 +478,6 @@ impl Rates {
 }
 
 impl Standing {
-    fn in_force(&self) -> Arc<InForce> {
-        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
     /// Who reads it before the rules has old rules under a new number at no time.
     fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
@@ -475,14 +485,14 @@ impl Standing {
 
     /// What shapes somebody's bodies. A rule that was changed has lanes of its own: those of before are nobody's from then on.
     fn lanes(&self, asker: &Asker<'_>, direction: Direction) -> Vec<Lane> {
-        let in_force = self.in_force();
+        let in_force = self.in_force.load();
         let lane = |active: &Active| {
             let pipe = match direction {
                 Direction::In => active.inbound.as_ref(),
                 Direction::Out => active.outbound.as_ref(),
             }?;
             let counted = counted(&active.rule, asker).ok()?;
-            let place = self.table.place((&active.name, active.version, direction.name(), &counted));
+            let place = self.table.place((active.mark, direction.name(), &counted));
             Some(Lane { pipe: pipe.clone(), place })
         };
         in_force.after.iter().filter_map(lane).collect()
@@ -576,7 +586,6 @@ mod tests {
         follow(&rates, 2, &[]);
         assert!(!rates.asks_by_identity());
         clock.advance_ns(1 << 40);
-        rates.sweep();
         assert_eq!(rates.keys(), 0);
     }
 
@@ -719,7 +728,7 @@ mod tests {
         wrong(&rates, &arrival);
         assert!(rates.keys() > 0);
         clock.advance_ns(SECOND_NS);
-        tokio::time::sleep(2 * SWEEP).await;
+        tokio::time::sleep(2 * LOOK).await;
         assert_eq!(rates.keys(), 0);
         following.abort();
     }

@@ -82,7 +82,7 @@ pub type Cost = u16;
 /// More than a few turns nobody pays at once.
 const COST_MAX: u64 = 8;
 
-/// What is known of an operation before it is done. `bytes` are those that its request declares.
+/// What is known of an operation before it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Work {
     pub class: Class,
@@ -93,13 +93,14 @@ pub struct Work {
 impl Work {
     pub const BACKGROUND: Self = Self { class: Class::Background, pace: Pace::Unknown, cost: 1 };
 
-    pub fn of(operation: &str, bytes: Option<u64>) -> Self {
+    /// `declared` are the bytes that its request says it has: asked where they say something.
+    pub fn of(operation: &str, declared: impl FnOnce() -> Option<u64>) -> Self {
         let per_mebibyte = |bytes: u64| u16::try_from((1 + (bytes >> 20)).min(COST_MAX)).unwrap_or(1);
         let (class, pace, cost) = match operation {
             // Its size is that of the answer.
             "GetObject" => (Class::Data, Pace::Read(Size::UpTo64KiB), 1),
             "PutObject" | "UploadPart" | "PostObject" => {
-                let bytes = bytes.unwrap_or(u64::MAX);
+                let bytes = declared().unwrap_or(u64::MAX);
                 (Class::Data, Pace::Write(Size::of(bytes)), per_mebibyte(bytes))
             }
             "DeleteObject" => (Class::Data, Pace::Write(Size::UpTo64KiB), 1),
@@ -135,11 +136,11 @@ mod tests {
 
     #[test]
     fn metadata_is_light_and_uploads_cost_by_their_length() {
-        assert_eq!(Work::of("HeadObject", None).class, Class::Metadata);
-        assert_eq!(Work::of("GetObject", None).class, Class::Data);
-        assert_eq!(Work::of("PutObject", Some(0)).cost, 1);
-        assert_eq!(Work::of("PutObject", Some(3 << 20)).cost, 4);
-        assert_eq!(Work::of("UploadPart", Some(5 << 30)).cost, 8);
-        assert_eq!(Work::of("PutObject", None).pace.index(), None);
+        assert_eq!(Work::of("HeadObject", || None).class, Class::Metadata);
+        assert_eq!(Work::of("GetObject", || None).class, Class::Data);
+        assert_eq!(Work::of("PutObject", || Some(0)).cost, 1);
+        assert_eq!(Work::of("PutObject", || Some(3 << 20)).cost, 4);
+        assert_eq!(Work::of("UploadPart", || Some(5 << 30)).cost, 8);
+        assert_eq!(Work::of("PutObject", || None).pace.index(), None);
     }
 }

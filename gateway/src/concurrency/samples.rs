@@ -28,10 +28,11 @@ impl Default for Samples {
 }
 
 impl Samples {
-    pub fn add(&self, pace: Pace, took_us: u64) {
-        if let Some(pace) = pace.index() {
-            self.0[pace * BUCKETS + bucket(took_us)].fetch_add(1, Ordering::Relaxed);
-        }
+    /// Gives whether it is counted: some paces are not measured.
+    pub fn add(&self, pace: Pace, took_us: u64) -> bool {
+        let Some(pace) = pace.index() else { return false };
+        self.0[pace * BUCKETS + bucket(took_us)].fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     /// What was added since the last call. A sample that comes meanwhile is in this window or the next.

@@ -92,11 +92,7 @@ pub fn hold(requester: &Requester, answer: Response<Body>) -> Response<Body> {
         let Some(permit) = place.as_ref() else { return answer };
         let now_us = permit.of.now_us();
         let took_us = now_us.saturating_sub(permit.since_us).saturating_sub(stay.client_us(now_us));
-        let code = answer.extensions().get::<ErrorCode>().map_or("", |code| code.0.as_str());
-        // What a rule of rates refuses is no sign of the target.
-        let is_of_rule = answer.headers().contains_key(RULE_HEADER);
-        let is_overload = answer.status() == StatusCode::SERVICE_UNAVAILABLE && code == "SlowDown" && !is_of_rule;
-        permit.of.answered(pace(permit.work.pace, &answer), took_us, is_overload);
+        permit.of.answered(pace(permit.work.pace, &answer), took_us, is_overload(&answer));
     }
     let is_ready = answer.body().size_hint().exact().is_some_and(|bytes| bytes <= READY_BYTES_MAX);
     if is_ready || answer.body().is_end_stream() {
@@ -106,6 +102,13 @@ pub fn hold(requester: &Requester, answer: Response<Body>) -> Response<Body> {
     client_waits(requester);
     let (head, body) = answer.into_parts();
     Response::from_parts(head, Body::http_body(Held { body, requester: requester.clone() }))
+}
+
+/// Whether the target says that it has too much to do. What a rule of rates refuses is no sign of that.
+fn is_overload(answer: &Response<Body>) -> bool {
+    let code = || answer.extensions().get::<ErrorCode>().map_or("", |code| code.0.as_str());
+    let is_of_rule = || answer.headers().contains_key(RULE_HEADER);
+    answer.status() == StatusCode::SERVICE_UNAVAILABLE && code() == "SlowDown" && !is_of_rule()
 }
 
 /// Of a read, by the bytes of its answer. What was refused says nothing of the target.

@@ -4,9 +4,12 @@ use super::rule::{Matches, Per, Rule};
 use super::verb::Verb;
 use authn::identity::{Kind, Session, SessionOf};
 use authn::{Caller, Identity};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
+
+/// Where AWS SDKs number their attempts.
+const ATTEMPT: HeaderName = HeaderName::from_static("amz-sdk-request");
 
 pub struct Asker<'a> {
     pub identity: &'a Identity,
@@ -75,11 +78,10 @@ pub fn counted<'a>(rule: &Rule, asker: &Asker<'a>) -> Result<Counted<'a>, Miss> 
         principals.iter().any(|pattern| pattern.matches(&arn))
     };
     must(principals.is_empty() || caller.is_some_and(is_one), Miss::Principal)?;
-    let address = asker.address.map(|address| address.to_canonical());
-    let is_near = |address: IpAddr| networks.iter().any(|network| network.has(address));
-    must(networks.is_empty() || address.is_some_and(is_near), Miss::Address)?;
+    let is_near = |address: IpAddr| networks.iter().any(|network| network.has(address.to_canonical()));
+    must(networks.is_empty() || asker.address.is_some_and(is_near), Miss::Address)?;
 
-    let by_address = || address.map(|address| Counted::Address(counted_address(address))).ok_or(Miss::NoAddress);
+    let by_address = || asker.address.map(|address| Counted::Address(counted_address(address))).ok_or(Miss::NoAddress);
     match rule.per {
         Per::Key => key.map_or_else(by_address, |key| Ok(Counted::Key(key))),
         Per::Principal => caller.map_or_else(by_address, |caller| Ok(Counted::Principal(principal(caller)))),
@@ -107,9 +109,9 @@ pub fn counted_address(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether a client says that it sends a request again: AWS SDKs number their attempts.
+/// Whether a client says that it sends a request again.
 pub fn is_repetition(headers: &HeaderMap) -> bool {
-    let says = headers.get("amz-sdk-request").and_then(|value| value.to_str().ok());
+    let says = headers.get(ATTEMPT).and_then(|value| value.to_str().ok());
     let attempt = says.and_then(|says| says.split(';').find_map(|part| part.trim().strip_prefix("attempt=")));
     attempt.and_then(|attempt| attempt.parse::<u32>().ok()).is_some_and(|attempt| attempt > 1)
 }

@@ -83,8 +83,8 @@ impl Lane {
     fn book(&self, bytes: usize) -> u64 {
         let Pipe { table, clock, dry_run, shaped, .. } = &*self.pipe;
         let (now_ns, time_ns) = (clock.now_ns(), self.pipe.time_ns(bytes));
-        let Ok(wait_ns) = table.update(self.place, now_ns, |booked| {
-            let (wait_ns, next) = booked_behind(booked.unwrap_or(0), now_ns, time_ns);
+        let Ok(wait_ns) = table.update(self.place, |booked| {
+            let (wait_ns, next) = booked_behind(booked, now_ns, time_ns);
             // In a dry run nobody is held up, so that what is booked does not run away.
             let next = if *dry_run { next.min(now_ns.saturating_add(SLACK_NS).saturating_add(time_ns)) } else { next };
             Ok::<_, Infallible>((wait_ns, next))
@@ -437,7 +437,7 @@ mod tests {
         assert_eq!(body.frame().await.expect("a frame").expect("data").into_data().expect("data").len(), 1024);
         let waiting = tokio::time::timeout(Duration::from_millis(1), body.frame()).await;
         assert!(waiting.is_err());
-        let booked = |lane: &Lane| lane.pipe.table.get(lane.place).unwrap() - clock.elapsed();
+        let booked = |lane: &Lane| lane.pipe.table.get(lane.place) - clock.elapsed();
         assert_eq!(booked(&lane), 2_000_000_000);
         drop(body);
         assert_eq!(booked(&lane), 1_000_000_000);
@@ -448,7 +448,7 @@ mod tests {
         let (old, clock) = lane(1024, false);
         let (lanes, rules) = following(&old);
         let mut body = Shaped::answer(&lanes, Body::from(Bytes::from(vec![0; 40 * 1024])));
-        let booked = |lane: &Lane| lane.pipe.table.get(lane.place).unwrap_or(0).saturating_sub(clock.elapsed());
+        let booked = |lane: &Lane| lane.pipe.table.get(lane.place).saturating_sub(clock.elapsed());
         async fn next(body: &mut Body) -> (usize, Duration) {
             let begun = tokio::time::Instant::now();
             let frame = body.frame().await.expect("a frame").expect("data").into_data().expect("data");

@@ -14,11 +14,13 @@ impl Rates {
         let Some(failures) = &self.failures else { return Ok(None) };
         let Some(limiter) = &failures.limiter else { return Ok(None) };
         let (place, cost) = (self.place_of(failures, address), verb::FAILED_AUTHENTICATION_COST);
-        if limiter.left(self.table.place(("failed", place))) > f64::from(limiter.burst() / 2) {
+        let now_ns = self.clock.now_ns();
+        if limiter.left(self.table.place(("failed", place)), now_ns) > f64::from(limiter.burst() / 2) {
             return Ok(None);
         }
-        limiter.take(place, cost, true).map_err(|wait| self.refuse(failures, limiter, place, cost, wait))?;
-        Ok(Some(Held::new(limiter.part(place, cost), self.table.clone(), self.clock.clone())))
+        let taken = limiter.take(place, cost, true, now_ns);
+        let part = taken.map_err(|wait| self.refuse(failures, limiter, (place, cost), wait, now_ns))?;
+        Ok(Some(Held::new(part, self.table.clone(), self.clock.clone())))
     }
 
     /// What came of a request, as soon as that is known: a credential that is not good costs its address, once. What is left of
@@ -33,13 +35,14 @@ impl Rates {
 
     fn failed(&self, arrival: Option<&Arrival>) {
         let Some(address) = arrival.and_then(Arrival::fails) else { return };
+        let now_ns = self.clock.now_ns();
         if let Some(failures) = &self.failures
             && let Some(limiter) = &failures.limiter
         {
             let place = self.place_of(failures, address);
             // The second is of failures only, the first also of what is held for requests under way.
             for place in [place, self.table.place(("failed", place))] {
-                limiter.charge(place, verb::FAILED_AUTHENTICATION_COST);
+                limiter.charge(place, verb::FAILED_AUTHENTICATION_COST, now_ns);
             }
             self.asks.fetch_or(FAILED, Ordering::Relaxed);
         }
@@ -50,7 +53,7 @@ impl Rates {
                 if let (Some(limiter), Ok(counted)) = (&active.limiter, counted(&active.rule, &asker)) {
                     // It has paid for coming.
                     let more = verb::FAILED_AUTHENTICATION_COST - verb::COST;
-                    limiter.charge(self.place(active, &counted), more);
+                    limiter.charge(self.place(active, &counted), more, now_ns);
                 }
             }
         }

@@ -2,12 +2,13 @@
 
 use super::keys::Table;
 use super::quota::{Part, RateClock};
+use smallvec::SmallVec;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a request has taken from the rules that are about it.
-pub type Taken = Vec<Part>;
+pub type Taken = SmallVec<[Part; 4]>;
 
 /// A failure that an address has paid for a request whose outcome is not known. It comes back when this is dropped.
 pub struct Held {

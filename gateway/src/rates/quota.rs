@@ -12,16 +12,17 @@ use governor::middleware::NoOpMiddleware;
 use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
+use std::cell::Cell;
+use std::hash::{Hash, Hasher};
 use std::num::NonZeroU32;
 use std::ops::Add;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Nobody is told to wait for longer than this, but for what its request costs.
 const WAIT_NS_MAX: u64 = 10_000_000_000;
 
-/// governor's clock on our door.
+/// The clock of all rules, which a request looks at once for all of them.
 #[derive(Clone)]
 pub struct RateClock(pub Arc<dyn Monotonic>);
 
@@ -52,31 +53,37 @@ impl Reference for Moment {
     }
 }
 
-/// As governor has it: it begins to count at what it is told first, which is zero, so that its moments are the clock's own.
-struct FromZero {
-    clock: RateClock,
-    begun: AtomicBool,
+thread_local! {
+    static ASKED_NS: Cell<u64> = const { Cell::new(0) };
 }
 
-impl Clock for FromZero {
+/// governor looks at a clock of its own for each question. This one shows the moment of the question: a request is judged at one
+/// moment by all its rules.
+struct AsAsked;
+
+impl Clock for AsAsked {
     type Instant = Moment;
 
     fn now(&self) -> Moment {
-        if self.begun.load(Ordering::Relaxed) || self.begun.swap(true, Ordering::Relaxed) {
-            return Moment(self.clock.now_ns());
-        }
-        Moment(0)
+        Moment(ASKED_NS.get())
     }
 }
 
 /// One question to governor.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Ask {
     place: Place,
-    /// Not later than governor looks at its clock: else it would find what comes back in between missing.
     now_ns: u64,
     /// What it must leave there, as time.
     leave_ns: u64,
+    /// The answer, beside governor's: when all that the key took will have come back.
+    until_ns: Cell<u64>,
+}
+
+impl Hash for Ask {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.place.hash(state);
+    }
 }
 
 struct Store {
@@ -90,11 +97,13 @@ impl StateStore for Store {
     where
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
-        self.table.update(ask.place, ask.now_ns, |moment| {
+        self.table.update(ask.place, |moment| {
             // What must be left looks as if it were taken, while it is decided.
-            let seen = moment.unwrap_or(0).max(ask.now_ns).saturating_add(ask.leave_ns);
+            let seen = moment.max(ask.now_ns).saturating_add(ask.leave_ns);
             let (decided, next) = decide(Some(seen.into()))?;
-            Ok((decided, next.as_u64().saturating_sub(ask.leave_ns)))
+            let until_ns = next.as_u64().saturating_sub(ask.leave_ns);
+            ask.until_ns.set(until_ns);
+            Ok((decided, until_ns))
         })
     }
 }
@@ -116,9 +125,8 @@ impl Part {
 
 /// The requests of one rule.
 pub struct Limiter {
-    governor: RateLimiter<Ask, Store, FromZero, NoOpMiddleware<Moment>>,
+    governor: RateLimiter<Ask, Store, AsAsked, NoOpMiddleware<Moment>>,
     table: Arc<Table>,
-    clock: RateClock,
     interval_ns: u64,
     burst: u32,
     /// Of the burst, for repetitions.
@@ -132,14 +140,15 @@ pub fn interval_ns(rate: f64) -> u64 {
 
 impl Limiter {
     /// `cost_max`: what one request can cost at most, which the burst must have.
-    pub fn new(rate: f64, burst: u32, cost_max: u32, table: Arc<Table>, clock: RateClock) -> Self {
+    pub fn new(rate: f64, burst: u32, cost_max: u32, table: Arc<Table>) -> Self {
         let interval_ns = interval_ns(rate);
         let burst = burst.max(cost_max).max(1);
         let quota = Quota::with_period(Duration::from_nanos(interval_ns)).expect("an interval is no zero");
         let quota = quota.allow_burst(NonZeroU32::new(burst).expect("it is 1 at least"));
-        let from_zero = FromZero { clock: clock.clone(), begun: AtomicBool::new(false) };
-        let governor = RateLimiter::new(quota, Store { table: table.clone() }, from_zero);
-        Self { governor, table, clock, interval_ns, burst, kept: (burst - cost_max.max(1).min(burst)) / 2 }
+        // It counts from what its clock shows first: from zero, its moments are those of our clock.
+        ASKED_NS.set(0);
+        let governor = RateLimiter::new(quota, Store { table: table.clone() }, AsAsked);
+        Self { governor, table, interval_ns, burst, kept: (burst - cost_max.max(1).min(burst)) / 2 }
     }
 
     fn cost_ns(&self, cost: u32) -> u64 {
@@ -147,52 +156,41 @@ impl Limiter {
     }
 
     /// Takes what a request costs, or says how long there will not be so much.
-    pub fn take(&self, place: Place, cost: u32, is_repetition: bool) -> Result<(), Duration> {
-        let Some(cost) = NonZeroU32::new(cost) else { return Ok(()) };
+    pub fn take(&self, place: Place, cost: u32, is_repetition: bool, now_ns: u64) -> Result<Part, Duration> {
+        let cost_ns = self.cost_ns(cost);
+        let Some(cost) = NonZeroU32::new(cost) else { return Ok(Part { place, cost_ns, until_ns: now_ns }) };
         let leave = if is_repetition { 0 } else { self.kept };
-        let ask = Ask { place, now_ns: self.clock.now_ns(), leave_ns: self.cost_ns(leave) };
+        let ask = Ask { place, now_ns, leave_ns: self.cost_ns(leave), until_ns: Cell::new(0) };
+        ASKED_NS.set(now_ns);
         match self.governor.check_key_n(&ask, cost) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(refused)) => Err(refused.wait_time_from(Moment(self.clock.now_ns()))),
+            Ok(Ok(())) => Ok(Part { place, cost_ns, until_ns: ask.until_ns.get() }),
+            Ok(Err(refused)) => Err(refused.wait_time_from(Moment(now_ns))),
             // `rule.rs` refuses such a burst, and `new` does not make one.
-            Err(_) => Err(Duration::from_nanos(self.cost_ns(cost.get()))),
+            Err(_) => Err(Duration::from_nanos(cost_ns)),
         }
     }
 
-    /// What was taken a moment ago, for who may want to give it back.
-    pub fn part(&self, place: Place, cost: u32) -> Part {
-        Part { place, cost_ns: self.cost_ns(cost), until_ns: self.table.get(place).unwrap_or(0) }
-    }
-
-    /// What was taken a moment ago and is not used.
-    pub fn give_back(&self, place: Place, cost: u32) {
-        self.table.give_back(place, self.cost_ns(cost));
-    }
-
     /// Takes it, or all that there is.
-    pub fn charge(&self, place: Place, cost: u32) {
-        if self.take(place, cost, true).is_err() {
-            let now_ns = self.clock.now_ns();
-            self.table.set(place, now_ns, now_ns.saturating_add(self.cost_ns(self.burst)));
+    pub fn charge(&self, place: Place, cost: u32, now_ns: u64) {
+        if self.take(place, cost, true, now_ns).is_err() {
+            self.table.put(place, now_ns.saturating_add(self.cost_ns(self.burst)));
         }
     }
 
     /// When who was refused should come again: behind all who were refused before.
-    pub fn turn(&self, queue: Place, cost: u32, wait: Duration) -> Duration {
-        let now_ns = self.clock.now_ns();
+    pub fn turn(&self, queue: Place, cost: u32, wait: Duration, now_ns: u64) -> Duration {
         let wait_ns = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
         let cost_ns = self.cost_ns(cost);
-        let told = self.table.update(queue, now_ns, |last| {
-            Ok::<_, std::convert::Infallible>(turn_after(last.unwrap_or(0), now_ns, wait_ns, cost_ns))
-        });
+        let told = self
+            .table
+            .update(queue, |last| Ok::<_, std::convert::Infallible>(turn_after(last, now_ns, wait_ns, cost_ns)));
         let Ok(told) = told;
         Duration::from_nanos(told)
     }
 
     /// How much a key could take now, as a repetition.
-    pub fn left(&self, place: Place) -> f64 {
-        let now_ns = self.clock.now_ns();
-        let taken_ns = self.table.get(place).unwrap_or(0).saturating_sub(now_ns);
+    pub fn left(&self, place: Place, now_ns: u64) -> f64 {
+        let taken_ns = self.table.get(place).saturating_sub(now_ns);
         (f64::from(self.burst) - taken_ns as f64 / self.interval_ns as f64).max(0.0)
     }
 
@@ -227,14 +225,14 @@ mod tests {
         clock.advance_ns(7 * SECOND_NS);
         let table = Arc::new(Table::new(&*SeededRandom::new(1)));
         let place = table.place("somebody");
-        let limiter = Limiter::new(rate, burst, cost_max, table, RateClock(clock.clone()));
+        let limiter = Limiter::new(rate, burst, cost_max, table);
         (limiter, clock, place)
     }
 
     #[test]
     fn a_burst_and_then_the_rate() {
         let (limiter, clock, place) = limiter(50.0, 10, 1);
-        let passes = |repeats| (0..100).filter(|_| limiter.take(place, 1, repeats).is_ok()).count();
+        let passes = |repeats| (0..100).filter(|_| limiter.take(place, 1, repeats, clock.elapsed_ns()).is_ok()).count();
         assert_eq!(passes(true), 10);
         for seconds in 1..=3 {
             let mut passed = 0;
@@ -251,7 +249,7 @@ mod tests {
     #[test]
     fn a_part_of_the_burst_is_for_repetitions() {
         let (limiter, clock, place) = limiter(10.0, 11, 1);
-        let passes = |repeats| (0..100).filter(|_| limiter.take(place, 1, repeats).is_ok()).count();
+        let passes = |repeats| (0..100).filter(|_| limiter.take(place, 1, repeats, clock.elapsed_ns()).is_ok()).count();
         assert_eq!(limiter.kept(), 5);
         assert_eq!((passes(false), passes(true), passes(false)), (6, 5, 0));
         clock.advance_ns(SECOND_NS / 2);
@@ -262,25 +260,27 @@ mod tests {
 
     #[test]
     fn costs_are_all_or_nothing_and_can_be_given_back() {
-        let (limiter, _, place) = limiter(1.0, 10, 10);
+        let (limiter, clock, place) = limiter(1.0, 10, 10);
+        let now_ns = clock.elapsed_ns();
+        let give_back = |part: Part| limiter.table.give_back(part.place, part.left_ns(now_ns));
         assert_eq!(limiter.kept(), 0);
-        assert_eq!(limiter.take(place, 5, false), Ok(()));
-        assert_eq!(limiter.take(place, 6, false), Err(Duration::from_secs(1)));
-        assert_eq!(limiter.left(place), 5.0);
-        limiter.give_back(place, 5);
-        assert_eq!((limiter.left(place), limiter.take(place, 10, false)), (10.0, Ok(())));
-        limiter.give_back(place, 4);
-        limiter.charge(place, 10);
-        assert_eq!(limiter.left(place), 0.0, "a charge takes what is there");
+        let five = limiter.take(place, 5, false, now_ns).expect("it is full");
+        assert_eq!(limiter.take(place, 6, false, now_ns), Err(Duration::from_secs(1)));
+        assert_eq!(limiter.left(place, now_ns), 5.0);
+        give_back(five);
+        assert_eq!(limiter.left(place, now_ns), 10.0);
+        let four = limiter.take(place, 4, false, now_ns).expect("it is full again");
+        limiter.take(place, 6, false, now_ns).expect("all of it");
+        give_back(four);
+        limiter.charge(place, 10, now_ns);
+        assert_eq!(limiter.left(place, clock.elapsed_ns()), 0.0, "a charge takes what is there");
     }
 
     #[test]
     fn what_has_come_back_by_itself_is_not_given_back_again() {
         let (limiter, clock, place) = limiter(1.0, 10, 10);
-        assert_eq!(limiter.take(place, 4, true), Ok(()));
-        let first = limiter.part(place, 4);
-        assert_eq!(limiter.take(place, 2, true), Ok(()));
-        let second = limiter.part(place, 2);
+        let first = limiter.take(place, 4, true, clock.elapsed_ns()).expect("it is full");
+        let second = limiter.take(place, 2, true, clock.elapsed_ns()).expect("there is enough");
         let left = |part: Part, clock: &SimulatedMonotonic| part.left_ns(clock.elapsed_ns()) / SECOND_NS;
         assert_eq!((left(first, &clock), left(second, &clock)), (4, 2));
         clock.advance_ns(3 * SECOND_NS);
@@ -292,43 +292,53 @@ mod tests {
     #[test]
     fn who_is_refused_has_a_turn_of_its_own() {
         let (limiter, clock, place) = limiter(10.0, 1, 1);
-        assert_eq!(limiter.take(place, 1, true), Ok(()));
+        assert!(limiter.take(place, 1, true, clock.elapsed_ns()).is_ok());
         let queue = place ^ 1;
         let told: Vec<u64> = (0..3)
             .map(|_| {
-                let wait = limiter.take(place, 1, false).expect_err("it is empty");
-                limiter.turn(queue, 1, wait).as_millis() as u64
+                let wait = limiter.take(place, 1, false, clock.elapsed_ns()).expect_err("it is empty");
+                limiter.turn(queue, 1, wait, clock.elapsed_ns()).as_millis() as u64
             })
             .collect();
         assert_eq!(told, [100, 200, 300]);
         for _ in 0..3 {
             clock.advance_ns(SECOND_NS / 10);
-            assert_eq!(limiter.take(place, 1, true), Ok(()), "each finds at its turn what it waited for");
+            assert!(
+                limiter.take(place, 1, true, clock.elapsed_ns()).is_ok(),
+                "each finds at its turn what it waited for"
+            );
         }
         for _ in 0..1000 {
-            limiter.turn(queue, 1, Duration::ZERO);
+            limiter.turn(queue, 1, Duration::ZERO, clock.elapsed_ns());
         }
-        assert_eq!(limiter.turn(queue, 1, Duration::ZERO).as_secs(), 10, "nobody waits for longer");
-    }
-
-    /// A clock on which time passes while something is decided.
-    #[derive(Default)]
-    struct Ticking(std::sync::atomic::AtomicU64);
-
-    impl Monotonic for Ticking {
-        fn elapsed_ns(&self) -> u64 {
-            self.0.fetch_add(1000, std::sync::atomic::Ordering::Relaxed)
-        }
+        assert_eq!(limiter.turn(queue, 1, Duration::ZERO, clock.elapsed_ns()).as_secs(), 10, "nobody waits for longer");
     }
 
     #[test]
     fn the_first_request_passes_however_small_the_burst() {
         let table = Arc::new(Table::new(&*SeededRandom::new(1)));
-        let limiter = Limiter::new(0.01, 1, 1, table.clone(), RateClock(Arc::new(Ticking::default())));
+        let limiter = Limiter::new(0.01, 1, 1, table.clone());
         for somebody in 0..100 {
-            assert_eq!(limiter.take(table.place(somebody), 1, false), Ok(()));
+            let now_ns = 1000 * somebody;
+            assert!(limiter.take(table.place(somebody), 1, false, now_ns).is_ok());
         }
-        assert!(limiter.take(table.place(0), 1, true).is_err());
+        assert!(limiter.take(table.place(0_u64), 1, true, 1000).is_err());
+    }
+
+    #[test]
+    fn limiters_of_one_thread_do_not_share_their_moments() {
+        let (one, clock, place) = limiter(1.0, 1, 1);
+        let now_ns = clock.elapsed_ns();
+        assert!(one.take(place, 1, false, now_ns).is_ok());
+        let table = Arc::new(Table::new(&*SeededRandom::new(1)));
+        let other = Limiter::new(1.0, 1, 1, table);
+        for seconds in 1..=3 {
+            assert_eq!(
+                other.take(place, 1, false, seconds * SECOND_NS).map(|part| part.until_ns),
+                Ok((seconds + 1) * SECOND_NS)
+            );
+        }
+        assert_eq!(one.take(place, 1, false, now_ns), Err(Duration::from_secs(1)));
     }
 
     #[test]
