@@ -2,6 +2,7 @@
 //! addition that waits for nobody, and a median costs no memory.
 
 use super::class::{PACES, Pace};
+use crate::own_line::stripe;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Buckets of an octave: neighbours are 9 % apart.
@@ -11,7 +12,11 @@ const FIRST_OCTAVE: u32 = 4;
 const OCTAVES: usize = 22;
 const BUCKETS: usize = PER_OCTAVE * OCTAVES;
 
+/// For each of its stripes all buckets of all paces: of most requests the sample is in the same one.
 pub struct Samples(Box<[AtomicU32]>);
+
+const STRIPES: usize = 4;
+const OF_STRIPE: usize = PACES * BUCKETS;
 
 /// What a window has seen of one pace.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,7 +28,7 @@ pub struct Seen {
 
 impl Default for Samples {
     fn default() -> Self {
-        Self((0..PACES * BUCKETS).map(|_| AtomicU32::new(0)).collect())
+        Self((0..STRIPES * OF_STRIPE).map(|_| AtomicU32::new(0)).collect())
     }
 }
 
@@ -31,20 +36,21 @@ impl Samples {
     /// Gives whether it is counted: some paces are not measured.
     pub fn add(&self, pace: Pace, took_us: u64) -> bool {
         let Some(pace) = pace.index() else { return false };
-        self.0[pace * BUCKETS + bucket(took_us)].fetch_add(1, Ordering::Relaxed);
+        self.0[stripe() % STRIPES * OF_STRIPE + pace * BUCKETS + bucket(took_us)].fetch_add(1, Ordering::Relaxed);
         true
     }
 
     /// What was added since the last call. A sample that comes meanwhile is in this window or the next.
     pub fn take(&self) -> Vec<Seen> {
         let mut seen = Vec::new();
-        for (pace, buckets) in self.0.chunks(BUCKETS).enumerate() {
+        for pace in 0..PACES {
             // Most paces are idle, and reading is cheaper than a swap.
             let swap = |bucket: &AtomicU32| match bucket.load(Ordering::Relaxed) {
                 0 => 0,
                 _ => bucket.swap(0, Ordering::Relaxed),
             };
-            let counts: [u32; BUCKETS] = std::array::from_fn(|at| swap(&buckets[at]));
+            let stripes = |at| (0..STRIPES).map(move |stripe| &self.0[stripe * OF_STRIPE + pace * BUCKETS + at]);
+            let counts: [u32; BUCKETS] = std::array::from_fn(|at| stripes(at).map(swap).fold(0, u32::saturating_add));
             let count: u32 = counts.iter().sum();
             if count > 0 {
                 seen.push(Seen { pace, count, median_us: median(&counts, count) });

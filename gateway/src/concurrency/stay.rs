@@ -87,16 +87,19 @@ pub fn client_came(requester: &Requester) {
 /// The first byte of an answer is there. The place is given back with the last one, or when the client's time is over.
 pub fn hold(requester: &Requester, answer: Response<Body>) -> Response<Body> {
     let stay = &requester.0.stay;
-    {
-        let place = stay.permit();
+    let is_ready = answer.body().size_hint().exact().is_some_and(|bytes| bytes <= READY_BYTES_MAX)
+        || answer.body().is_end_stream();
+    let over = {
+        let mut place = stay.permit();
         let Some(permit) = place.as_ref() else { return answer };
         let now_us = permit.of.now_us();
         let took_us = now_us.saturating_sub(permit.since_us).saturating_sub(stay.client_us(now_us));
         permit.of.answered(pace(permit.work.pace, &answer), took_us, is_overload(&answer));
-    }
-    let is_ready = answer.body().size_hint().exact().is_some_and(|bytes| bytes <= READY_BYTES_MAX);
-    if is_ready || answer.body().is_end_stream() {
-        stay.end();
+        is_ready.then(|| place.take())
+    };
+    if is_ready {
+        // A place that is given back takes another lock.
+        drop(over);
         return answer;
     }
     client_waits(requester);
