@@ -180,8 +180,8 @@ fn experiments(options: &Options, directory: &Path, payload: &[u8], found: &mut 
                 Tls { programs, directory, payload, round: options.round(), rounds: options.rounds() }.run(&mut report)
             }
             "limiter" => {
-                let (processes, pairs_of_each) = if short { (1, 2) } else { (5, 16) };
-                Limiter { programs, directory, payload, processes, pairs_of_each }.run(&mut report)
+                let (processes, rounds_of_each) = if short { (1, 2) } else { (5, 16) };
+                Limiter { programs, directory, payload, processes, rounds_of_each }.run(&mut report)
             }
             _ => Churn {
                 programs,
