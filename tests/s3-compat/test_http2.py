@@ -80,16 +80,19 @@ class Bare:
         codes = [int.from_bytes(it[3][4:8], "big") for it in found if it and it[0] == GOAWAY]
         return codes[-1] if codes else "cut" if found and found[-1] is None else None
 
+    def is_ended(self, wait):
+        """Whether the server has ended the connection. Where it is slow, its buffers take all that is sent before it has read it."""
+        return None in self.frames(10 if wait else 0)
+
     def close(self):
         self.socket.close()
 
 
 def reset_at_once(port, count):
     """Streams that are begun and cancelled in one breath, on as many connections as the server makes that need."""
-    sent, connections = 0, 0
+    sent, ended = 0, 0
     while sent < count:
         bare, stream = Bare(port), 1
-        connections += 1
         while sent < count:
             batch = range(stream, stream + 200, 2)
             stream += 200
@@ -98,31 +101,31 @@ def reset_at_once(port, count):
                 break
             if None in bare.frames():
                 break
+        ended += bare.is_ended(wait=sent >= count and not ended)
         bare.close()
-    return sent, connections
+    return sent, ended
 
 
 def reset_when_seen(port, count):
     """Each request has begun when it is cancelled."""
-    sent, connections = 0, 0
+    sent, ended = 0, 0
     while sent < count:
         bare, stream, goes_on = Bare(port), 1, True
-        connections += 1
         while sent < count and goes_on:
             goes_on = bare.send(headers(stream)) and bare.send(frame(RST_STREAM, 0, stream, b"\0\0\0\x08"))
             stream, sent = stream + 2, sent + 1
             if stream % 32 == 1:
                 goes_on = goes_on and None not in bare.frames()
+        ended += bare.is_ended(wait=sent >= count and not ended)
         bare.close()
-    return sent, connections
+    return sent, ended
 
 
 def made_to_reset(port, count):
     """A window beyond all bounds is an error of its stream, which the server resets: "MadeYouReset"."""
-    sent, connections = 0, 0
+    sent, ended = 0, 0
     while sent < count:
         bare, stream = Bare(port), 1
-        connections += 1
         while sent < count:
             batch = range(stream, stream + 200, 2)
             stream += 200
@@ -131,8 +134,9 @@ def made_to_reset(port, count):
                 break
             if None in bare.frames():
                 break
+        ended += bare.is_ended(wait=sent >= count and not ended)
         bare.close()
-    return sent, connections
+    return sent, ended
 
 
 ATTACKS = {it.__name__: it for it in (reset_at_once, reset_when_seen, made_to_reset)}
@@ -230,10 +234,10 @@ def test_resets_harm_nobody_else(server, attack):
             command = [sys.executable, __file__, attack, str(server.port), str(RESETS)]
             process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             beside = rate(lambda passed: process.poll() is not None and passed > 0.5)
-            sent, connections = json.loads(process.stdout.read())
+            sent, ended = json.loads(process.stdout.read())
             assert process.returncode == 0 and sent >= RESETS
-            assert connections > 1, "the server has to end such a connection"
-            print(f"{attack}: {sent} on {connections} connections; {alone:.0f}/s alone, {beside:.0f}/s beside")
+            assert ended > 0, "the server has to end such a connection"
+            print(f"{attack}: {sent}, {ended} connections ended; {alone:.0f}/s alone, {beside:.0f}/s beside")
             kept.append(beside / alone)
             if kept[-1] > 0.5 and not QUIET:
                 break
