@@ -156,7 +156,7 @@ const USERS: [User; 6] = [
 pub fn run(root: &Path, options: &Options) -> Result<bool> {
     let suite = options.suite.canonicalize().with_context(|| format!("opening {}", options.suite.display()))?;
     ensure!(!suite.starts_with(root), "the suite is not part of this repository: check it out somewhere else");
-    let lists = Lists::read(&root.join("tests/s3-tests"))?;
+    let lists = Lists::read(&root.join("tests/s3-tests"), if options.https { "https" } else { "http" })?;
 
     let cache = cache::directory()?;
     let work = cache.join("s3-tests");

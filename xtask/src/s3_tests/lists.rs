@@ -1,5 +1,5 @@
-//! The three lists: `in-scope.txt` (`group id`), `out-of-scope.txt` (`group id reason`), `known-failures.txt` (`id reason`). Lines
-//! that begin with `#` are comments.
+//! The three lists: `in-scope.txt` (`group id`), `out-of-scope.txt` (`group id reason`), `known-failures.txt` (`id reason`, where
+//! `id@http` and `id@https` fail over one of the two only). Lines that begin with `#` are comments.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,20 +13,24 @@ pub struct Lists {
     pub in_scope: BTreeMap<String, String>,
     /// Id to group and reason.
     pub out_of_scope: BTreeMap<String, (String, String)>,
-    /// Id, in scope, to reason.
+    /// Id, in scope, to reason: over what the run is over.
     pub known_failures: BTreeMap<String, String>,
+    /// Id to scheme and reason: those that fail over one of the two only.
+    pub of_one_scheme: BTreeMap<String, (String, String)>,
 }
 
+const SCHEMES: [&str; 2] = ["http", "https"];
+
 impl Lists {
-    pub fn read(folder: &Path) -> Result<Self> {
+    pub fn read(folder: &Path, scheme: &str) -> Result<Self> {
         let text = |name: &str| {
             let path = folder.join(name);
             std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
         };
-        Self::parse(&text("in-scope.txt")?, &text("out-of-scope.txt")?, &text("known-failures.txt")?)
+        Self::parse(&text("in-scope.txt")?, &text("out-of-scope.txt")?, &text("known-failures.txt")?, scheme)
     }
 
-    fn parse(in_scope: &str, out_of_scope: &str, known_failures: &str) -> Result<Self> {
+    fn parse(in_scope: &str, out_of_scope: &str, known_failures: &str, scheme: &str) -> Result<Self> {
         let mut lists = Self::default();
         for line in lines(in_scope) {
             let [group, id] = fields(line)?;
@@ -40,7 +44,16 @@ impl Lists {
         }
         for line in lines(known_failures) {
             let [id, reason] = fields(line)?;
+            let (id, only) = id.split_once('@').map_or((id, None), |(id, only)| (id, Some(only)));
             ensure!(lists.in_scope.contains_key(id), "{id} is known to fail and not in scope");
+            if let Some(only) = only {
+                ensure!(SCHEMES.contains(&only), "{only} is no scheme: {line}");
+                let entry = (only.to_owned(), reason.to_owned());
+                ensure!(lists.of_one_scheme.insert(id.to_owned(), entry).is_none(), "{id} is there twice");
+                if only != scheme {
+                    continue;
+                }
+            }
             ensure!(lists.known_failures.insert(id.to_owned(), reason.to_owned()).is_none(), "{id} is there twice");
         }
         Ok(lists)
@@ -84,20 +97,31 @@ mod tests {
 
     #[test]
     fn lists_agree_with_each_other() {
-        let lists = Lists::parse("# c\nlist a\nlist b", "acl c needs ACLs", "b for a reason").expect("sound");
+        let parse = |scope, out, known| Lists::parse(scope, out, known, "http");
+        let lists = parse("# c\nlist a\nlist b", "acl c needs ACLs", "b for a reason").expect("sound");
         assert_eq!(lists.in_scope["a"], "list");
         assert_eq!(lists.out_of_scope["c"], ("acl".to_owned(), "needs ACLs".to_owned()));
         assert_eq!(lists.known_failures["b"], "for a reason");
         assert_eq!(lists.to_run(false).count(), 2);
-        assert!(Lists::parse("list a\nlist a", "", "").is_err());
-        assert!(Lists::parse("list a", "acl a why", "").is_err());
-        assert!(Lists::parse("list a", "", "b why").is_err());
-        assert!(Lists::parse("list a", "acl b", "").is_err());
+        assert!(parse("list a\nlist a", "", "").is_err());
+        assert!(parse("list a", "acl a why", "").is_err());
+        assert!(parse("list a", "", "b why").is_err());
+        assert!(parse("list a", "acl b", "").is_err());
+        assert!(parse("list a", "", "a@ftp why").is_err());
+    }
+
+    #[test]
+    fn some_fail_over_one_scheme_only() {
+        let known = |scheme| {
+            let lists = Lists::parse("list a\nlist b\nlist c", "", "a why\nb@http why\nc@https why", scheme);
+            lists.expect("sound").known_failures.into_keys().collect::<String>()
+        };
+        assert_eq!((known("http"), known("https")), ("ab".to_owned(), "ac".to_owned()));
     }
 
     #[test]
     fn every_test_of_the_suite_is_listed() {
-        let lists = Lists::parse("list a", "acl b why", "").expect("sound");
+        let lists = Lists::parse("list a", "acl b why", "", "http").expect("sound");
         let suite = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<BTreeSet<_>>();
         assert!(lists.covers(&suite(&["a", "b"])));
         assert!(!lists.covers(&suite(&["a"])));

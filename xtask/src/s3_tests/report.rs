@@ -155,6 +155,11 @@ impl Summary {
             *reasons.entry(reason).or_default() += 1;
         }
         let mut text = text.trim_end_matches("|  |\n").to_owned();
+        text.push_str("\n## Over HTTPS\n\nThe same (`--https`), but for these:\n\n| test | fails only over | because |\n|---|---|---|\n");
+        for (id, (scheme, reason)) in &lists.of_one_scheme {
+            writeln!(text, "| `{}` | {} | {reason} |", short(id), scheme.to_uppercase())
+                .expect("a string takes all text");
+        }
         text.push_str("\n## Out of scope\n\n| needs | tests |\n|---|---|\n");
         for (reason, count) in reasons {
             writeln!(text, "| {reason} | {count} |").expect("a string takes all text");
@@ -178,6 +183,7 @@ mod tests {
             in_scope: entry(&[("a", "list"), ("b", "list"), ("c", "list"), ("d", "copy"), ("e", "copy")]),
             out_of_scope: [("f".to_owned(), ("list".to_owned(), "ACL".to_owned()))].into(),
             known_failures: entry(&[("b", "why"), ("c", "why")]),
+            of_one_scheme: BTreeMap::new(),
         };
         let results = [("a", Outcome::Passed), ("b", Outcome::Failed), ("c", Outcome::Passed), ("d", Outcome::Skipped)];
         let mut results: BTreeMap<_, _> = results.into_iter().map(|(id, outcome)| (id.to_owned(), outcome)).collect();
