@@ -378,8 +378,9 @@ impl Concurrency {
 
     fn tick(self: &Arc<Self>) {
         let now_us = self.now_us();
-        self.end_stays(now_us);
-        if waiting(self.state.load(Ordering::Acquire)) > 0 {
+        let is_crowded = waiting(self.state.load(Ordering::Acquire)) > 0;
+        self.end_stays(now_us, is_crowded);
+        if is_crowded {
             self.expire(now_us);
         }
         let samples = self.samples.count();
@@ -583,6 +584,28 @@ mod tests {
         for task in tasks.collect::<Vec<_>>() {
             task.await.expect("no assertion failed");
         }
+        assert!(is_at_rest(&concurrency));
+    }
+
+    /// They would keep it waiting for five seconds, where it waits for two.
+    #[tokio::test]
+    async fn slow_clients_keep_nobody_out() {
+        let concurrency = limited(20);
+        let watching = tokio::spawn(Arc::clone(&concurrency).run());
+        let arrives = || async {
+            let requester = crate::access::Requester::default();
+            requester.0.stay.begin(concurrency.acquire(1, get()).await.expect("its turn"));
+            client_waits(&requester);
+            requester
+        };
+        let slow = futures::future::join_all((0..100).map(|_| arrives()));
+        let (slow, other) = futures::join!(slow, async {
+            tokio::task::yield_now().await;
+            concurrency.acquire(1, get()).await
+        });
+        drop(other.expect("a place in time"));
+        drop(slow);
+        watching.abort();
         assert!(is_at_rest(&concurrency));
     }
 

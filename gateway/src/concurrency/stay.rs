@@ -1,6 +1,6 @@
 //! How long a request keeps its place. A place stands for work of the target, and a client that is slow to send or to read makes
 //! none: while a request waits for its client, and while an answer's body is on its way, the client's time runs. After a second
-//! of it in all, the place goes to others, and the request goes on without one. So no number of slow clients, and no
+//! of it in all, or a quarter of one while others wait, the place goes to others, and the request goes on without one. So no number of slow clients, and no
 //! download of hours, keeps others out.
 
 use super::class::{Pace, Size};
@@ -17,8 +17,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-/// A client's time in all, while its request has a place.
+/// A client's time in all, while its request has a place; and while others wait for one. Many slow clients must not keep others
+/// in the line for longer than those may wait there, however few places there are.
 const CLIENT_US_MAX: u64 = 1_000_000;
+const CLIENT_US_MAX_CROWDED: u64 = 250_000;
 
 /// An answer up to this length is in memory when its head is.
 const READY_BYTES_MAX: u64 = 64 * 1024;
@@ -129,11 +131,12 @@ fn pace(pace: Pace, answer: &Response<Body>) -> Pace {
 
 impl Concurrency {
     /// Takes the places of requests whose clients have had their time.
-    pub(super) fn end_stays(&self, now_us: u64) {
+    pub(super) fn end_stays(&self, now_us: u64, is_crowded: bool) {
+        let client_us_max = if is_crowded { CLIENT_US_MAX_CROWDED } else { CLIENT_US_MAX };
         let mut over = Vec::new();
         self.stays.lock().unwrap_or_else(PoisonError::into_inner).retain(|stay| {
             let Some(findings) = stay.upgrade() else { return false };
-            let is_over = findings.stay.client_us(now_us) >= CLIENT_US_MAX;
+            let is_over = findings.stay.client_us(now_us) >= client_us_max;
             if is_over {
                 over.push(findings);
             }
