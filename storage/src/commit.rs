@@ -242,6 +242,9 @@ impl Committer {
                                 {
                                     tracing::warn!(%error, "the log could not be sealed: the next start does it");
                                 }
+                                // A message that was on its way would stay in the channel with whoever waits for its answer.
+                                messages.close();
+                                while messages.blocking_recv().is_some() {}
                                 return;
                             }
                             Message::Mutate(_) => {}

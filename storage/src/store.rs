@@ -168,7 +168,7 @@ impl DiskStore {
             health: Arc::clone(&health),
             clock: Arc::clone(&doors.clock),
             gave_up: std::cell::Cell::new(false),
-            failing_since_ms: std::cell::Cell::new(None),
+            failed_renewals: std::cell::Cell::new(0),
             renew: renewer(Arc::clone(&segments), Arc::clone(&reserve), committer.downgrade()),
             spares: Arc::clone(&spares),
             durable: Arc::clone(&durable),

@@ -11,7 +11,7 @@ use crate::format::name::SegmentName;
 use crate::format::record::BucketRecord;
 use crate::health::Health;
 use crate::limits::{
-    CHECKPOINT_INTERVAL_MS, CHECKPOINT_LOG_BYTES, CHECKPOINT_RECORDS, INDEX_FAILING_MS_MAX, INDEX_TRANSACTION_ROWS,
+    CHECKPOINT_INTERVAL_MS, CHECKPOINT_LOG_BYTES, CHECKPOINT_RECORDS, INDEX_RENEWALS_MAX, INDEX_TRANSACTION_ROWS,
 };
 use crate::log::spares::Spares;
 use crate::{Error, Result};
@@ -69,8 +69,8 @@ pub struct Keeper {
     /// A batch could not be applied: the disk stopped, or failed under a rebuild. Batches stay in the overlay, no checkpoint
     /// is made any more: the next start recovers.
     pub gave_up: std::cell::Cell<bool>,
-    /// Since when there has been no store because the disk gave an error.
-    pub failing_since_ms: std::cell::Cell<Option<u64>>,
+    /// How often a store could not be made because the disk gave an error, since there was one.
+    pub failed_renewals: std::cell::Cell<u32>,
     /// Where the last durable checkpoint ends.
     pub durable: Arc<std::sync::Mutex<Checkpoint>>,
 }
@@ -233,7 +233,7 @@ impl Keeper {
             Ok(store) => {
                 self.index.replace_store(Some(Arc::new(store)));
                 self.index.take_wanted();
-                self.failing_since_ms.set(None);
+                self.failed_renewals.set(0);
             }
             Err(Error::Stopping) => return Err(Error::Stopping),
             Err(Error::OutOfSpace) => {
@@ -243,10 +243,9 @@ impl Keeper {
             // The disk does not even let the log be read or the index be made. That may pass, as when a cable or a path to the
             // disk is changed; if it does not, the disk has failed. Want of space may last.
             Err(Error::Io { what, source }) if !is_out_of_space(&source) => {
-                let now_ms = self.clock.now_ms();
-                let since_ms = self.failing_since_ms.get().unwrap_or(now_ms);
-                self.failing_since_ms.set(Some(since_ms));
-                if now_ms.saturating_sub(since_ms) >= INDEX_FAILING_MS_MAX {
+                // Counted, and not timed: a wall clock that is set forward must not fail a disk, and one that stands must end.
+                self.failed_renewals.set(self.failed_renewals.get() + 1);
+                if self.failed_renewals.get() >= INDEX_RENEWALS_MAX {
                     self.health.fail(&format!("the index cannot be rebuilt: {what}: {source}"));
                     self.give_up();
                     return Err(Error::Io { what, source });
@@ -376,7 +375,7 @@ mod tests {
             spares: Arc::new(spares),
             renew,
             gave_up: std::cell::Cell::new(false),
-            failing_since_ms: std::cell::Cell::new(None),
+            failed_renewals: std::cell::Cell::new(0),
             durable: Arc::new(std::sync::Mutex::new(START)),
         };
         (keeper, store)
@@ -439,11 +438,9 @@ mod tests {
     fn a_disk_that_goes_on_giving_errors_has_failed() {
         let clock = SimulatedClock::starting_at(0);
         let (keeper, _) = without_store(Box::new(|_| Err(no_read())), Arc::clone(&clock));
-        keeper.renew(Renewal::Rebuild, &no_read()).unwrap();
-        clock.advance_ms(INDEX_FAILING_MS_MAX / 2);
+        keeper.failed_renewals.set(INDEX_RENEWALS_MAX - 2);
         keeper.renew(Renewal::Rebuild, &no_read()).unwrap();
         assert_eq!(keeper.health.failure(), None);
-        clock.advance_ms(INDEX_FAILING_MS_MAX / 2);
         assert!(keeper.renew(Renewal::Rebuild, &no_read()).is_err());
         assert!(keeper.health.failure().is_some_and(|reason| reason.contains("read the log")));
         // Nobody waits for what does not come.
@@ -454,6 +451,27 @@ mod tests {
         });
         assert!(answer.is_err());
         assert_eq!(looks, 1);
+    }
+
+    /// Whoever asked for a checkpoint gets an answer, although no clock moves and nothing is ever written again.
+    #[test]
+    fn a_batch_that_cannot_be_applied_lets_nobody_wait_for_ever() {
+        let (keeper, _) = without_store(Box::new(|_| Err(no_read())), SimulatedClock::starting_at(0));
+        keeper.failed_renewals.set(INDEX_RENEWALS_MAX - 3);
+        let health = Arc::clone(&keeper.health);
+        let (sender, receiver) = channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || keeper.run(&receiver, START));
+            sender.send(batch(1).1).unwrap();
+            let (reply, answer) = channel();
+            sender.send(Message::Checkpoint(reply)).unwrap();
+            let answer = answer.recv_timeout(Duration::from_secs(60));
+            // Also when it goes wrong, so that the thread ends.
+            health.set_stopping_hard();
+            assert!(answer.expect("an answer").is_err());
+            sender.send(Message::Stop).unwrap();
+        });
+        assert!(health.failure().is_some());
     }
 
     /// A batch that a stopping disk could not apply, and a later one that it could: a checkpoint behind the second would

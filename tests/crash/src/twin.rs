@@ -195,6 +195,8 @@ async fn drive(seed: u64, steps_per_life: u64) -> Result<Run> {
                 }
             }
             disk = disk.kill();
+            // A killed process has no thread that would try again.
+            target.disks()[0].health.set_stopping_hard();
         }
         keys = Vec::new();
         for task in tasks {
