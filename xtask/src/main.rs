@@ -14,6 +14,7 @@ mod policy_diff;
 mod s3_tests;
 mod test;
 mod tidy;
+mod watchdog;
 
 use clap::{Parser, Subcommand};
 use std::path::Path;

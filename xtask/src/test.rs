@@ -2,12 +2,15 @@
 //! what it needs, goes on after a failure, and ends with one line `N passed, N failed`.
 
 use crate::clients::{EARLIER, Session, TODAY};
-use crate::{cache, command, crash, policy_diff, s3_tests, tidy};
+use crate::{cache, command, crash, policy_diff, s3_tests, tidy, watchdog};
 use anyhow::Result;
 use std::ops::AddAssign;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
+
+/// Several times what the longest step takes on a cold cache and a slow machine.
+const STEP_LIMIT: Duration = Duration::from_secs(40 * 60);
 
 const CARGO_DENY_VERSION: &str = "0.20.2";
 
@@ -132,10 +135,14 @@ impl Steps<'_> {
     fn take(&mut self, name: &str, step: impl FnOnce() -> Result<Tally>) {
         println!("\n== {name}");
         let start = Instant::now();
-        let tally = step().unwrap_or_else(|error| {
+        let (tally, was_ended) = watchdog::guard(name, STEP_LIMIT, step);
+        let mut tally = tally.unwrap_or_else(|error| {
             println!("{error:#}");
             Tally::of(false)
         });
+        if was_ended && tally.failed == 0 {
+            tally.failed = 1;
+        }
         let time = start.elapsed();
         println!("== {name}: {} in {} s", if tally.failed == 0 { "passed" } else { "FAILED" }, time.as_secs());
         *self.total += tally;
