@@ -8,6 +8,7 @@ use crate::concurrency::{Concurrency, Stay, Work};
 use crate::directory;
 use crate::error::{Error, Result};
 use crate::lenient::Verified;
+use crate::own_line::Shares;
 use crate::peer::Peer;
 use crate::rates::{self, Arrival, Asker, Rates, Shape, Taken, Throttle, Verb};
 use crate::s3::{dates, rename_object};
@@ -103,7 +104,7 @@ pub struct Access {
     admission: Arc<Admission>,
     rates: Arc<Rates>,
     /// Places at the target, where their number is limited.
-    concurrency: Option<Arc<Concurrency>>,
+    concurrency: Option<Shares<Concurrency>>,
     region: HeaderValue,
     /// What signatures of unknown keys are compared with: nobody has it.
     no_ones_secret: SecretKey,
@@ -128,7 +129,7 @@ impl Access {
             sessions,
             admission,
             rates,
-            concurrency,
+            concurrency: concurrency.as_ref().map(Shares::of),
             region,
             no_ones_secret: SecretKey::from(hex::encode(secret)),
         })
@@ -218,9 +219,10 @@ impl Access {
         let (Some(concurrency), Some(requester)) = (&self.concurrency, extensions.get::<Requester>()) else {
             return Ok(());
         };
+        let concurrency = concurrency.here();
         let key = concurrency.key(identity, extensions.get::<Peer>().map(|peer| peer.address));
         let work = Work::of(operation, || declared_bytes(operation, headers));
-        let permit = concurrency.acquire(key, work).await.inspect_err(|refused| {
+        let permit = Concurrency::acquire(concurrency, key, work).await.inspect_err(|refused| {
             self.rates.give_back(requester.0.take_back());
             let _ = requester.0.throttled.set(Throttle::from(*refused));
         })?;

@@ -20,7 +20,7 @@ pub use stay::{Stay, client_came, client_waits, hold};
 use crate::access::Findings;
 use crate::error::Error;
 use crate::metrics::Metrics;
-use crate::own_line::OwnLine;
+use crate::own_line::{OwnLine, STRIPES, Share, share, stripe};
 use crate::rates::{Throttle, counted_address};
 use crate::secret_hash::SecretHash;
 use authn::Identity;
@@ -72,6 +72,8 @@ pub struct Concurrency {
     unmeasured: AtomicU32,
     overloads: AtomicU32,
     background: AtomicU32,
+    /// For each stripe all of them: a busy identity's would else be on another core for every request. What one thread adds another
+    /// may take away, and only the sum means something.
     holders: Box<[AtomicU32]>,
     samples: Samples,
     line: Mutex<Line>,
@@ -126,7 +128,7 @@ impl From<Refused> for Error {
 /// A place at the target, until it is dropped.
 #[derive(Debug)]
 pub struct Permit {
-    of: Arc<Concurrency>,
+    of: Share<Concurrency>,
     key: Key,
     work: Work,
     since_us: u64,
@@ -196,7 +198,7 @@ impl Concurrency {
             unmeasured: AtomicU32::new(0),
             overloads: AtomicU32::new(0),
             background: AtomicU32::new(0),
-            holders: (0..HOLDERS).map(|_| AtomicU32::new(0)).collect(),
+            holders: (0..STRIPES * HOLDERS).map(|_| AtomicU32::new(0)).collect(),
             samples: Samples::default(),
             line: Mutex::default(),
             gradient: Mutex::new(Gradient::new(bounds, 0)),
@@ -221,7 +223,14 @@ impl Concurrency {
     }
 
     fn holder(&self, key: Key) -> &AtomicU32 {
-        &self.holders[key as usize % HOLDERS]
+        &self.holders[stripe() * HOLDERS + key as usize % HOLDERS]
+    }
+
+    fn held(&self, key: Key) -> u32 {
+        let stripes = self.holders.chunks(HOLDERS);
+        let held = stripes.map(|of| of[key as usize % HOLDERS].load(Ordering::Relaxed)).fold(0, u32::wrapping_add);
+        // They are not read at one moment: what went may be seen sooner than what came.
+        held.cast_signed().max(0).cast_unsigned()
     }
 
     /// Whom a request stands for: the principal in its account, whatever key it has signed with, and of those that show no
@@ -246,25 +255,26 @@ impl Concurrency {
         hash | 1
     }
 
-    /// A place, at once or after a wait of two seconds at most.
-    pub async fn acquire(self: &Arc<Self>, key: Key, work: Work) -> std::result::Result<Permit, Refused> {
-        if work.class != Class::Background && self.enter_at_once() {
-            return Ok(self.permit(key, work, self.now_us()));
+    /// A place, at once or after a wait of two seconds at most. `of`: this thread's share.
+    pub async fn acquire(of: &Share<Self>, key: Key, work: Work) -> std::result::Result<Permit, Refused> {
+        let this: &Arc<Self> = &of.0;
+        if work.class != Class::Background && this.enter_at_once() {
+            return Ok(Self::permit(Share::clone(of), key, work, this.now_us()));
         }
-        let begun_us = self.now_us();
-        let granted = self.wait(key, work, begun_us).await;
-        let waited_us = self.now_us().saturating_sub(begun_us);
-        self.measures.waited(work.class, waited_us, granted.as_ref().err().copied());
+        let begun_us = this.now_us();
+        let granted = this.wait(key, work, begun_us).await;
+        let waited_us = this.now_us().saturating_sub(begun_us);
+        this.measures.waited(work.class, waited_us, granted.as_ref().err().copied());
         granted
     }
 
     /// A place for a step of the appliance's own work. It is preempted at its next step: while clients wait it hardly gets one, but no
     /// step is put off for ever.
     pub async fn background(limit: Option<&Arc<Self>>) -> Option<Permit> {
-        let limit = limit?;
+        let limit = &share(limit?);
         let until_us = limit.now_us() + BACKGROUND_WAIT_US_MAX;
         while limit.now_us() < until_us {
-            if let Ok(permit) = limit.acquire(BACKGROUND_KEY, Work::BACKGROUND).await {
+            if let Ok(permit) = Self::acquire(limit, BACKGROUND_KEY, Work::BACKGROUND).await {
                 return Some(permit);
             }
             tokio::time::sleep(BACKGROUND_PAUSE).await;
@@ -292,12 +302,12 @@ impl Concurrency {
     }
 
     /// For who has entered.
-    fn permit(self: &Arc<Self>, key: Key, work: Work, now_us: u64) -> Permit {
-        self.holder(key).fetch_add(1, Ordering::Relaxed);
+    fn permit(of: Share<Self>, key: Key, work: Work, now_us: u64) -> Permit {
+        of.holder(key).fetch_add(1, Ordering::Relaxed);
         if work.class == Class::Background {
-            self.background.fetch_add(1, Ordering::Relaxed);
+            of.background.fetch_add(1, Ordering::Relaxed);
         }
-        Permit { of: Arc::clone(self), key, work, since_us: now_us }
+        Permit { of, key, work, since_us: now_us }
     }
 
     async fn wait(self: &Arc<Self>, key: Key, work: Work, now_us: u64) -> Granted {
@@ -339,7 +349,7 @@ impl Concurrency {
             let limit = self.limit.load(Ordering::Relaxed);
             let background = self.background.load(Ordering::Relaxed);
             let places = Places { limit, in_flight: in_flight(state), background };
-            let held = |key: Key| self.holder(key).load(Ordering::Relaxed);
+            let held = |key: Key| self.held(key);
             let Some((ticket, _, key)) = line.queue.start(places, held) else { return };
             // While somebody waits places are only given under the lock, so there is still one.
             let before = self.state.fetch_sub(ONE_WAITING - 1, Ordering::AcqRel);
@@ -349,7 +359,7 @@ impl Concurrency {
                 self.state.fetch_sub(1, Ordering::AcqRel);
                 continue;
             };
-            let permit = self.permit(key, work, self.now_us());
+            let permit = Self::permit(share(self), key, work, self.now_us());
             // One that has gone away meanwhile drops its place, and that takes the lock.
             drop(line);
             let _ = waiter.send(Ok(permit));
@@ -477,20 +487,24 @@ mod tests {
         Work::of("GetObject", || None)
     }
 
+    async fn acquire(of: &Arc<Concurrency>, key: Key, work: Work) -> std::result::Result<Permit, Refused> {
+        Concurrency::acquire(&share(of), key, work).await
+    }
+
     fn is_at_rest(concurrency: &Concurrency) -> bool {
         let line = concurrency.line();
         concurrency.state.load(Ordering::Acquire) == 0
             && line.queue.is_empty()
             && line.waiters.is_empty()
             && concurrency.background.load(Ordering::Relaxed) == 0
-            && concurrency.holders.iter().all(|holder| holder.load(Ordering::Relaxed) == 0)
+            && (0..HOLDERS as u64).all(|key| concurrency.held(key) == 0)
     }
 
     #[tokio::test]
     async fn whoever_finds_no_room_waits_for_a_place() {
         let concurrency = limited(1);
-        let first = concurrency.acquire(1, get()).await.expect("room");
-        let mut second = Box::pin(concurrency.acquire(3, get()));
+        let first = acquire(&concurrency, 1, get()).await.expect("room");
+        let mut second = Box::pin(acquire(&concurrency, 3, get()));
         assert!(futures::poll!(&mut second).is_pending());
         assert_eq!(concurrency.status()["queued"]["data"], 1);
         drop(first);
@@ -503,11 +517,11 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_goes_away_leaves_the_line_and_gives_back_its_place() {
         let concurrency = limited(1);
-        let first = concurrency.acquire(1, get()).await.expect("room");
+        let first = acquire(&concurrency, 1, get()).await.expect("room");
         let (mut gone, mut granted, mut last) = (
-            Box::pin(concurrency.acquire(3, get())),
-            Box::pin(concurrency.acquire(5, get())),
-            Box::pin(concurrency.acquire(7, get())),
+            Box::pin(acquire(&concurrency, 3, get())),
+            Box::pin(acquire(&concurrency, 5, get())),
+            Box::pin(acquire(&concurrency, 7, get())),
         );
         for waiting in [&mut gone, &mut granted, &mut last] {
             assert!(futures::poll!(waiting).is_pending());
@@ -525,9 +539,9 @@ mod tests {
     async fn nobody_waits_for_longer_than_two_seconds() {
         let concurrency = limited(1);
         let watching = tokio::spawn(Arc::clone(&concurrency).run());
-        let _first = concurrency.acquire(1, get()).await.expect("room");
+        let _first = acquire(&concurrency, 1, get()).await.expect("room");
         let begun_us = concurrency.now_us();
-        assert_eq!(concurrency.acquire(3, get()).await.err(), Some(Refused::Waited));
+        assert_eq!(acquire(&concurrency, 3, get()).await.err(), Some(Refused::Waited));
         let waited_us = concurrency.now_us() - begun_us;
         assert!((2_000_000..2_500_000).contains(&waited_us), "{waited_us}");
         watching.abort();
@@ -536,13 +550,13 @@ mod tests {
     #[tokio::test]
     async fn whoever_is_alone_may_have_the_line_and_makes_room() {
         let concurrency = limited(1);
-        let first = concurrency.acquire(1, get()).await.expect("room");
-        let mut waiting: Vec<_> = (0..queue::WAITING_MAX).map(|_| Box::pin(concurrency.acquire(1, get()))).collect();
+        let first = acquire(&concurrency, 1, get()).await.expect("room");
+        let mut waiting: Vec<_> = (0..queue::WAITING_MAX).map(|_| Box::pin(acquire(&concurrency, 1, get()))).collect();
         for one in &mut waiting {
             assert!(futures::poll!(one).is_pending());
         }
-        assert_eq!(concurrency.acquire(1, get()).await.err(), Some(Refused::Identity));
-        let mut other = Box::pin(concurrency.acquire(3, get()));
+        assert_eq!(acquire(&concurrency, 1, get()).await.err(), Some(Refused::Identity));
+        let mut other = Box::pin(acquire(&concurrency, 3, get()));
         assert!(futures::poll!(&mut other).is_pending());
         let newest = waiting.pop().expect("the newest").await;
         assert_eq!(newest.err(), Some(Refused::Identity), "it has made room");
@@ -562,7 +576,7 @@ mod tests {
             tokio::spawn(async move {
                 for round in 0..300 {
                     let work = Work::of(if round % 3 == 0 { "HeadObject" } else { "GetObject" }, || None);
-                    let place = concurrency.acquire(1 + number % 7 * 2, work);
+                    let place = acquire(&concurrency, 1 + number % 7 * 2, work);
                     let place = if (number + round) % 5 == 0 {
                         match tokio::time::timeout(Duration::from_micros(round), place).await {
                             Ok(place) => place,
@@ -594,14 +608,14 @@ mod tests {
         let watching = tokio::spawn(Arc::clone(&concurrency).run());
         let arrives = || async {
             let requester = crate::access::Requester::default();
-            requester.0.stay.begin(concurrency.acquire(1, get()).await.expect("its turn"));
+            requester.0.stay.begin(acquire(&concurrency, 1, get()).await.expect("its turn"));
             client_waits(&requester);
             requester
         };
         let slow = futures::future::join_all((0..100).map(|_| arrives()));
         let (slow, other) = futures::join!(slow, async {
             tokio::task::yield_now().await;
-            concurrency.acquire(1, get()).await
+            acquire(&concurrency, 1, get()).await
         });
         drop(other.expect("a place in time"));
         drop(slow);
@@ -624,7 +638,7 @@ mod tests {
         };
         for (by_rule, overloads) in [(true, 0), (false, 1)] {
             let requester = crate::access::Requester::default();
-            requester.0.stay.begin(concurrency.acquire(1, get()).await.expect("room"));
+            requester.0.stay.begin(acquire(&concurrency, 1, get()).await.expect("room"));
             hold(&requester, slow_down(by_rule));
             assert_eq!(concurrency.overloads.load(Ordering::Relaxed), overloads);
             assert!(is_at_rest(&concurrency));

@@ -6,6 +6,7 @@
 use prometheus_client::metrics::counter::Atomic;
 use std::cell::Cell;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 #[derive(Debug, Default)]
@@ -20,7 +21,7 @@ impl<T> Deref for OwnLine<T> {
     }
 }
 
-const STRIPES: usize = 8;
+pub const STRIPES: usize = 8;
 
 /// A counter of many requests that is read now and then: each thread counts on a line of its own, as long as there are lines.
 #[derive(Debug, Default)]
@@ -53,6 +54,33 @@ impl Atomic<u64> for Striped {
 
     fn get(&self) -> u64 {
         self.0.iter().map(|line| line.load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// One of several counts of a shared value, on a line of its own.
+pub type Share<T> = Arc<OwnLine<Arc<T>>>;
+
+pub fn share<T>(value: &Arc<T>) -> Share<T> {
+    Arc::new(OwnLine(Arc::clone(value)))
+}
+
+/// A value of which every request holds a share for a while: each thread counts those it gives on a line of its own.
+pub struct Shares<T>([Share<T>; STRIPES]);
+
+impl<T> Clone for Shares<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<T> Shares<T> {
+    pub fn of(value: &Arc<T>) -> Self {
+        Self(std::array::from_fn(|_| share(value)))
+    }
+
+    /// To be cloned by this thread.
+    pub fn here(&self) -> &Share<T> {
+        &self.0[stripe()]
     }
 }
 
