@@ -172,7 +172,7 @@ impl Access {
             return Ok(());
         }
         let address = extensions.get::<Peer>().map(|peer| peer.address);
-        let asker = Asker { identity, address, bucket, verb, is_repetition: rates::is_repetition(headers) };
+        let asker = Asker { identity, address, bucket, verb, headers: Some(headers) };
         let requester = extensions.get::<Requester>();
         let before = requester.map(|requester| requester.0.take_back()).unwrap_or_default();
         match self.rates.admits(&asker, cost, before) {

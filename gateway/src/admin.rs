@@ -25,7 +25,7 @@ use crate::concurrency::Concurrency;
 use crate::guard::ErrorCode;
 use crate::kms::NamedKeys;
 use crate::peer::Peer;
-use crate::rates::{Arrival, Asker, COST, Rates, Taken, Throttle, Verb, is_repetition};
+use crate::rates::{Arrival, Asker, COST, Rates, Taken, Throttle, Verb};
 use crate::sessions::Sessions;
 use crate::sts::Issuers;
 use authn::Identity;
@@ -212,8 +212,7 @@ fn admit_rate(parts: &AdminParts, head: &Head, identity: &Identity) -> Result<()
         return Ok(());
     };
     let address = head.extensions.get::<Peer>().map(|peer| peer.address);
-    let is_repetition = is_repetition(&head.headers);
-    let asker = Asker { identity, address, bucket: None, verb: Verb::Admin, is_repetition };
+    let asker = Asker { identity, address, bucket: None, verb: Verb::Admin, headers: Some(&head.headers) };
     rates.admits(&asker, COST, Taken::default()).map(drop).map_err(|throttle| throttled(head, throttle))
 }
 

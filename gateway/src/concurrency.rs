@@ -285,14 +285,19 @@ impl Concurrency {
     /// Takes a place where there is one and nobody waits.
     fn enter_at_once(&self) -> bool {
         let limit = self.limit.load(Ordering::Relaxed);
-        let next = |state: u64| (waiting(state) == 0 && in_flight(state) < limit).then_some(state + 1);
-        match self.state.fetch_update(Ordering::AcqRel, Ordering::Relaxed, next) {
-            Ok(before) => {
-                self.reaches(in_flight(before) + 1);
-                true
+        // A guess, that nobody is there: an exchange that fails fetches the line to be written as well, where a look would only
+        // fetch it to be read.
+        let mut state = 0;
+        while waiting(state) == 0 && in_flight(state) < limit {
+            match self.state.compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => {
+                    self.reaches(in_flight(state) + 1);
+                    return true;
+                }
+                Err(now) => state = now,
             }
-            Err(_) => false,
         }
+        false
     }
 
     fn reaches(&self, in_flight: u32) {

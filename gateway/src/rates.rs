@@ -18,7 +18,7 @@ mod quota;
 mod rule;
 mod verb;
 
-pub use asker::{Asker, counted_address, is_repetition};
+pub use asker::{Asker, counted_address};
 pub use bandwidth::{Shape, Shaped, Shaper};
 pub use held::{Arrival, Taken};
 pub use keys::{KEYS_MAX, TABLE_BYTES_MAX};
@@ -342,7 +342,7 @@ impl Rates {
         let Some(from) = address else { return Ok(Arrival::default()) };
         let held = if asks & FAILED != 0 { self.hold_failure(from)? } else { None };
         if asks & BEFORE != 0 && !only_failures {
-            let asker = Asker { is_repetition: is_repetition(headers), ..before_identity(from) };
+            let asker = before_identity(from, Some(headers));
             self.take(&self.in_force().before, &asker, verb::COST, true, self.clock.now_ns())?;
         }
         Ok(Arrival::of(address, held))
@@ -424,7 +424,11 @@ impl Rates {
             let Some(limiter) = &active.limiter else { continue };
             let Ok(counted) = counted(&active.rule, asker) else { continue };
             let place = self.place(active, &counted);
-            match limiter.take(place, cost, asker.is_repetition, now_ns) {
+            let took = match limiter.take(place, cost, false, now_ns) {
+                Err(_) if limiter.kept() > 0 && asker.is_repetition() => limiter.take(place, cost, true, now_ns),
+                took => took,
+            };
+            match took {
                 Ok(part) => {
                     if is_counted {
                         active.passed.inc();
@@ -507,7 +511,7 @@ impl Rules for Follower {
     fn lanes(&self, direction: Direction) -> Vec<Lane> {
         let Self { standing, identity, address, bucket, verb } = self;
         let (address, bucket, verb) = (*address, bucket.as_deref(), *verb);
-        standing.lanes(&Asker { identity, address, bucket, verb, is_repetition: false }, direction)
+        standing.lanes(&Asker { identity, address, bucket, verb, headers: None }, direction)
     }
 }
 
@@ -521,9 +525,9 @@ impl InForce {
     }
 }
 
-fn before_identity(address: IpAddr) -> Asker<'static> {
+fn before_identity(address: IpAddr, headers: Option<&HeaderMap>) -> Asker<'_> {
     let address = Some(address);
-    Asker { identity: &Identity::Anonymous, address, bucket: None, verb: Verb::Get, is_repetition: false }
+    Asker { identity: &Identity::Anonymous, address, bucket: None, verb: Verb::Get, headers }
 }
 
 /// A time, and up to a fifth more or less.
@@ -538,6 +542,8 @@ mod tests {
     use super::*;
     use crate::guard::ErrorCode;
     use common::doors::{SeededRandom, SimulatedMonotonic};
+    use http::HeaderName;
+    use std::sync::LazyLock;
 
     pub(super) const SECOND_NS: u64 = 1_000_000_000;
 
@@ -557,8 +563,11 @@ mod tests {
     }
 
     fn asker(verb: Verb) -> Asker<'static> {
+        static REPETITION: LazyLock<HeaderMap> = LazyLock::new(|| {
+            HeaderMap::from_iter([(HeaderName::from_static("amz-sdk-request"), HeaderValue::from_static("attempt=2"))])
+        });
         let address = Some(IpAddr::from([10, 0, 0, 7]));
-        Asker { identity: &Identity::Anonymous, address, bucket: Some("b"), verb, is_repetition: true }
+        Asker { identity: &Identity::Anonymous, address, bucket: Some("b"), verb, headers: Some(&REPETITION) }
     }
 
     fn refused(rates: &Rates, verb: Verb) -> Option<String> {

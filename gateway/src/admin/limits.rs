@@ -138,13 +138,8 @@ fn explain(parts: &AdminParts, state: &State, body: &[u8]) -> Result<Answer, Pro
         None => Identity::Anonymous,
         Some(key) => Identity::Known(directory::caller(state, key).map_err(Problem::of_error)?),
     };
-    let asker = Asker {
-        identity: &identity,
-        address: asked.address,
-        bucket: asked.bucket.as_deref(),
-        verb,
-        is_repetition: false,
-    };
+    let asker =
+        Asker { identity: &identity, address: asked.address, bucket: asked.bucket.as_deref(), verb, headers: None };
     let cost = if verb == Verb::List { verb.cost_max() } else { rates::COST };
     let rates = parts.rates.as_ref().ok_or_else(|| Problem::invalid("there is no data port to ask about"))?;
     Ok(Answer::json(StatusCode::OK, rates.explain(&asker, cost)))

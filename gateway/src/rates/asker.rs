@@ -16,8 +16,14 @@ pub struct Asker<'a> {
     pub address: Option<IpAddr>,
     pub bucket: Option<&'a str>,
     pub verb: Verb,
-    /// It was asked before, and refused.
-    pub is_repetition: bool,
+    /// They may say that it was asked before, and refused. Nobody looks before that decides something.
+    pub headers: Option<&'a HeaderMap>,
+}
+
+impl Asker<'_> {
+    pub fn is_repetition(&self) -> bool {
+        self.headers.is_some_and(is_repetition)
+    }
 }
 
 /// What has a limit of its own.
@@ -110,7 +116,7 @@ pub fn counted_address(address: IpAddr) -> IpAddr {
 }
 
 /// Whether a client says that it sends a request again.
-pub fn is_repetition(headers: &HeaderMap) -> bool {
+fn is_repetition(headers: &HeaderMap) -> bool {
     let says = headers.get(ATTEMPT).and_then(|value| value.to_str().ok());
     let attempt = says.and_then(|says| says.split(';').find_map(|part| part.trim().strip_prefix("attempt=")));
     attempt.and_then(|attempt| attempt.parse::<u32>().ok()).is_some_and(|attempt| attempt > 1)
@@ -145,7 +151,7 @@ mod tests {
 
     fn asked<'a>(identity: &'a Identity) -> Asker<'a> {
         let address = Some(IpAddr::from([10, 0, 0, 7]));
-        Asker { identity, address, bucket: Some("logs-1"), verb: Verb::Get, is_repetition: false }
+        Asker { identity, address, bucket: Some("logs-1"), verb: Verb::Get, headers: None }
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Rates {
         let Some(limiter) = &active.limiter else { return told };
         let left = limiter.left(self.place(active, &counted), self.clock.now_ns());
         // A first attempt leaves something for repetitions.
-        let leave = if asker.is_repetition || active.version == 0 { 0 } else { limiter.kept() };
+        let leave = if asker.is_repetition() || active.version == 0 { 0 } else { limiter.kept() };
         let passes = left >= f64::from(cost + leave);
         let decision = match (passes, active.rule.dry_run) {
             (true, _) => "pass",

@@ -48,7 +48,7 @@ impl Rates {
         }
         if self.asks.load(Ordering::Relaxed) & BEFORE != 0 {
             let in_force = self.in_force();
-            let asker = before_identity(address);
+            let asker = before_identity(address, None);
             for active in &in_force.before {
                 if let (Some(limiter), Ok(counted)) = (&active.limiter, counted(&active.rule, &asker)) {
                     // It has paid for coming.

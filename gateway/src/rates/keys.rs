@@ -10,7 +10,7 @@ use crate::secret_hash::SecretHash;
 use common::Random;
 use std::convert::Infallible;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// Seats that share a line with their lock.
@@ -40,6 +40,9 @@ pub struct Table {
 #[derive(Default)]
 #[repr(align(128))]
 struct Set {
+    /// Changed first by whoever will change a seat: the line comes once, to be written, and not twice, to be read and then to
+    /// be written.
+    comes_first: AtomicU32,
     comes: Mutex<()>,
     seats: [Seat; SEATS],
 }
@@ -88,6 +91,7 @@ impl Table {
     /// changes meanwhile.
     pub fn update<T, E>(&self, place: Place, decide: impl Fn(u64) -> Result<(T, u64), E>) -> Result<T, E> {
         let set = self.set(place);
+        set.comes_first.fetch_add(1, Ordering::Relaxed);
         loop {
             if let Some(seat) = set.seat_of(place)
                 && let Some(moment) = seat.moment_of(place)
