@@ -159,6 +159,10 @@ pub struct ServeArgs {
     /// (repeatable)
     #[arg(long, value_name = "CIDR")]
     pub trusted_proxy: Vec<String>,
+    /// Address or network of a proxy of TCP in front of the data ports whose connections begin with a PROXY header, as HAProxy's
+    /// `send-proxy-v2` and network load balancers write it (repeatable)
+    #[arg(long, value_name = "CIDR")]
+    pub proxy_protocol: Vec<String>,
     /// Domain whose subdomains are buckets (repeatable)
     #[arg(long, value_name = "NAME")]
     pub domain: Vec<String>,

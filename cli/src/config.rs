@@ -9,6 +9,7 @@
 //! domain = []
 //! local_issuer = []
 //! trusted_proxy = []                    # addresses and networks, as 10.0.0.0/8
+//! proxy_protocol = []                   # the same, of proxies that speak it
 //! plain_http = false
 //! signature_v2 = "off"                  # or "forms", "urls", "all"
 //! concurrency_max = 1024               # 0: no limit
@@ -92,6 +93,8 @@ pub struct Server {
     pub local_issuer: Vec<String>,
     /// Addresses and networks of proxies in front, whose word about their clients is taken.
     pub trusted_proxy: Vec<String>,
+    /// Addresses and networks of proxies of TCP whose connections begin with the PROXY protocol.
+    pub proxy_protocol: Vec<String>,
     /// Allows plain HTTP on addresses off loopback.
     pub plain_http: bool,
     /// Where Signature Version 2 is taken: `off`, `forms`, `urls` or `all`.
@@ -198,6 +201,7 @@ impl Default for Server {
             domain: Vec::new(),
             local_issuer: Vec::new(),
             trusted_proxy: Vec::new(),
+            proxy_protocol: Vec::new(),
             plain_http: false,
             signature_v2: "off".into(),
             concurrency_max: gateway::CONCURRENCY_MAX,
@@ -217,6 +221,10 @@ impl Default for S3 {
 impl Server {
     pub fn trusted_proxies(&self) -> Result<Proxies> {
         Proxies::parse(&self.trusted_proxy).map_err(|why| Error::Usage(format!("--trusted-proxy: {why}")))
+    }
+
+    pub fn proxies_that_tell(&self) -> Result<Proxies> {
+        Proxies::parse(&self.proxy_protocol).map_err(|why| Error::Usage(format!("--proxy-protocol: {why}")))
     }
 
     pub fn signature_v2(&self) -> Result<SignatureV2> {
@@ -355,7 +363,7 @@ enum Kind {
 }
 
 /// Every name there is; the types above give the same ones their meaning.
-const NAMES: [(&str, &str, Kind); 32] = [
+const NAMES: [(&str, &str, Kind); 33] = [
     ("server", "data", Kind::List),
     ("server", "listen", Kind::Text),
     ("server", "admin_listen", Kind::Text),
@@ -363,6 +371,7 @@ const NAMES: [(&str, &str, Kind); 32] = [
     ("server", "domain", Kind::List),
     ("server", "local_issuer", Kind::List),
     ("server", "trusted_proxy", Kind::List),
+    ("server", "proxy_protocol", Kind::List),
     ("server", "plain_http", Kind::Switch),
     ("server", "signature_v2", Kind::Text),
     ("server", "concurrency_max", Kind::Number),
@@ -438,6 +447,8 @@ fn overlay(mut settings: Settings, flags: &ServeArgs) -> Settings {
     set(&mut server.local_issuer, Some(issuers).filter(|issuers| !issuers.is_empty()));
     let proxies = &flags.trusted_proxy;
     set(&mut server.trusted_proxy, Some(proxies).filter(|proxies| !proxies.is_empty()));
+    let proxies = &flags.proxy_protocol;
+    set(&mut server.proxy_protocol, Some(proxies).filter(|proxies| !proxies.is_empty()));
     set(&mut server.plain_http, Some(&true).filter(|_| flags.plain_http));
     set(&mut server.signature_v2, flags.signature_v2.as_ref());
     set(&mut server.concurrency_max, flags.concurrency_max.as_ref());
@@ -472,6 +483,7 @@ fn check_settings(settings: Settings) -> Result<Settings> {
     settings.s3.ownership()?;
     settings.server.signature_v2()?;
     settings.server.trusted_proxies()?;
+    settings.server.proxies_that_tell()?;
     settings.audit.check()?;
     settings.tls.check()?;
     if settings.server.data.len() != 1 {
@@ -636,6 +648,8 @@ mod tests {
         for wrong in ["0.0.0.0/0", "proxy", "10.0.0.0/40"] {
             let flags = ServeArgs { trusted_proxy: vec![wrong.into()], ..ServeArgs::default() };
             assert!(resolved("", &[], &flags).unwrap_err().contains("--trusted-proxy"), "{wrong}");
+            let flags = ServeArgs { proxy_protocol: vec![wrong.into()], ..ServeArgs::default() };
+            assert!(resolved("", &[], &flags).unwrap_err().contains("--proxy-protocol"), "{wrong}");
         }
     }
 

@@ -5,6 +5,7 @@ use crate::guard::framing::{Framing, Trailers};
 use crate::guard::{SignatureV2, credentials, form, query, xml};
 use crate::lenient;
 use crate::limits;
+use crate::listener::proxy_protocol::{missing, parse};
 use crate::listener::wire::{self, Chunks};
 use crate::peer::Told;
 use bytes::Bytes;
@@ -113,6 +114,28 @@ pub fn forwarded(data: &[u8]) {
     headers.append(name, HeaderValue::from_static(client));
     if let Ok(told) = Told::of(&headers, trusts) {
         assert_eq!(told.map(|told| told.address), Some(IpAddr::from([1, 1, 1, 1])));
+    }
+}
+
+/// What a proxy says before its client's bytes, with some behind it: no byte too many is asked for, and all that is asked for is
+/// read as one header.
+pub fn proxy_protocol(data: &[u8]) {
+    let mut length = 0;
+    while let Ok(missing) = missing(&data[..length]) {
+        if missing == 0 {
+            let proxy = IpAddr::from([10, 0, 0, 1]);
+            let told = parse(&data[..length], proxy);
+            assert!(length <= limits::PROXY_HEADER_BYTES_MAX);
+            // A longer one that is well-formed, too, would mean that somebody reads more.
+            if let (Ok(told), Some(more)) = (told, data.get(..length + 1)) {
+                assert!(parse(more, proxy).is_err(), "{told:?}");
+            }
+            return;
+        }
+        length += missing.min(1 + length % 7);
+        if length > data.len() {
+            return;
+        }
     }
 }
 
@@ -294,6 +317,7 @@ mod tests {
         play("form", super::form);
         play("http", super::http);
         play("forwarded", super::forwarded);
+        play("proxy_protocol", super::proxy_protocol);
         play("credentials", super::credentials);
         play("query", super::query);
         play("range", super::range);

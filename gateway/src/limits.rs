@@ -29,6 +29,9 @@ pub const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const HANDSHAKES_MAX: u32 = 2048;
 
+/// What a proxy says of its client before the client's bytes; proxies that write all fields that there are need some 500.
+pub const PROXY_HEADER_BYTES_MAX: usize = 4096;
+
 /// Between two requests of a connection. JVM pools reuse connections that are a minute old.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 

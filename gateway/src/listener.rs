@@ -5,6 +5,7 @@ mod connection;
 mod frames;
 mod http2;
 mod incoming;
+pub(crate) mod proxy_protocol;
 mod socket;
 pub(crate) mod wire;
 
@@ -13,7 +14,7 @@ pub use incoming::Incoming;
 
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::peer::{Peer, Proxies};
+use crate::peer::{Peer, Proxies, Told};
 use crate::tls::Handshakes;
 use certs::Serving;
 use connection::{Answer, Connection, Phase};
@@ -22,6 +23,7 @@ use http::{HeaderValue, Request, Response, header};
 use http2::Http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+pub use proxy_protocol::ProxyProtocol;
 use s3s::Body;
 use socket::{Counted, Socket};
 use std::collections::HashMap;
@@ -54,6 +56,7 @@ pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     proxies: Proxies,
+    proxy_protocol: Option<ProxyProtocol>,
 }
 
 impl Listener {
@@ -62,12 +65,18 @@ impl Listener {
         let failed = |source| Error::Listen { address, source };
         let socket = TcpListener::bind(address).await.map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
-        Ok(Self { socket, address, proxies: Proxies::default() })
+        Ok(Self { socket, address, proxies: Proxies::default(), proxy_protocol: None })
     }
 
     /// Connections of these proxies are those of many clients, and are not counted as one address's.
     pub fn behind(mut self, proxies: &Proxies) -> Self {
         self.proxies = proxies.clone();
+        self
+    }
+
+    /// Connections of these proxies begin with whose they are.
+    pub fn told_by(mut self, proxy_protocol: &ProxyProtocol) -> Self {
+        self.proxy_protocol = Some(proxy_protocol.clone());
         self
     }
 
@@ -98,23 +107,36 @@ impl Listener {
                 () = leaves(&mut stage, Stage::Serving) => break,
             };
             match accepted {
-                Ok((stream, peer)) => {
-                    let Some(place) = addresses.enter(peer.ip()) else {
-                        tracing::debug!(address = %peer.ip(), "an address has too many connections: this one is closed");
+                Ok((mut stream, peer)) => {
+                    let proxy = self.proxy_protocol.as_ref().filter(|proxies| proxies.is_spoken_by(peer.ip())).cloned();
+                    // Whose a proxy's connection is, and whether that client has too many, is known later.
+                    let place = if proxy.is_some() { None } else { addresses.enter(peer.ip()) };
+                    if proxy.is_none() && place.is_none() {
                         continue;
-                    };
+                    }
                     let (handler, stage, shaking, http2) =
                         (handler.clone(), stage.clone(), shaking.clone(), http2.clone());
-                    let mut secured = secured.clone();
+                    let (mut secured, addresses) = (secured.clone(), addresses.clone());
                     let serving = secured.serving.borrow_and_update().clone();
                     tokio::spawn(async move {
                         // Answers are written whole; waiting for more to send only delays them.
                         let _ = stream.set_nodelay(true);
                         let mut ending = Ending { stage, changes: secured.serving };
+                        let opening = async {
+                            let (client, place) = match &proxy {
+                                None => (Told { address: peer.ip(), is_secure: false }, place),
+                                Some(proxy) => {
+                                    let client = proxy.client_of(&mut stream, peer.ip()).await?;
+                                    (client, Some(addresses.enter(client.address)?))
+                                }
+                            };
+                            Some((open(stream, client, serving, &shaking, &secured.handshakes).await?, place))
+                        };
                         let opened = tokio::select! {
-                            opened = open(stream, peer.ip(), serving, &shaking, &secured.handshakes) => opened,
+                            opened = opening => opened,
                             () = ending.begins() => None,
                         };
+                        let (opened, place) = opened.unzip();
                         match opened {
                             Some((socket, peer)) if peer.speaks_http2() => {
                                 serve_http2(socket, peer, handler, http2, ending).await;
@@ -167,6 +189,7 @@ impl Addresses {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_insert(0);
         if *count >= self.limit && !self.proxies.trusts(address) {
+            tracing::debug!(%address, "an address has too many connections: this one is closed");
             return None;
         }
         *count += 1;
@@ -236,21 +259,21 @@ impl Ending {
 /// The bytes of a client, once it is clear what they are.
 async fn open(
     stream: TcpStream,
-    address: IpAddr,
+    client: Told,
     serving: Serving,
     shaking: &Shaking,
     handshakes: &Handshakes,
 ) -> Option<(Socket, Peer)> {
     let stream = Counted::new(stream);
-    let Serving::Tls { config, level } = serving else { return Some((Socket::Plain(stream), Peer::plain(address))) };
-    let place = shaking.addresses.enter(address);
+    let Serving::Tls { config, level } = serving else { return Some((Socket::Plain(stream), Peer::told(client))) };
+    let place = shaking.addresses.enter(client.address);
     let permit = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, shaking.places.acquire()).await;
     let (Some(_place), Ok(Ok(_permit))) = (place, permit) else {
         handshakes.refused();
         return None;
     };
     let (stream, secure) = handshakes.shake(stream, config, level).await?;
-    Some((Socket::Tls(Box::new(stream)), Peer::secure(address, secure)))
+    Some((Socket::Tls(Box::new(stream)), Peer::secure(client.address, secure)))
 }
 
 async fn serve_http2(socket: Socket, peer: Peer, handler: Arc<dyn Handler>, http2: Http2, mut ending: Ending) {

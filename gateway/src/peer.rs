@@ -25,8 +25,14 @@ pub struct Peer {
 }
 
 impl Peer {
+    #[cfg(test)]
     pub fn plain(address: IpAddr) -> Self {
-        Self { address, is_secure: false, tls: None }
+        Self::told(Told { address, is_secure: false })
+    }
+
+    /// Of a connection in the clear; a proxy may have told whose it is.
+    pub fn told(told: Told) -> Self {
+        Self { address: told.address, is_secure: told.is_secure, tls: None }
     }
 
     pub fn secure(address: IpAddr, tls: Secure) -> Self {

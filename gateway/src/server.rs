@@ -16,7 +16,7 @@ use crate::kms::NamedKeys;
 use crate::lenient::Lenient;
 use crate::lifecycle::scan;
 use crate::limits;
-use crate::listener::{Handler, Incoming, Listener, Secured, Stage, leaves};
+use crate::listener::{Handler, Incoming, Listener, ProxyProtocol, Secured, Stage, leaves};
 use crate::metrics::{self, Metrics};
 use crate::outbound::Fetcher;
 use crate::peer::{Peer, Proxied, Proxies};
@@ -51,6 +51,8 @@ pub struct Config {
     pub edge: Arc<Edge>,
     /// Whose word about its clients is taken.
     pub proxies: Proxies,
+    /// Proxies of TCP in front of the data ports: their connections begin with the PROXY protocol.
+    pub proxy_protocol: Proxies,
     pub region: String,
     /// Base names of virtual-hosted buckets.
     pub domains: Vec<String>,
@@ -106,16 +108,17 @@ pub struct Parts {
 
 /// Serves until `shutdown` is done and open requests have ended or run out of time.
 pub async fn serve(config: Config, parts: Parts, shutdown: impl Future<Output = ()> + Send) -> Result<(), Error> {
-    let data_listener = Listener::bind(config.listen).await?.behind(&config.proxies);
+    let metrics = Metrics::default();
+    let proxy_protocol = ProxyProtocol::new(config.proxy_protocol.clone(), &metrics);
+    let data_listener = Listener::bind(config.listen).await?.behind(&config.proxies).told_by(&proxy_protocol);
     let admin_listener = Listener::bind(config.admin_listen).await?.behind(&config.proxies);
     let https_listener = match config.https_listen {
-        Some(address) => Some(Listener::bind(address).await?.behind(&config.proxies)),
+        Some(address) => Some(Listener::bind(address).await?.behind(&config.proxies).told_by(&proxy_protocol)),
         None => None,
     };
     let (data_address, admin_address) = (data_listener.address(), admin_listener.address());
     let https_address = https_listener.as_ref().map(Listener::address);
 
-    let metrics = Metrics::default();
     let edge = config.edge.clone();
     Certificates::register(&metrics, &edge);
     let handshakes = Handshakes::new(&metrics, parts.clock.clone());

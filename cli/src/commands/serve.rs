@@ -126,6 +126,7 @@ pub async fn run(args: ServeArgs) -> Result<()> {
         https_listen: ports.https_listen,
         edge,
         proxies: settings.server.trusted_proxies()?,
+        proxy_protocol: settings.server.proxies_that_tell()?,
         region: settings.server.region,
         domains: settings.server.domain,
         signature_v2,
