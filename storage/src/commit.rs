@@ -244,7 +244,10 @@ impl Committer {
                                 }
                                 // A message that was on its way would stay in the channel with whoever waits for its answer.
                                 messages.close();
-                                while messages.blocking_recv().is_some() {}
+                                waiting.into_iter().for_each(refuse);
+                                while let Some(message) = messages.blocking_recv() {
+                                    refuse(message);
+                                }
                                 return;
                             }
                             Message::Mutate(_) => {}
@@ -629,6 +632,13 @@ impl Committer {
         })?;
         self.publish(&written, vec![Accepted { record, frees: Vec::new() }], &mut Known::default());
         Ok(stamp)
+    }
+}
+
+/// What comes behind the end has not happened. Whoever asked for anything but a mutation learns it from the channel that closes.
+fn refuse(message: Message) {
+    if let Message::Mutate(ticket) = message {
+        ticket.reply.send(Err(Error::Stopping)).ok();
     }
 }
 

@@ -102,8 +102,8 @@ pub const CHECKPOINT_INTERVAL_MS: u64 = 30_000;
 /// Or after this many records: what a start after a crash replays.
 pub const CHECKPOINT_RECORDS: u64 = 65_536;
 
-/// So often, twice a second, the index is built again while the disk gives errors; then the disk has failed.
-pub const INDEX_RENEWALS_MAX: u32 = 60;
+/// So long it is tried again to build an index that cannot be built; then the disk has failed.
+pub const INDEX_FAILING_MS_MAX: u64 = 30_000;
 
 /// Rows of one transaction of the index's thread.
 pub const INDEX_TRANSACTION_ROWS: usize = 8192;

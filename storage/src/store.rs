@@ -29,6 +29,7 @@ use crate::reserve::Reserve;
 use crate::target::TermSource;
 use crate::{Error, Result};
 use bytes::Bytes;
+use common::doors::SystemMonotonic;
 use common::{Clock, Epoch, Random, Stamp, Term, VersionId};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -168,7 +169,8 @@ impl DiskStore {
             health: Arc::clone(&health),
             clock: Arc::clone(&doors.clock),
             gave_up: std::cell::Cell::new(false),
-            failed_renewals: std::cell::Cell::new(0),
+            failing_since_ns: std::cell::Cell::new(None),
+            monotonic: Arc::new(SystemMonotonic),
             renew: renewer(Arc::clone(&segments), Arc::clone(&reserve), committer.downgrade()),
             spares: Arc::clone(&spares),
             durable: Arc::clone(&durable),

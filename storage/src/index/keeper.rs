@@ -11,11 +11,11 @@ use crate::format::name::SegmentName;
 use crate::format::record::BucketRecord;
 use crate::health::Health;
 use crate::limits::{
-    CHECKPOINT_INTERVAL_MS, CHECKPOINT_LOG_BYTES, CHECKPOINT_RECORDS, INDEX_RENEWALS_MAX, INDEX_TRANSACTION_ROWS,
+    CHECKPOINT_INTERVAL_MS, CHECKPOINT_LOG_BYTES, CHECKPOINT_RECORDS, INDEX_FAILING_MS_MAX, INDEX_TRANSACTION_ROWS,
 };
 use crate::log::spares::Spares;
 use crate::{Error, Result};
-use common::{BucketId, Clock, Stamp, UploadId};
+use common::{BucketId, Clock, Monotonic, Stamp, UploadId};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
@@ -69,8 +69,11 @@ pub struct Keeper {
     /// A batch could not be applied: the disk stopped, or failed under a rebuild. Batches stay in the overlay, no checkpoint
     /// is made any more: the next start recovers.
     pub gave_up: std::cell::Cell<bool>,
-    /// How often a store could not be made because the disk gave an error, since there was one.
-    pub failed_renewals: std::cell::Cell<u32>,
+    /// Since when there has been no store because none could be made.
+    pub failing_since_ns: std::cell::Cell<Option<u64>>,
+    /// What that is measured by, as the pauses between the attempts are real: a wall clock that is set forward must not fail a
+    /// disk, and one that stands must not keep anybody waiting for ever.
+    pub monotonic: Arc<dyn Monotonic>,
     /// Where the last durable checkpoint ends.
     pub durable: Arc<std::sync::Mutex<Checkpoint>>,
 }
@@ -233,32 +236,29 @@ impl Keeper {
             Ok(store) => {
                 self.index.replace_store(Some(Arc::new(store)));
                 self.index.take_wanted();
-                self.failed_renewals.set(0);
+                self.failing_since_ns.set(None);
             }
             Err(Error::Stopping) => return Err(Error::Stopping),
-            Err(Error::OutOfSpace) => {
+            Err(error) if is_want_of_space(&error) => {
                 tracing::error!("there is no space for the index, not even the reserve: it waits for some");
-                self.once_more(renewal);
-            }
-            // The disk does not even let the log be read or the index be made. That may pass, as when a cable or a path to the
-            // disk is changed; if it does not, the disk has failed. Want of space may last.
-            Err(Error::Io { what, source }) if !is_out_of_space(&source) => {
-                // Counted, and not timed: a wall clock that is set forward must not fail a disk, and one that stands must end.
-                self.failed_renewals.set(self.failed_renewals.get() + 1);
-                if self.failed_renewals.get() >= INDEX_RENEWALS_MAX {
-                    self.health.fail(&format!("the index cannot be rebuilt: {what}: {source}"));
-                    self.give_up();
-                    return Err(Error::Io { what, source });
-                }
-                tracing::error!(%what, %source, "the index could not be rebuilt: the disk gives errors; trying again");
                 self.once_more(renewal);
             }
             Err(error @ Error::DiskFailed(_)) => {
                 self.give_up();
                 return Err(error);
             }
+            // The disk does not even let the log be read or the index be made. That may pass, as when a cable or a path to the
+            // disk is changed; if it does not, the disk has failed. Want of space may last.
             Err(error) => {
-                tracing::error!(%error, "the index could not be rebuilt; trying again");
+                let now_ns = self.monotonic.elapsed_ns();
+                let since_ns = self.failing_since_ns.get().unwrap_or(now_ns);
+                self.failing_since_ns.set(Some(since_ns));
+                if now_ns.saturating_sub(since_ns) >= INDEX_FAILING_MS_MAX * 1_000_000 {
+                    self.health.fail(&format!("the index cannot be rebuilt: {}", with_source(&error)));
+                    self.give_up();
+                    return Err(error);
+                }
+                tracing::error!(error = with_source(&error), "the index could not be rebuilt; trying again");
                 self.once_more(renewal);
             }
         }
@@ -302,6 +302,22 @@ impl Keeper {
     }
 }
 
+fn is_want_of_space(error: &Error) -> bool {
+    match error {
+        Error::OutOfSpace => true,
+        Error::Io { source, .. } => is_out_of_space(source),
+        _ => false,
+    }
+}
+
+/// An error of the disk does not say by itself what the disk said.
+fn with_source(error: &Error) -> String {
+    match error {
+        Error::Io { what, source } => format!("{what}: {source}"),
+        error => error.to_string(),
+    }
+}
+
 /// Applies a compaction once: its output's name is remembered in the same transaction.
 pub fn relocate(store: &Store, relocation: &Relocation) -> Result<()> {
     store.write(false, |writer| {
@@ -341,7 +357,7 @@ mod tests {
     use crate::log::Segments;
     use crate::reserve::Reserve;
     use common::VersionId;
-    use common::doors::SimulatedClock;
+    use common::doors::{SimulatedClock, SimulatedMonotonic};
     use std::sync::mpsc::channel;
 
     fn batch(number: u64) -> (RowKey, Message) {
@@ -375,7 +391,8 @@ mod tests {
             spares: Arc::new(spares),
             renew,
             gave_up: std::cell::Cell::new(false),
-            failed_renewals: std::cell::Cell::new(0),
+            failing_since_ns: std::cell::Cell::new(None),
+            monotonic: Arc::new(SimulatedMonotonic::default()),
             durable: Arc::new(std::sync::Mutex::new(START)),
         };
         (keeper, store)
@@ -436,11 +453,14 @@ mod tests {
 
     #[test]
     fn a_disk_that_goes_on_giving_errors_has_failed() {
-        let clock = SimulatedClock::starting_at(0);
-        let (keeper, _) = without_store(Box::new(|_| Err(no_read())), Arc::clone(&clock));
-        keeper.failed_renewals.set(INDEX_RENEWALS_MAX - 2);
+        let (mut keeper, _) = without_store(Box::new(|_| Err(no_read())), SimulatedClock::starting_at(0));
+        let clock = Arc::new(SimulatedMonotonic::default());
+        keeper.monotonic = Arc::clone(&clock) as Arc<dyn Monotonic>;
+        keeper.renew(Renewal::Rebuild, &no_read()).unwrap();
+        clock.advance_ns(INDEX_FAILING_MS_MAX * 1_000_000 / 2);
         keeper.renew(Renewal::Rebuild, &no_read()).unwrap();
         assert_eq!(keeper.health.failure(), None);
+        clock.advance_ns(INDEX_FAILING_MS_MAX * 1_000_000 / 2);
         assert!(keeper.renew(Renewal::Rebuild, &no_read()).is_err());
         assert!(keeper.health.failure().is_some_and(|reason| reason.contains("read the log")));
         // Nobody waits for what does not come.
@@ -453,25 +473,39 @@ mod tests {
         assert_eq!(looks, 1);
     }
 
-    /// Whoever asked for a checkpoint gets an answer, although no clock moves and nothing is ever written again.
+    /// Each look at it is ten seconds later.
+    #[derive(Default)]
+    struct Hurrying(std::sync::atomic::AtomicU64);
+
+    impl Monotonic for Hurrying {
+        fn elapsed_ns(&self) -> u64 {
+            self.0.fetch_add(10_000_000_000, std::sync::atomic::Ordering::Relaxed)
+        }
+    }
+
+    /// Whoever asked for a checkpoint gets an answer, although nothing is ever written again: whatever keeps the index from being
+    /// made.
     #[test]
     fn a_batch_that_cannot_be_applied_lets_nobody_wait_for_ever() {
-        let (keeper, _) = without_store(Box::new(|_| Err(no_read())), SimulatedClock::starting_at(0));
-        keeper.failed_renewals.set(INDEX_RENEWALS_MAX - 3);
-        let health = Arc::clone(&keeper.health);
-        let (sender, receiver) = channel();
-        std::thread::scope(|scope| {
-            scope.spawn(move || keeper.run(&receiver, START));
-            sender.send(batch(1).1).unwrap();
-            let (reply, answer) = channel();
-            sender.send(Message::Checkpoint(reply)).unwrap();
-            let answer = answer.recv_timeout(Duration::from_secs(60));
-            // Also when it goes wrong, so that the thread ends.
-            health.set_stopping_hard();
-            assert!(answer.expect("an answer").is_err());
-            sender.send(Message::Stop).unwrap();
-        });
-        assert!(health.failure().is_some());
+        let errors: [fn() -> Error; 2] = [no_read, || Error::IndexBroken("a footer is missing".to_owned())];
+        for error in errors {
+            let (mut keeper, _) = without_store(Box::new(move |_| Err(error())), SimulatedClock::starting_at(0));
+            keeper.monotonic = Arc::new(Hurrying::default());
+            let health = Arc::clone(&keeper.health);
+            let (sender, receiver) = channel();
+            std::thread::scope(|scope| {
+                scope.spawn(move || keeper.run(&receiver, START));
+                sender.send(batch(1).1).unwrap();
+                let (reply, answer) = channel();
+                sender.send(Message::Checkpoint(reply)).unwrap();
+                let answer = answer.recv_timeout(Duration::from_secs(60));
+                // Also when it goes wrong, so that the thread ends.
+                health.set_stopping_hard();
+                assert!(answer.expect("an answer").is_err());
+                sender.send(Message::Stop).unwrap();
+            });
+            assert!(health.failure().is_some());
+        }
     }
 
     /// A batch that a stopping disk could not apply, and a later one that it could: a checkpoint behind the second would
