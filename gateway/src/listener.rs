@@ -14,7 +14,7 @@ pub use incoming::Incoming;
 
 use crate::error::{Error, Result};
 use crate::limits;
-use crate::peer::{Peer, Proxies, Told};
+use crate::peer::{Client, Peer, Proxies};
 use crate::tls::Handshakes;
 use certs::Serving;
 use connection::{Answer, Connection, Phase};
@@ -124,7 +124,7 @@ impl Listener {
                         let mut ending = Ending { stage, changes: secured.serving };
                         let opening = async {
                             let (client, place) = match &proxy {
-                                None => (Told { address: peer.ip(), is_secure: false }, place),
+                                None => (Client::straight(peer.ip()), place),
                                 Some(proxy) => {
                                     let client = proxy.client_of(&mut stream, peer.ip()).await?;
                                     (client, Some(addresses.enter(client.address)?))
@@ -186,6 +186,8 @@ impl Addresses {
     }
 
     fn enter(&self, address: IpAddr) -> Option<Place> {
+        // A port of both families shows those of version 4 as of version 6, and a proxy tells them as they are.
+        let address = address.to_canonical();
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(address).or_insert(0);
         if *count >= self.limit && !self.proxies.trusts(address) {
@@ -259,13 +261,13 @@ impl Ending {
 /// The bytes of a client, once it is clear what they are.
 async fn open(
     stream: TcpStream,
-    client: Told,
+    client: Client,
     serving: Serving,
     shaking: &Shaking,
     handshakes: &Handshakes,
 ) -> Option<(Socket, Peer)> {
     let stream = Counted::new(stream);
-    let Serving::Tls { config, level } = serving else { return Some((Socket::Plain(stream), Peer::told(client))) };
+    let Serving::Tls { config, level } = serving else { return Some((Socket::Plain(stream), Peer::of(client))) };
     let place = shaking.addresses.enter(client.address);
     let permit = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, shaking.places.acquire()).await;
     let (Some(_place), Ok(Ok(_permit))) = (place, permit) else {
@@ -273,7 +275,7 @@ async fn open(
         return None;
     };
     let (stream, secure) = handshakes.shake(stream, config, level).await?;
-    Some((Socket::Tls(Box::new(stream)), Peer::secure(client.address, secure)))
+    Some((Socket::Tls(Box::new(stream)), Peer::secure(client, secure)))
 }
 
 async fn serve_http2(socket: Socket, peer: Peer, handler: Arc<dyn Handler>, http2: Http2, mut ending: Ending) {

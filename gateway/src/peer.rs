@@ -22,21 +22,39 @@ pub struct Peer {
     pub is_secure: bool,
     /// What TLS has agreed on, where it ends here.
     pub tls: Option<Secure>,
+    /// Whether it is believed further, if it has a trusted proxy's address.
+    may_tell: bool,
+}
+
+/// Whose a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Client {
+    pub address: IpAddr,
+    pub is_secure: bool,
+    /// Not where a proxy of TCP has named nobody: then it is the proxy's address, and anybody may be behind it.
+    pub is_named: bool,
+}
+
+impl Client {
+    /// Of a connection that came straight.
+    pub fn straight(address: IpAddr) -> Self {
+        Self { address, is_secure: false, is_named: true }
+    }
 }
 
 impl Peer {
     #[cfg(test)]
     pub fn plain(address: IpAddr) -> Self {
-        Self::told(Told { address, is_secure: false })
+        Self::of(Client::straight(address))
     }
 
-    /// Of a connection in the clear; a proxy may have told whose it is.
-    pub fn told(told: Told) -> Self {
-        Self { address: told.address, is_secure: told.is_secure, tls: None }
+    /// Of a connection that does not speak TLS with us; a proxy may have ended it.
+    pub fn of(Client { address, is_secure, is_named }: Client) -> Self {
+        Self { address, is_secure, tls: None, may_tell: is_named }
     }
 
-    pub fn secure(address: IpAddr, tls: Secure) -> Self {
-        Self { address, is_secure: true, tls: Some(tls) }
+    pub fn secure(client: Client, tls: Secure) -> Self {
+        Self { is_secure: true, tls: Some(tls), ..Self::of(client) }
     }
 
     pub fn speaks_http2(&self) -> bool {
@@ -70,7 +88,7 @@ impl Proxies {
 
     /// The peer of a request: that of its connection, or of the trusted proxy's client.
     fn peer_of(&self, connected: &Peer, head: &Head) -> Result<Peer> {
-        if !self.trusts(connected.address) {
+        if !connected.may_tell || !self.trusts(connected.address) {
             return Ok(connected.clone());
         }
         let told = Told::of(&head.headers, |address| self.trusts(address)).map_err(Error::BadForwarded)?;
@@ -130,8 +148,12 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (head, ()) = request.body(()).expect("a request").into_parts();
-        let connected = Peer::plain(connected.parse().expect("an address"));
-        let peer = Proxies::parse(&proxies).expect("networks").peer_of(&connected, &head).map_err(|_| ())?;
+        let proxies = Proxies::parse(&proxies).expect("networks");
+        let mut client = Client::straight(connected.parse().expect("an address"));
+        let peer = proxies.peer_of(&Peer::of(client), &head).map_err(|_| ())?;
+        // Where nobody is named nobody is believed.
+        client.is_named = false;
+        assert_eq!(proxies.peer_of(&Peer::of(client), &head).expect("no word").address, client.address);
         Ok((peer.address.to_string(), peer.is_secure))
     }
 

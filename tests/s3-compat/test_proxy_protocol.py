@@ -118,9 +118,10 @@ def test_boto3_works_through_the_recipe_and_weir_sees_its_client(tls, front, tmp
 
 
 def exchange(server, source, begins, target="/bucket/k", after=None):
-    """The status of an answer, or None where the connection was closed without one."""
+    """The status of an answer, or None where the connection was closed without one. `begins`: in pieces if it is a list; `after`: what is
+    sent behind it in place of a request for `target`."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=20, source_address=(source, 0)) as connection:
-        head = f"GET {target} HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\nconnection: close\r\n\r\n".encode()
+        head = f"GET {target} HTTP/1.1\r\nhost: 127.0.0.1:{server.port}\r\nconnection: close\r\n\r\n".encode() if after is None else after
         answer = b""
         try:
             for piece in begins if isinstance(begins, list) else [begins + head]:
@@ -180,7 +181,63 @@ def test_nobody_else_may_say_it(plain):
         for begins in (version_1(CLIENT), version_2(CLIENT)):
             assert exchange(plain, source, begins, "/bucket/spoofed") == 400
     assert set(addresses_of(plain, "straight", 2)) == {"127.0.0.1", OTHER}
-    assert CLIENT not in {line.get("source_ip") for line in map(json.loads, plain.audit.read_text().splitlines()) if "spoofed" in str(line)}
+    assert exchange(plain, OTHER, b"", "/bucket/last") == 403
+    addresses_of(plain, "last", 1)
+    lines = [json.loads(line) for line in plain.audit.read_text().splitlines()]
+    first = next(number for number, line in enumerate(lines) if line.get("resource") == "arn:aws:s3:::bucket/straight")
+    assert {line["source_ip"] for line in lines[first:]} == {"127.0.0.1", OTHER}
+
+
+def test_who_is_named_may_be_a_proxy_of_http_and_who_is_not_named_is_nobody(tmp_path):
+    """The proxy of TCP is in both lists, and so is one of HTTP that it names."""
+    lists = ["--proxy-protocol", PROXY, "--trusted-proxy", PROXY, "--trusted-proxy", OTHER]
+    server = weir.Server(tmp_path / "data", flags=[*lists, "--audit-log", str(tmp_path / "audit.log"), "--audit-reads", "all"]).start()
+    server.audit = tmp_path / "audit.log"
+    weir.boto3_client(server).create_bucket(Bucket="bucket")
+    claims = f"HTTP/1.1\r\nx-forwarded-for: {CLIENT}\r\n".encode()
+    for number, (begins, expected) in enumerate([
+        (version_1(OTHER), CLIENT), (version_1("127.0.0.7"), "127.0.0.7"), (b"PROXY UNKNOWN\r\n", PROXY), (version_2(OTHER, command=0x20), PROXY),
+    ]):
+        get = f"GET /bucket/claims-{number} ".encode() + claims + f"host: 127.0.0.1:{server.port}\r\nconnection: close\r\n\r\n".encode()
+        assert exchange(server, PROXY, [begins, get], after=b"") == 403
+        assert addresses_of(server, f"claims-{number}", 1) == [expected], begins
+    assert server.stop() == 0
+
+
+def opened(server, begins):
+    """A connection of the proxy that has been answered once and stays, or None."""
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=20, source_address=(PROXY, 0))
+    try:
+        connection.sendall(begins + b"GET /-/live HTTP/1.1\r\nhost: x\r\n\r\n")
+        if connection.recv(65536).startswith(b"HTTP/1.1 200"):
+            return connection
+    except (ConnectionResetError, BrokenPipeError):
+        pass
+    connection.close()
+    return None
+
+
+def test_connections_are_counted_for_the_client_that_is_named(tmp_path, monkeypatch):
+    few = tmp_path / "few"
+    few.write_text(f'#!/bin/sh\nexec prlimit --nofile=400:400 {weir.binary()} "$@"\n')
+    few.chmod(0o755)
+    monkeypatch.setenv("WEIR_BINARY", str(few))
+    server = weir.Server(tmp_path / "data", flags=["--proxy-protocol", PROXY]).start()
+    until = time.monotonic() + 10
+    while not (told := re.search(r"connections_max=(\d+)", server.log.read_text())):
+        assert time.monotonic() < until
+    most = int(told[1]) // 2
+    kept = [opened(server, version_1(CLIENT)) for _ in range(most)]
+    assert all(kept) and opened(server, version_1(CLIENT)) is None
+    other = opened(server, version_2(OTHER))
+    assert other, "the proxy has other clients"
+    kept.pop().close()
+    until = time.monotonic() + 10
+    while not (again := opened(server, version_2(CLIENT))):
+        assert time.monotonic() < until
+    for connection in (*kept, other, again):
+        connection.close()
+    assert server.stop() == 0
 
 
 def test_policies_know_the_address_and_what_the_proxy_says_of_tls(plain):

@@ -4,7 +4,7 @@
 
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::peer::{Proxies, Told};
+use crate::peer::{Client, Proxies};
 use prometheus_client::metrics::counter::Counter;
 use proxy_header::{ParseConfig, ProxyHeader};
 use std::net::IpAddr;
@@ -40,7 +40,7 @@ impl ProxyProtocol {
     }
 
     /// Whose connection of a proxy this is, of which nothing was read yet. `None` if the proxy does not say it.
-    pub async fn client_of(&self, stream: &mut (impl AsyncRead + Unpin), proxy: IpAddr) -> Option<Told> {
+    pub async fn client_of(&self, stream: &mut (impl AsyncRead + Unpin), proxy: IpAddr) -> Option<Client> {
         let told = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, read(stream, proxy)).await;
         match told.unwrap_or(Err("it did not come in time")) {
             Ok(told) => Some(told),
@@ -62,7 +62,7 @@ impl ProxyProtocol {
 }
 
 /// Reads the header and no byte behind it.
-async fn read(stream: &mut (impl AsyncRead + Unpin), proxy: IpAddr) -> Result<Told, &'static str> {
+async fn read(stream: &mut (impl AsyncRead + Unpin), proxy: IpAddr) -> Result<Client, &'static str> {
     let mut header = Vec::with_capacity(LINE_BYTES_MAX);
     loop {
         let missing = missing(&header)?;
@@ -101,19 +101,20 @@ pub fn missing(header: &[u8]) -> Result<usize, &'static str> {
     Ok(total.saturating_sub(header.len()))
 }
 
-/// What a complete header says. A proxy that speaks for itself, to see whether somebody is there, is its own client; so is the
-/// client of one that does not know it.
-pub fn parse(header: &[u8], proxy: IpAddr) -> Result<Told, &'static str> {
+/// What a complete header says. Where it names nobody, because the proxy speaks for itself or does not know its client, the address
+/// is the proxy's, as the specification wants it.
+pub fn parse(header: &[u8], proxy: IpAddr) -> Result<Client, &'static str> {
     let Ok((said, length)) = ProxyHeader::parse(header, ParseConfig::default()) else { return Err("it is malformed") };
     if length != header.len() {
         return Err("it is malformed");
     }
     Ok(match said.proxied_address() {
-        Some(addresses) => Told {
+        Some(addresses) => Client {
             address: addresses.source.ip().to_canonical(),
             is_secure: said.ssl().is_some_and(|ssl| ssl.client_ssl()),
+            is_named: true,
         },
-        None => Told { address: proxy, is_secure: false },
+        None => Client { address: proxy, is_secure: false, is_named: false },
     })
 }
 
@@ -188,8 +189,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_proxy_may_speak_for_itself() {
+    async fn a_proxy_may_name_nobody() {
         let itself = Ok(("10.0.0.1".to_owned(), false));
+        let mut unknown = Slow { bytes: b"PROXY UNKNOWN\r\n", step: 100 };
+        assert!(read(&mut unknown, PROXY).await.is_ok_and(|client| !client.is_named));
         assert_eq!(told(b"PROXY UNKNOWN\r\n").await, itself);
         assert_eq!(told(b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n").await, itself);
         assert_eq!(told(&version_2(0x20, 0, &[], &[])).await, itself);
