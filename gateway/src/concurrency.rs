@@ -226,11 +226,15 @@ impl Concurrency {
         &self.holders[stripe() * HOLDERS + key as usize % HOLDERS]
     }
 
-    fn held(&self, key: Key) -> u32 {
+    /// As they are read, which is not at one moment: what went may be seen sooner than what came.
+    fn sum_of(&self, key: Key) -> i32 {
         let stripes = self.holders.chunks(HOLDERS);
-        let held = stripes.map(|of| of[key as usize % HOLDERS].load(Ordering::Relaxed)).fold(0, u32::wrapping_add);
-        // They are not read at one moment: what went may be seen sooner than what came.
-        held.cast_signed().max(0).cast_unsigned()
+        let sum = stripes.map(|of| of[key as usize % HOLDERS].load(Ordering::Relaxed)).fold(0, u32::wrapping_add);
+        sum.cast_signed()
+    }
+
+    fn held(&self, key: Key) -> u32 {
+        self.sum_of(key).max(0).cast_unsigned()
     }
 
     /// Whom a request stands for: the principal in its account, whatever key it has signed with, and of those that show no
@@ -502,7 +506,7 @@ mod tests {
             && line.queue.is_empty()
             && line.waiters.is_empty()
             && concurrency.background.load(Ordering::Relaxed) == 0
-            && (0..HOLDERS as u64).all(|key| concurrency.held(key) == 0)
+            && (0..HOLDERS as u64).all(|key| concurrency.sum_of(key) == 0)
     }
 
     #[tokio::test]

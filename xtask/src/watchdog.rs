@@ -1,10 +1,14 @@
-//! A step that hangs must end as a failure with a name, and not as a test run without a verdict.
+//! A step that hangs must end as a failure with a name, and not as a test run without a verdict. One that goes on although all that
+//! it started was killed ends the run.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
+
+/// Rounds of killing, one a second.
+const ROUNDS_MAX: u32 = 60;
 
 /// Runs a step. If it does not end within `limit`, says which threads of which processes wait for what, and kills every
 /// process that this one started; then the step fails by itself. Gives what the step gave and whether it was ended so.
@@ -15,13 +19,18 @@ pub fn guard<T>(name: &str, limit: Duration, step: impl FnOnce() -> T) -> (T, bo
         let was_ended = &was_ended;
         scope.spawn(move || {
             // Again and again: the step may go on to its next process.
-            let mut wait = limit;
+            let (mut wait, mut rounds) = (limit, 0);
             while ends.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
                 was_ended.store(true, Ordering::Release);
                 println!("{name}: it did not end within {} s, and is ended", limit.as_secs());
                 for process in descendants(std::process::id()) {
                     println!("{}", describe(process));
                     kill(process);
+                }
+                rounds += 1;
+                if rounds == ROUNDS_MAX {
+                    println!("{name}: it goes on without them\n0 passed, 1 failed");
+                    std::process::exit(1);
                 }
                 wait = Duration::from_secs(1);
             }

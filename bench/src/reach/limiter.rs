@@ -72,7 +72,7 @@ impl Limiter<'_> {
         for (at, (name, rules)) in SERVERS.iter().enumerate() {
             let Some(rules) = rules else { continue };
             let ratio = median(rounds.iter().map(|round| round[at] / round[0].max(1e-9)));
-            let measured = format!("{:.2} us with places and {} rules", us(at), rules + 1);
+            let measured = format!("{:.2} us with places, rules: {}", us(at), rules + 1);
             report(Line::new(*name, measured, without.clone(), ratio, Wanted::AtMost(1.03)));
         }
         Ok(())

@@ -40,8 +40,8 @@ pub struct Table {
 #[derive(Default)]
 #[repr(align(128))]
 struct Set {
-    /// Changed first by whoever will change a seat: the line comes once, to be written, and not twice, to be read and then to
-    /// be written.
+    /// Changed first by who is going to take from a seat: the line comes once, to be written, and not twice, to be read and then
+    /// to be written. Who is refused fetches it so as well, for nothing.
     comes_first: AtomicU32,
     comes: Mutex<()>,
     seats: [Seat; SEATS],
