@@ -69,7 +69,7 @@ pub struct Keeper {
     /// A batch could not be applied: the disk stopped, or failed under a rebuild. Batches stay in the overlay, no checkpoint
     /// is made any more: the next start recovers.
     pub gave_up: std::cell::Cell<bool>,
-    /// Since when there has been no store because none could be made.
+    /// Since when there has been no store because none could be made, for another reason than space.
     pub failing_since_ns: std::cell::Cell<Option<u64>>,
     /// What that is measured by, as the pauses between the attempts are real: a wall clock that is set forward must not fail a
     /// disk, and one that stands must not keep anybody waiting for ever.
@@ -241,6 +241,7 @@ impl Keeper {
             Err(Error::Stopping) => return Err(Error::Stopping),
             Err(error) if is_want_of_space(&error) => {
                 tracing::error!("there is no space for the index, not even the reserve: it waits for some");
+                self.failing_since_ns.set(None);
                 self.once_more(renewal);
             }
             Err(error @ Error::DiskFailed(_)) => {
