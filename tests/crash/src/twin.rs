@@ -26,8 +26,9 @@ const KEYS_PER_TASK: usize = 5;
 /// Lives of the process in one run; between two of them it is killed.
 const LIVES: usize = 3;
 
-/// Runs in which a missing sync may go unnoticed before the check counts as blind for it.
-const ATTEMPTS: u64 = 100;
+/// Runs in which a missing sync may go unnoticed before the check counts as blind for it. What the index's pages lose shows in one
+/// of thirty, as an index that is damaged is built anew.
+const ATTEMPTS: u64 = 400;
 
 /// What a key shows: pieces of (seed, size), or nothing.
 type Seen = Option<Vec<(u64, usize)>>;
