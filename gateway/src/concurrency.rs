@@ -1,7 +1,7 @@
 //! How many requests a target works at at once, and who is next: `gradient.rs` says how many, `queue.rs` who, both pure. This is what
 //! is around them: places that are taken and given back, and a look at the clock now and then.
 //!
-//! Whoever finds room takes a place by one exchange of one number and waits for nobody. Only who finds none, and who gives a
+//! Whoever finds room takes a place by exchanging one number and waits for nobody. Only who finds none, and who gives a
 //! place back while others wait, meets a lock.
 
 mod class;

@@ -3,7 +3,7 @@
 //! that its seat can be given to another.
 //!
 //! A key has seven seats to choose from, which are on one line of the cache: a request that meets four rules fetches four
-//! lines, changes each by one exchange, and waits for nobody, however many keys there are. Only who comes to a seat anew meets
+//! lines, changes each by a count and an exchange, and waits for nobody, however many keys there are. Only who comes to a seat anew meets
 //! a lock; where all seven are taken, the one of whoever has the least to lose is given away.
 
 use crate::secret_hash::SecretHash;
